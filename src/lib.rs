@@ -1,0 +1,13 @@
+//! qwen-tui without libtorch: arguments, data, the run directory, and the way to the engine.
+//!
+//! A room imports only rooms named above it here; see `docs/architecture.md`.
+
+pub mod error;
+
+pub mod args;
+pub mod data;
+pub mod run;
+
+pub mod job;
+
+pub mod demo;
