@@ -104,3 +104,56 @@ fn byte_letters() -> Vec<char> {
     }
     letters
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const TEXTS: [&str; 3] = ["房间很大，房间很干净。", "房间太小，服务太差。", "服务很好，2015年来过"];
+
+    #[test]
+    fn bytes_first_then_whole_words() {
+        let vocabulary = train_vocabulary(TEXTS.into_iter(), 500).unwrap();
+        assert!(vocabulary.len() <= 500 && vocabulary.len() > 256);
+        let mut bytes = vocabulary[..256].concat();
+        assert_eq!((bytes[0], bytes[94], bytes[188]), (b'!', 0xa1, 0), "the order of Qwen's file");
+        bytes.sort();
+        assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
+        let distinct: HashSet<&Vec<u8>> = vocabulary.iter().collect();
+        assert_eq!(distinct.len(), vocabulary.len());
+        let words = "negative| negative|positive| positive|Task| Sentiment| Classification|Sentence|Category|Output|房间";
+        for word in words.split('|') {
+            assert!(distinct.contains(&word.as_bytes().to_vec()), "{word:?}");
+        }
+        assert!(!distinct.contains(&b"20".to_vec()), "digits stand alone");
+    }
+
+    #[test]
+    fn every_token_is_made_of_two_earlier_ones() {
+        let vocabulary = train_vocabulary(TEXTS.into_iter(), 400).unwrap();
+        for (rank, token) in vocabulary.iter().enumerate().skip(256) {
+            let earlier = |part: &[u8]| vocabulary[..rank].iter().any(|t| t == part);
+            assert!((1..token.len()).any(|at| earlier(&token[..at]) && earlier(&token[at..])), "rank {rank}");
+        }
+    }
+
+    #[test]
+    fn repeats_itself_and_writes_ranks() {
+        let vocabulary = train_vocabulary(TEXTS.into_iter(), 360).unwrap();
+        assert_eq!(vocabulary, train_vocabulary(TEXTS.into_iter(), 360).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/qwen.tiktoken");
+        write_tiktoken(&vocabulary, &path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("IQ== 0\nIg== 1\n"), "as Qwen's file begins");
+        assert_eq!(text.lines().count(), vocabulary.len());
+        assert!(!dir.path().join("new/qwen.part").exists());
+    }
+
+    #[test]
+    fn too_few_ranks_are_refused() {
+        assert_eq!(train_vocabulary(TEXTS.into_iter(), 255).unwrap_err().exit_code(), 2);
+    }
+}

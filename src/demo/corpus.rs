@@ -111,3 +111,71 @@ fn write_row(out: &mut impl Write, row: &Row) -> std::io::Result<()> {
     serde_json::to_writer(&mut *out, row)?;
     out.write_all(b"\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "位置很好，房间也大，就是早餐太差，总体满意！";
+
+    #[test]
+    fn a_held_out_clause_and_the_rest_make_the_text() {
+        let mut random = Random::new(3);
+        let mut last = 0;
+        for _ in 0..1000 {
+            let (rest, piece) = hold_out(TEXT, &mut random).unwrap();
+            assert!(!rest.contains(&piece) && TEXT.contains(&piece));
+            assert_eq!(char_count(&key(&rest)) + char_count(&piece), char_count(&key(TEXT)));
+            last += usize::from(piece == "总体满意");
+        }
+        assert!((300..500).contains(&last), "two in five, not {last} in 1000");
+        let (rest, piece) = hold_out("一共就这么一句话没有标点所以很长很长，还行。", &mut random).unwrap();
+        assert_eq!((rest.as_str(), piece.as_str()), ("一共就这么一句话没有标点所以很长很长", "还行"));
+        assert_eq!(hold_out("只有一句。", &mut random), None);
+        assert_eq!(hold_out("", &mut random), None);
+    }
+
+    #[test]
+    fn roles_come_in_their_shares() {
+        let texts = [TEXT; 10_000];
+        let rows: Vec<_> = pass_rows(&texts, 42, 0).collect();
+        let share = |role| rows.iter().filter(|(r, _)| *r == role).count();
+        assert!((5800..6200).contains(&share(Role::Plain)));
+        assert!((2800..3200).contains(&share(Role::HeldOutPiece)));
+        assert!((850..1150).contains(&share(Role::RandomLabel)));
+        let negative = rows.iter().filter(|(_, row)| row.response == "negative").count();
+        assert!((400..600).contains(&negative), "no label is favoured: {negative}");
+        for (role, row) in &rows {
+            match role {
+                Role::Plain => assert_eq!((row.query.as_str(), row.response.as_str()), ("", TEXT)),
+                Role::HeldOutPiece => {
+                    assert!(row.query.ends_with("\nOutput:") && TEXT.contains(&row.response))
+                }
+                Role::RandomLabel => assert!(row.query == prompt(TEXT) && LABELS.contains(&&*row.response)),
+            }
+        }
+    }
+
+    #[test]
+    fn passes_differ_and_repeat_themselves() {
+        let texts: Vec<String> = (0..50).map(|n| format!("第{n}条，{TEXT}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str, seed, passes| {
+            let path = dir.path().join(name);
+            let counts = write_pretraining(&path, &texts, seed, passes).unwrap();
+            assert_eq!(counts.rows, counts.plain + counts.held_out_piece + counts.random_label);
+            let text = std::fs::read_to_string(path).unwrap();
+            assert_eq!(text.lines().count(), counts.rows);
+            text
+        };
+        let two = read("a.jsonl", 42, 2);
+        assert_eq!(two, read("b.jsonl", 42, 2));
+        assert_ne!(two, read("c.jsonl", 43, 2));
+        let lines: Vec<&str> = two.lines().collect();
+        assert_eq!(lines.len(), 100);
+        assert_ne!(lines[..50], lines[50..]);
+        let row: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+        assert!(row["query"].is_string() && row["response"].is_string());
+    }
+}

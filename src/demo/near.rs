@@ -63,7 +63,7 @@ mod tests {
         let near = NearCopies::of(["房间很大，服务也不错", "很好"]);
         assert!(near.has("房间很大 服务也不错！"), "the same but for punctuation");
         assert!(near.has("位置方便。房间很大，服务也不错，下次还来"), "holds it");
-        assert!(near.has("间很大，服务也不"), "eight characters of it");
+        assert!(near.has("房间很大，服务也不"), "eight characters of it");
         assert!(!near.has("服务也不错"), "too short to be a copy");
         assert!(near.has("很好！"), "equal, though short");
         assert!(!near.has("这本书很好，值得一看"), "holds a common word only");

@@ -200,3 +200,105 @@ fn take_balanced(rows: &mut Vec<&Review>, per_label: usize) -> Result<Vec<Review
     }
     Ok(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::key;
+    use super::*;
+
+    /// Reviews of random characters, so that none is another's near copy: `n` a label, positive first.
+    fn made_up(n: usize) -> Vec<Review> {
+        let mut random = Random::new(7);
+        let mut sentence = || {
+            let text = (0..12).filter_map(|_| char::from_u32(0x4e00 + random.below(5000) as u32));
+            text.collect::<String>() + "。"
+        };
+        [1, 0]
+            .iter()
+            .flat_map(|&label| (0..n).map(move |_| label))
+            .map(|label| Review { text: sentence(), label })
+            .collect()
+    }
+
+    #[test]
+    fn divides_balanced_and_apart() {
+        let prepared = divide(&made_up(1700)).unwrap();
+        for (rows, per_label) in [(&prepared.validation, 500), (&prepared.train, 1000), (&prepared.dev, 100)]
+        {
+            assert_eq!(rows.len(), 2 * per_label);
+            assert_eq!(rows.iter().filter(|r| r.label == 1).count(), per_label);
+        }
+        assert_eq!(prepared.pretraining.len(), 2400);
+        let mut keys: Vec<String> = prepared
+            .validation
+            .iter()
+            .chain(&prepared.train)
+            .chain(&prepared.dev)
+            .map(|r| key(&r.text))
+            .collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 3200, "no row twice");
+        let labels: Vec<usize> = prepared.validation.iter().map(|r| r.label).take(40).collect();
+        assert!(labels.contains(&0) && labels.contains(&1), "mixed");
+        assert_eq!(divide(&made_up(1700)).unwrap().train, prepared.train, "the same each time");
+    }
+
+    #[test]
+    fn drops_duplicates_and_contradictions() {
+        let mut reviews = made_up(1700);
+        let add = |list: &mut Vec<Review>, text: &str, label| list.push(Review { text: text.into(), label });
+        let twin = format!("{}！！", reviews[3].text.trim_end_matches('。'));
+        add(&mut reviews, &twin, 1);
+        let both = reviews[5].text.clone();
+        add(&mut reviews, &both, 0);
+        add(&mut reviews, "。。。。。。。。。。", 0);
+        add(&mut reviews, "短", 0);
+        let prepared = divide(&reviews).unwrap();
+        assert_eq!(prepared.counts.lines, 3404);
+        assert_eq!(prepared.counts.usable, 3399);
+        assert_eq!(prepared.counts.usable_positive, 1699);
+        assert_eq!(prepared.counts.distinct_one_label, 3402);
+        let all = || prepared.validation.iter().chain(&prepared.train).chain(&prepared.dev);
+        assert!(all().all(|r| r.text != both && r.text != twin));
+        assert!(prepared.pretraining.iter().all(|t| t != "短" && !t.starts_with('。')));
+        assert_eq!(
+            prepared.pretraining.iter().filter(|t| **t == both).count(),
+            1,
+            "without a label it may stay"
+        );
+    }
+
+    #[test]
+    fn long_originals_of_validation_rows_stay_out() {
+        let reviews = made_up(1700);
+        let held = divide(&reviews).unwrap().validation;
+        // The longer forms come last, so the draw of the others' order changes; all of them hold some row.
+        let mut more = reviews.clone();
+        for n in 0..reviews.len() {
+            let text = format!("开头的话。{}结尾的话。", reviews[n].text);
+            more.push(Review { text, label: reviews[n].label });
+        }
+        let prepared = divide(&more).unwrap();
+        let near = NearCopies::of(prepared.validation.iter().map(|r| r.text.as_str()));
+        assert_eq!(held.len(), prepared.validation.len());
+        assert!(prepared.counts.near_copies > 500, "{}", prepared.counts.near_copies);
+        assert!(prepared.train.iter().chain(&prepared.dev).all(|r| !near.has(&r.text)));
+        assert!(prepared.pretraining.iter().all(|t| !near.has(t)));
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = prepare(dir.path(), dir.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("pos_sentences.txt"), "{error}");
+        fs::write(dir.path().join("pos_sentences.txt"), "房间很大，服务很好\n").unwrap();
+        fs::write(dir.path().join("neg_sentences.txt"), [0xff, 0xfe, b'\n']).unwrap();
+        let error = prepare(dir.path(), dir.path()).unwrap_err();
+        assert!(error.to_string().contains("neg_sentences.txt is not UTF-8"), "{error}");
+        fs::write(dir.path().join("neg_sentences.txt"), "房间太小，服务很差\n").unwrap();
+        let error = prepare(dir.path(), dir.path()).unwrap_err();
+        assert!(matches!(error, Error::User(_)) && error.to_string().contains("too few"), "{error}");
+    }
+}
