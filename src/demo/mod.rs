@@ -1,1 +1,50 @@
-//! TODO
+//! The demo's data: real reviews as JD-shaped rows, the small base model's vocabulary and pretraining
+//! corpus, and the bag-of-words classifier that its accuracy is held against. The training itself is the engine's.
+
+pub mod base;
+pub mod bayes;
+pub mod bpe;
+pub mod corpus;
+pub mod everyday;
+pub mod reviews;
+
+mod near;
+mod random;
+mod text;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use crate::error::{Context, Result};
+
+/// The words of the labels; a label's number is its index.
+pub const LABELS: [&str; 2] = ["negative", "positive"];
+
+/// The task's prompt for one sentence. The response follows the colon without a space.
+pub fn prompt(sentence: &str) -> String {
+    format!(
+        "Task: Sentiment Classification\nSentence: {sentence}\nCategory: {}, {}\nOutput:",
+        LABELS[0], LABELS[1]
+    )
+}
+
+/// Writes a file whole or not at all: the bytes go beside it first and are renamed into place.
+fn write_file(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+    let what = || format!("cannot write {} (is the disk full, or the folder read-only?)", path.display());
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).user(what())?;
+    }
+    let part = path.with_extension("part");
+    let written = File::create(&part).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        fill(&mut out)?;
+        out.flush()?;
+        fs::rename(&part, path)
+    });
+    if written.is_err() {
+        // Best effort: the error that matters is the one being returned.
+        let _ = fs::remove_file(&part);
+    }
+    written.user(what())
+}

