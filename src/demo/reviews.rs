@@ -203,7 +203,6 @@ fn take_balanced(rows: &mut Vec<&Review>, per_label: usize) -> Result<Vec<Review
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::key;
     use super::*;
 
     /// Reviews of random characters, so that none is another's near copy: `n` a label, positive first.
