@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::bpe;
 use super::corpus::{CorpusCounts, write_plain, write_pretraining};
 use super::near::NearCopies;
 use super::reviews::{self, LONGEST_PIECE, Prepared};
 use super::text::{char_count, key, pieces};
-use super::{bpe, corpus};
 use crate::error::{Context, Result};
 
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct BaseCounts {
     pub extra_texts: usize,
     pub extra_characters: usize,
     pub ranks: usize,
-    pub corpus: corpus::CorpusCounts,
+    pub corpus: CorpusCounts,
 }
 
 /// Writes into `out_dir` what [`reviews::prepare`] writes, and `qwen.tiktoken`, `pretrain.jsonl` (passes one
@@ -60,8 +60,7 @@ pub fn prepare_base(
     bpe::write_tiktoken(&vocabulary, &out_dir.join("qwen.tiktoken"))?;
 
     let texts: Vec<&str> = prepared.pretraining.iter().chain(&extra).map(String::as_str).collect();
-    let corpus: CorpusCounts =
-        write_pretraining(&out_dir.join("pretrain.jsonl"), &texts, options.seed, options.passes)?;
+    let corpus = write_pretraining(&out_dir.join("pretrain.jsonl"), &texts, options.seed, options.passes)?;
     write_plain(&out_dir.join("pretrain_eval.jsonl"), prepared.validation.iter().map(|r| r.text.as_str()))?;
 
     let counts = BaseCounts {
@@ -79,4 +78,20 @@ fn read_extra(path: &Path, near: &NearCopies) -> Result<Vec<String>> {
     let text = fs::read_to_string(path).user(format!("cannot read the extra text {}", path.display()))?;
     let lines = text.lines().filter(|line| !near.has(line)).flat_map(|line| pieces(line, LONGEST_PIECE));
     Ok(lines.filter(|p| char_count(&key(p)) >= 2 && !near.has(p)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_text_loses_copies_of_validation_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("more.txt");
+        fs::write(&path, "今天天气很好。\n\n他说：房间很大，服务也不错！\n。\n").unwrap();
+        let near = NearCopies::of(["房间很大服务也不错"]);
+        assert_eq!(read_extra(&path, &near).unwrap(), ["今天天气很好。"]);
+        let error = read_extra(&dir.path().join("none.txt"), &near).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("none.txt"), "{error}");
+    }
 }

@@ -44,8 +44,8 @@ pub fn train_vocabulary<'a>(
         let parts = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
         Ok(parts.iter().map(|(part, ..)| part.bytes().map(|b| alphabet[usize::from(b)]).collect()).collect())
     };
-    let examples: Vec<String> =
-        LABELS.iter().flat_map(|label| [prompt("好"), (*label).to_string()]).collect();
+    // A digit is never merged, so the sentence's place teaches nothing.
+    let examples: Vec<String> = LABELS.iter().flat_map(|label| [prompt("1"), (*label).to_string()]).collect();
     let repeated = (0..PROMPTS / LABELS.len()).flat_map(|_| examples.iter().cloned().map(Cow::Owned));
 
     let mut trainer = BpeTrainer::builder()
@@ -111,7 +111,8 @@ mod tests {
 
     use super::*;
 
-    const TEXTS: [&str; 3] = ["房间很大，房间很干净。", "房间太小，服务太差。", "服务很好，2015年来过"];
+    const TEXTS: [&str; 3] =
+        ["房间很大，房间很干净。", "房间太小，服务太差。", "很好，很好，很好，2015年来过"];
 
     #[test]
     fn bytes_first_then_whole_words() {
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
         let distinct: HashSet<&Vec<u8>> = vocabulary.iter().collect();
         assert_eq!(distinct.len(), vocabulary.len());
-        let words = "negative| negative|positive| positive|Task| Sentiment| Classification|Sentence|Category|Output|房间";
+        let words = "negative| negative|positive| positive|Task| Sentiment| Classification|Sentence|Category|Output|很好";
         for word in words.split('|') {
             assert!(distinct.contains(&word.as_bytes().to_vec()), "{word:?}");
         }

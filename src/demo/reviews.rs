@@ -203,7 +203,6 @@ fn take_balanced(rows: &mut Vec<&Review>, per_label: usize) -> Result<Vec<Review
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::key;
     use super::*;
 
     /// Reviews of random characters, so that none is another's near copy: `n` a label, positive first.
@@ -273,11 +272,11 @@ mod tests {
     fn long_originals_of_validation_rows_stay_out() {
         let reviews = made_up(1700);
         let held = divide(&reviews).unwrap().validation;
-        // The longer forms come last, so the draw of the others' order changes; all of them hold some row.
+        // Each review once more in a longer form: half of all rows are another's near copy.
         let mut more = reviews.clone();
-        for n in 0..reviews.len() {
-            let text = format!("开头的话。{}结尾的话。", reviews[n].text);
-            more.push(Review { text, label: reviews[n].label });
+        for review in &reviews {
+            let text = format!("开头的话。{}结尾的话。", review.text);
+            more.push(Review { text, label: review.label });
         }
         let prepared = divide(&more).unwrap();
         let near = NearCopies::of(prepared.validation.iter().map(|r| r.text.as_str()));
