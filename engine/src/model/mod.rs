@@ -1,0 +1,12 @@
+//! Qwen-1 on libtorch: config, weights, the forward pass, and what of it is trained.
+
+pub mod config;
+pub mod packed;
+pub mod qwen;
+pub mod trainable;
+pub mod weights;
+
+pub use config::QwenConfig;
+pub use packed::Packed;
+pub use qwen::{KvCache, Lora, Mode, Qwen};
+pub use trainable::Trainable;

@@ -1,0 +1,256 @@
+//! What is trained: one flat fp32 tensor, of which every trained weight is a view.
+//!
+//! The optimizer sees a vector, the model sees named tensors; nothing is copied between them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use qwen_tui::error::{Context, Error, Result};
+use tch::{Device, Kind, Tensor};
+
+use super::config::QwenConfig;
+use super::qwen::{Lora, Qwen};
+use super::weights::Named;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    LoraA,
+    LoraB,
+    /// A weight of the base model itself.
+    Weight,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `transformer.h.0.attn.c_attn.lora_A`, or the weight's own name.
+    name: String,
+    role: Role,
+    shape: Vec<i64>,
+    /// A leaf that shares `theta`'s memory.
+    leaf: Tensor,
+}
+
+/// Which LoRA to attach.
+#[derive(Debug, Clone)]
+pub struct LoraOptions {
+    /// Endings of module paths, such as `c_attn`; `ALL` is every linear layer of the blocks.
+    pub targets: Vec<String>,
+    pub rank: i64,
+    pub alpha: f64,
+    /// `lora_bias_trainable all`.
+    pub biases: bool,
+    /// `lora_modules_to_save`: endings of module paths that are trained whole.
+    pub modules_to_save: Vec<String>,
+    /// The dtype the adapter computes in.
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub struct Trainable {
+    /// `[n]` fp32, those with weight decay first.
+    theta: Tensor,
+    /// How many elements of `theta` have weight decay.
+    decayed: i64,
+    entries: Vec<Entry>,
+    lora_kind: Kind,
+    lora_scale: f64,
+}
+
+/// `transformer.h.0.attn.c_attn.weight` belongs to `transformer.h.0.attn.c_attn`.
+fn module_of(tensor: &str) -> &str {
+    tensor.rsplit_once('.').map_or(tensor, |(module, _)| module)
+}
+
+fn is_decayed(name: &str) -> bool {
+    let module = module_of(name);
+    !(name.ends_with(".bias") || module.ends_with("ln_1") || module.ends_with("ln_2") || module.ends_with("ln_f"))
+}
+
+impl Trainable {
+    /// A fresh adapter: A kaiming-uniform (a = sqrt 5), B zero; base weights named by the options are trained whole.
+    ///
+    /// # Errors
+    /// A target or module to save that matches nothing.
+    pub fn lora(config: &QwenConfig, base: &Named, options: &LoraOptions, seed: u64, device: Device) -> Result<Self> {
+        let modules = config.linear_modules();
+        let all = options.targets.iter().any(|t| t == "ALL");
+        let matches = |module: &str| all || options.targets.iter().any(|t| module.ends_with(t.as_str()));
+        if let Some(unmatched) =
+            options.targets.iter().find(|t| *t != "ALL" && (t.is_empty() || !modules.iter().any(|m| m.ends_with(t.as_str()))))
+        {
+            return Err(Error::user(format!(
+                "lora_target_modules: {unmatched:?} matches no linear layer of this model; they end in c_attn, c_proj \
+                 (attn.c_proj, mlp.c_proj), w1, w2; DEFAULT is c_attn, ALL is all of them"
+            )));
+        }
+        let shapes: HashMap<String, Vec<i64>> = config.tensors().into_iter().collect();
+        let mut names: Vec<(String, Role, Vec<i64>)> = Vec::new();
+        for module in modules.iter().filter(|m| matches(m)) {
+            let shape = &shapes[&format!("{module}.weight")];
+            names.push((format!("{module}.lora_A"), Role::LoraA, vec![options.rank, shape[1]]));
+            names.push((format!("{module}.lora_B"), Role::LoraB, vec![shape[0], options.rank]));
+        }
+        let saved = |module: &str| options.modules_to_save.iter().any(|m| module.ends_with(m.as_str()));
+        for (name, shape) in config.tensors() {
+            if (options.biases && name.ends_with(".bias")) || saved(module_of(&name)) {
+                names.push((name, Role::Weight, shape));
+            }
+        }
+        if let Some(unmatched) = options
+            .modules_to_save
+            .iter()
+            .find(|m| m.is_empty() || !shapes.keys().any(|name| module_of(name).ends_with(m.as_str())))
+        {
+            return Err(Error::user(format!(
+                "lora_modules_to_save: {unmatched:?} matches no module of this model (wte, ln_1, ln_2, ln_f, lm_head, ...)"
+            )));
+        }
+        let made = Self::build(names, base, device, options.kind, options.alpha / options.rank as f64);
+        tch::manual_seed(seed as i64);
+        tch::no_grad(|| {
+            for entry in made.entries.iter().filter(|e| e.role == Role::LoraA) {
+                // kaiming_uniform_(a = sqrt 5): bound = sqrt(6 / ((1 + 5) * fan_in)).
+                let bound = 1.0 / (entry.shape[1] as f64).sqrt();
+                let _ = entry.leaf.shallow_clone().uniform_(-bound, bound);
+            }
+        });
+        Ok(made)
+    }
+
+    /// Full-parameter training. `frozen` is the share of parameters frozen from the embedding upwards
+    /// (`freeze_parameters`); `additional` are name prefixes trained all the same.
+    pub fn full(config: &QwenConfig, base: &Named, frozen: f64, additional: &[String], device: Device) -> Result<Self> {
+        let all = config.tensors();
+        let size = |shape: &[i64]| shape.iter().product::<i64>();
+        let budget = all.iter().map(|(_, s)| size(s)).sum::<i64>() as f64 * frozen;
+        let mut before = 0i64;
+        let mut names = Vec::new();
+        for (name, shape) in all {
+            before += size(&shape);
+            if before as f64 > budget || additional.iter().any(|a| name.starts_with(a.as_str())) {
+                names.push((name, Role::Weight, shape));
+            }
+        }
+        if names.is_empty() {
+            return Err(Error::user(
+                "freeze_parameters 1 freezes everything: give a smaller share, or additional_trainable_parameters",
+            ));
+        }
+        Ok(Self::build(names, base, device, Kind::Float, 0.0))
+    }
+
+    fn build(
+        mut names: Vec<(String, Role, Vec<i64>)>,
+        base: &Named,
+        device: Device,
+        lora_kind: Kind,
+        lora_scale: f64,
+    ) -> Self {
+        names.sort_by_key(|(name, ..)| !is_decayed(name));
+        let size = |shape: &[i64]| shape.iter().product::<i64>();
+        let total = names.iter().map(|(.., s)| size(s)).sum::<i64>();
+        let decayed = names.iter().filter(|(n, ..)| is_decayed(n)).map(|(.., s)| size(s)).sum();
+        let theta = Tensor::zeros([total], (Kind::Float, device));
+        let mut at = 0;
+        let entries = names
+            .into_iter()
+            .map(|(name, role, shape)| {
+                let n = size(&shape);
+                let view = theta.narrow(0, at, n).view(shape.as_slice()).detach();
+                at += n;
+                if role == Role::Weight
+                    && let Some(weight) = base.get(&name)
+                {
+                    tch::no_grad(|| view.shallow_clone().copy_(weight));
+                }
+                Entry { name, role, shape, leaf: view.set_requires_grad(true) }
+            })
+            .collect();
+        Self { theta, decayed, entries, lora_kind, lora_scale }
+    }
+
+    /// Number of trained parameters.
+    pub fn len(&self) -> i64 {
+        self.theta.size1().unwrap_or(0)
+    }
+
+    /// Parameters that the base model does not have (the adapter's).
+    pub fn added(&self) -> i64 {
+        self.entries.iter().filter(|e| e.role != Role::Weight).map(|e| e.shape.iter().product::<i64>()).sum()
+    }
+
+    /// The trained vector `[n]` and how many of its first elements have weight decay.
+    pub fn theta(&self) -> (&Tensor, i64) {
+        (&self.theta, self.decayed)
+    }
+
+    /// The model with the trained weights in it, connected to the leaves for autograd.
+    pub fn assemble(&self, config: &QwenConfig, base: &Named) -> Qwen {
+        let mut replaced = Named::new();
+        let mut halves: HashMap<&str, (Option<Tensor>, Option<Tensor>)> = HashMap::new();
+        for entry in &self.entries {
+            match entry.role {
+                Role::Weight => {
+                    let kind = base.get(&entry.name).map_or(Kind::Float, Tensor::kind);
+                    replaced.insert(entry.name.clone(), entry.leaf.to_kind(kind));
+                }
+                Role::LoraA => halves.entry(module_of(&entry.name)).or_default().0 = Some(entry.leaf.to_kind(self.lora_kind)),
+                Role::LoraB => halves.entry(module_of(&entry.name)).or_default().1 = Some(entry.leaf.to_kind(self.lora_kind)),
+            }
+        }
+        let lora = halves
+            .into_iter()
+            .filter_map(|(module, (a, b))| Some((module.to_owned(), Lora { a: a?, b: b?, scale: self.lora_scale })))
+            .collect();
+        Qwen::assemble(config, base, &replaced, lora)
+    }
+
+    /// The gradient of `theta` `[n]`, zero where nothing flowed.
+    pub fn grad(&self) -> Tensor {
+        let parts: Vec<Tensor> = self
+            .entries
+            .iter()
+            .map(|e| {
+                let grad = e.leaf.grad();
+                if grad.defined() { grad.flatten(0, -1) } else { e.leaf.detach().zeros_like().flatten(0, -1) }
+            })
+            .collect();
+        Tensor::cat(&parts, 0)
+    }
+
+    pub fn zero_grad(&mut self) {
+        for entry in &mut self.entries {
+            entry.leaf.zero_grad();
+        }
+    }
+
+    /// The trained tensors by name, copied: an adapter's as `MODULE.lora_A` `[r, in]` and `MODULE.lora_B` `[out, r]`.
+    pub fn export(&self, kind: Kind) -> BTreeMap<String, Tensor> {
+        self.entries
+            .iter()
+            .map(|e| {
+                let kind = if e.role == Role::Weight { kind } else { self.lora_kind };
+                (e.name.clone(), e.leaf.detach().to_device_(Device::Cpu, kind, false, true))
+            })
+            .collect()
+    }
+
+    /// Overwrites the trained tensors with `tensors`, which must hold each of them in its shape.
+    pub fn import(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        if let Some(name) = tensors.keys().find(|n| !self.entries.iter().any(|e| e.name == **n)) {
+            return Err(Error::user(format!("{name} belongs to none of the trained modules; are rank and targets those of the run?")));
+        }
+        for entry in &self.entries {
+            let tensor = tensors.get(&entry.name).ok_or_else(|| Error::user(format!("{} is missing", entry.name)))?;
+            if tensor.size() != entry.shape {
+                return Err(Error::user(format!(
+                    "{} has shape {:?}, expected {:?}",
+                    entry.name,
+                    tensor.size(),
+                    entry.shape
+                )));
+            }
+            tch::no_grad(|| entry.leaf.shallow_clone().f_copy_(tensor)).internal(&entry.name)?;
+        }
+        Ok(())
+    }
+}

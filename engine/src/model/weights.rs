@@ -1,0 +1,209 @@
+//! Weights in safetensors: memory-mapped, checked against the config, sent to the device one tensor at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use qwen_tui::error::{Context, Error, Result};
+use safetensors::{Dtype, SafeTensors};
+use tch::{Device, Kind, Tensor};
+
+use super::config::QwenConfig;
+
+/// Tensors by the names of the published checkpoints.
+pub type Named = HashMap<String, Tensor>;
+
+/// A safetensors file in memory, its header checked by the `safetensors` crate.
+pub struct Shard {
+    path: PathBuf,
+    map: Mmap,
+}
+
+impl Shard {
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).user(path.display())?;
+        if !file.metadata().user(path.display())?.is_file() {
+            return Err(Error::user(format!("{}: not a file", path.display())));
+        }
+        // SAFETY: the map is read only; a file that another program shortens meanwhile ends the engine by SIGBUS,
+        // which its client reports. Weights are not edited in place by any tool.
+        let map = unsafe { Mmap::map(&file) }.user(path.display())?;
+        Ok(Self { path: path.to_owned(), map })
+    }
+
+    /// The tensors of the file; refuses headers that do not fit the file.
+    pub fn tensors(&self) -> Result<SafeTensors<'_>> {
+        SafeTensors::deserialize(&self.map).map_err(|e| {
+            Error::user(format!(
+                "{}: not a whole safetensors file ({e}); it may be truncated, or a download page instead of the file; \
+                 fetch it again",
+                self.path.display()
+            ))
+        })
+    }
+}
+
+/// The libtorch kind of a safetensors dtype that weights come in.
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::F64 => Some(Kind::Double),
+        _ => None,
+    }
+}
+
+/// Copies `view` to `device` as `kind`; the only copy in memory is the result.
+pub fn to_tensor(view: &safetensors::tensor::TensorView<'_>, kind: Kind, device: Device) -> Result<Tensor, String> {
+    let stored = kind_of(view.dtype()).ok_or(format!("dtype {:?} is not one of F32, BF16, F16, F64", view.dtype()))?;
+    let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+    let bytes = view.data();
+    // libtorch reads whole elements: a map that is not aligned to them is copied by `from_data_size` instead.
+    let tensor = if bytes.as_ptr() as usize % stored.elt_size_in_bytes() == 0 && !bytes.is_empty() {
+        // SAFETY: the bytes outlive the copy made by `to_device` below, and are only read.
+        let mapped = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], stored, Device::Cpu) };
+        mapped.and_then(|t| t.f_to_device_(device, kind, false, true))
+    } else {
+        Tensor::f_from_data_size(bytes, &shape, stored).and_then(|t| t.f_to_device_(device, kind, false, true))
+    };
+    tensor.map_err(|e| e.to_string())
+}
+
+/// The files that hold the weights of the model in `dir`: `model.safetensors`, or the shards its index names.
+///
+/// Returns each file with the names expected in it (none: whatever it holds).
+fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
+    let index = dir.join("model.safetensors.index.json");
+    if index.is_file() {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
+        }
+        let text = std::fs::read_to_string(&index).user(index.display())?;
+        let Index { weight_map } = serde_json::from_str(&text).user(index.display())?;
+        let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (tensor, file) in weight_map {
+            if Path::new(&file).components().count() != 1 || file.contains("..") {
+                return Err(Error::user(format!("{}: {file:?} is not a file name", index.display())));
+            }
+            shards.entry(file).or_default().push(tensor);
+        }
+        for file in shards.keys() {
+            if !dir.join(file).is_file() {
+                return Err(Error::user(format!(
+                    "{}: the shard {file} that {} names is missing ({} of {} shards are there); fetch it again",
+                    dir.join(file).display(),
+                    index.display(),
+                    shards.keys().filter(|f| dir.join(f).is_file()).count(),
+                    shards.len()
+                )));
+            }
+        }
+        return Ok(shards.into_iter().map(|(file, names)| (dir.join(file), names)).collect());
+    }
+    let single = dir.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![(single, Vec::new())]);
+    }
+    let pickles = std::fs::read_dir(dir)
+        .map(|d| d.flatten().any(|f| f.file_name().to_string_lossy().ends_with(".bin")))
+        .unwrap_or(false);
+    let hint = if pickles {
+        "; there are .bin files, which are Python pickles and never loaded here: convert them in Python with \
+         `model.save_pretrained(DIR, safe_serialization=True)`"
+    } else {
+        ""
+    };
+    Err(Error::user(format!(
+        "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
+        dir.display()
+    )))
+}
+
+/// Says what a model directory lacks before it is read.
+pub fn check_model_dir(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Err(Error::user(format!(
+            "{}: no such model directory; give the directory of a Qwen-1 model (config.json, model.safetensors, \
+             qwen.tiktoken) with --model_id_or_path DIR",
+            dir.display()
+        )));
+    }
+    if !dir.is_dir() {
+        return Err(Error::user(format!("{}: is a file; a model is a directory", dir.display())));
+    }
+    for file in ["config.json", "qwen.tiktoken"] {
+        if !dir.join(file).is_file() {
+            return Err(Error::user(format!("{}: missing; a Qwen-1 model directory has it", dir.join(file).display())));
+        }
+    }
+    files(dir).map(|_| ())
+}
+
+/// Loads every tensor the config asks for, as `kind` on `device`.
+///
+/// # Errors
+/// A missing or truncated shard, a tensor that is missing, of another shape or dtype: each names file and tensor.
+pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Result<Named> {
+    let wanted: HashMap<String, Vec<i64>> = config.tensors().into_iter().collect();
+    let mut found = Named::with_capacity(wanted.len());
+    let files = files(dir)?;
+    for (path, expected) in &files {
+        let shard = Shard::open(path)?;
+        let tensors = shard.tensors()?;
+        if let Some(name) = expected.iter().find(|n| tensors.tensor(n).is_err()) {
+            return Err(Error::user(format!("{}: the index says {name} is in it, and it is not", path.display())));
+        }
+        for (name, view) in tensors.iter() {
+            let Some(shape) = wanted.get(name) else { continue };
+            let stored: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+            if &stored != shape {
+                return Err(Error::user(format!(
+                    "{}: {name} has shape {stored:?}, but config.json asks for {shape:?}",
+                    path.display()
+                )));
+            }
+            let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
+            found.insert(name.to_owned(), tensor);
+        }
+    }
+    if let Some((name, _)) = config.tensors().iter().find(|(name, _)| !found.contains_key(name)) {
+        let missing = wanted.len() - found.len();
+        return Err(Error::user(format!(
+            "{}: {name} is missing ({missing} of {} tensors are); is this the whole model that config.json describes?",
+            dir.display(),
+            wanted.len()
+        )));
+    }
+    Ok(found)
+}
+
+/// Writes `tensors` to `path` in safetensors, names sorted, with the metadata Python's tools expect.
+pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let mut buffers = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let tensor = tensor.to_device(Device::Cpu).contiguous();
+        let dtype = match tensor.kind() {
+            Kind::Float => Dtype::F32,
+            Kind::BFloat16 => Dtype::BF16,
+            Kind::Half => Dtype::F16,
+            Kind::Int64 => Dtype::I64,
+            kind => return Err(Error::internal(format!("{name}: {kind:?} is not written"))),
+        };
+        let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel()).internal(name)?;
+        let shape = tensor.size().iter().map(|&n| n as usize).collect::<Vec<_>>();
+        buffers.push((name.as_str(), dtype, shape, bytes));
+    }
+    let views = buffers
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            safetensors::tensor::TensorView::new(*dtype, shape.clone(), bytes).map(|v| (*name, v))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .internal(path.display())?;
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), path).user(path.display())
+}

@@ -1,0 +1,200 @@
+//! The loss and gradient of a set of rows: one right-padded causal batch, logits only where labels are, each label
+//! token weighted so that the gradient is that of the row-by-row computation.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::model::{Mode, Packed, Qwen};
+
+/// A row on its way through the model.
+#[derive(Debug, Clone, Copy)]
+pub struct WeightedRow<'a> {
+    pub ids: &'a [u32],
+    /// -100 where no loss is taken; same length as `ids`.
+    pub labels: &'a [i64],
+    /// Weight of each of its label tokens in the loss.
+    pub weight: f64,
+}
+
+impl WeightedRow<'_> {
+    /// Label tokens that are predicted (the first token of a row never is).
+    pub fn targets(&self) -> usize {
+        count_targets(self.labels)
+    }
+}
+
+/// Label tokens that are predicted: all but the first position.
+pub fn count_targets(labels: &[i64]) -> usize {
+    labels.iter().skip(1).filter(|&&l| l >= 0).count()
+}
+
+/// What a forward pass over some rows found.
+#[derive(Debug, Default, Clone)]
+pub struct Outcome {
+    /// Sum of weight times cross entropy over all label tokens.
+    pub loss: f64,
+    /// For each row, in the order given: label tokens predicted rightly, and label tokens.
+    pub correct: Vec<(u32, u32)>,
+}
+
+/// How large a computation may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Tokens of one forward pass, attention's padding counted.
+    pub tokens: usize,
+    /// Label tokens of one forward pass: each costs a row of logits.
+    pub targets: usize,
+}
+
+/// Splits rows into batches within `limits`, longest first; every row is in one of them.
+///
+/// `alone_beyond`: rows longer than this come alone (dynamic NTK outside training depends on the length).
+pub fn plan(rows: &[WeightedRow<'_>], limits: Limits, alone_beyond: Option<usize>) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(rows[i].ids.len()), i));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let (mut longest, mut targets) = (0, 0);
+    for i in order {
+        let (length, labels) = (rows[i].ids.len(), rows[i].targets());
+        let alone = alone_beyond.is_some_and(|n| longest > n);
+        match batches.last_mut() {
+            Some(batch)
+                if !alone && (batch.len() + 1) * longest <= limits.tokens && targets + labels <= limits.targets =>
+            {
+                targets += labels;
+                batch.push(i);
+            }
+            _ => {
+                (longest, targets) = (length, labels);
+                batches.push(vec![i]);
+            }
+        }
+    }
+    batches
+}
+
+/// Where the labels of a batch are.
+struct Targets {
+    /// Index of the token before each label `[m]`.
+    at: Tensor,
+    /// The labels `[m]`.
+    labels: Tensor,
+    /// Their weights `[m]`.
+    weights: Tensor,
+    /// Label tokens of each row.
+    counts: Vec<u32>,
+}
+
+impl Targets {
+    fn new(rows: &[WeightedRow<'_>], device: Device) -> Self {
+        let (mut at, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::<f32>::new());
+        let mut counts = Vec::with_capacity(rows.len());
+        let mut start = 0i64;
+        for row in rows {
+            let before = labels.len();
+            for (i, &label) in row.labels.iter().enumerate().skip(1).filter(|&(_, &l)| l >= 0) {
+                at.push(start + i as i64 - 1);
+                labels.push(label);
+                weights.push(row.weight as f32);
+            }
+            counts.push((labels.len() - before) as u32);
+            start += row.ids.len() as i64;
+        }
+        let long = |v: &[i64]| Tensor::from_slice(v).to_kind(Kind::Int64).to_device(device);
+        Self { at: long(&at), labels: long(&labels), weights: Tensor::from_slice(&weights).to_device(device), counts }
+    }
+
+    /// Loss (a scalar with its graph) and rightly predicted label tokens `[m]` of final hidden states `[tokens, h]`.
+    fn loss(&self, model: &Qwen, hidden: &Tensor) -> (Tensor, Tensor) {
+        let logits = model.logits(&model.final_norm(&hidden.index_select(0, &self.at)));
+        let correct = logits.detach().argmax(-1, false).eq_tensor(&self.labels);
+        let each = logits.cross_entropy_loss::<Tensor>(&self.labels, None, tch::Reduction::None, -100, 0.0);
+        ((each * &self.weights).sum(Kind::Float), correct)
+    }
+
+    fn outcome(&self, loss: &Tensor, correct: &Tensor) -> Outcome {
+        let hits: Vec<bool> = Vec::try_from(correct.to_device(Device::Cpu)).unwrap_or_default();
+        let mut at = 0;
+        let correct = self
+            .counts
+            .iter()
+            .map(|&n| {
+                let row = &hits[at..at + n as usize];
+                at += n as usize;
+                (row.iter().filter(|&&hit| hit).count() as u32, n)
+            })
+            .collect();
+        Outcome { loss: loss.double_value(&[]), correct }
+    }
+}
+
+/// One batch, no gradient.
+pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
+    tch::no_grad(|| {
+        let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
+        let batch = Packed::new(&ids, 0, model.device());
+        let targets = Targets::new(rows, model.device());
+        let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
+        targets.outcome(&loss, &correct)
+    })
+}
+
+/// One batch, its gradient added to the leaves. With `recompute`, only the input of each block is kept and the block
+/// is computed again on the way back (Chen et al. 2016): less memory, the same numbers.
+pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, recompute: bool) -> Outcome {
+    let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
+    let batch = Packed::new(&ids, 0, model.device());
+    let targets = Targets::new(rows, model.device());
+    if !recompute {
+        let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
+        loss.backward();
+        return targets.outcome(&loss, &correct);
+    }
+    let rotary = model.rotary(&batch, 1.0, mode);
+    let mut inputs = Vec::with_capacity(model.layer_count());
+    let mut x = tch::no_grad(|| model.embed(&batch, mode));
+    for i in 0..model.layer_count() {
+        let next = tch::no_grad(|| model.layer(i, &x, &batch, &rotary, mode, None));
+        inputs.push(x);
+        x = next;
+    }
+    let last = x.set_requires_grad(true);
+    let (loss, correct) = targets.loss(model, &last);
+    loss.backward();
+    let mut gradient = last.grad();
+    for (i, input) in inputs.into_iter().enumerate().rev() {
+        let input = input.set_requires_grad(true);
+        let output = model.layer(i, &input, &batch, &rotary, mode, None);
+        // The backward pass of `sum(output * gradient)` is that of `output` with this gradient, bit for bit.
+        (output * &gradient).sum(Kind::Float).backward();
+        gradient = input.grad();
+    }
+    let embedded = model.embed(&batch, mode);
+    if embedded.requires_grad() {
+        (embedded * &gradient).sum(Kind::Float).backward();
+    }
+    targets.outcome(&loss, &correct)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_holds_every_row_once_and_keeps_the_limits() {
+        let ids = vec![0u32; 100];
+        let labels = vec![1i64; 100];
+        let rows: Vec<_> = [5, 100, 7, 60, 61, 3]
+            .iter()
+            .map(|&n| WeightedRow { ids: &ids[..n], labels: &labels[..n], weight: 1.0 })
+            .collect();
+        let batches = plan(&rows, Limits { tokens: 130, targets: 1000 }, None);
+        let mut seen: Vec<usize> = batches.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
+        for batch in &batches {
+            let longest = batch.iter().map(|&i| rows[i].ids.len()).max().unwrap();
+            assert!(batch.len() == 1 || batch.len() * longest <= 130, "{batch:?}");
+        }
+        assert_eq!(plan(&rows, Limits { tokens: 1000, targets: 1000 }, Some(50))[0], [1]);
+    }
+}

@@ -1,0 +1,145 @@
+//! From a run's arguments to its rows and their token ids.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::rows::{OnBroken, Read, read_files, resolve_dataset_name};
+use super::sampling::{SampleOptions, split_and_sample};
+use super::template::{Example, Row, Template, Truncation, encode_rows};
+use super::tokenizer::Tokenizer;
+use crate::args::SftArgs;
+use crate::error::{Error, Result};
+use crate::job::event::{Rows, TokenLengths};
+
+/// Broken rows named one by one; more are counted.
+const NAMED: usize = 5;
+/// Responses told apart in [`Rows::labels`]; with more different ones none are.
+const LABELS: usize = 20;
+
+/// The rows of a run, chosen and in order.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    pub train: Vec<Row>,
+    pub validation: Vec<Row>,
+    /// Broken rows left out of either.
+    pub skipped: (u64, u64),
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Rows as token ids.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    pub train: Vec<Example>,
+    pub validation: Vec<Example>,
+    pub train_stats: Rows,
+    pub validation_stats: Rows,
+}
+
+/// Reads the data sets that `args` name, splits and samples them as SWIFT does.
+///
+/// # Errors
+/// A data set that is not there or holds no row, and with `check_dataset_strategy error` a broken row.
+pub fn read(args: &SftArgs) -> Result<Chosen> {
+    let on_broken = if args.check_dataset_strategy == "error" { OnBroken::Error } else { OnBroken::Skip };
+    let mut train: Vec<PathBuf> = args.dataset.iter().map(|name| resolve_dataset_name(name)).collect::<Result<_>>()?;
+    train.extend(args.custom_train_dataset_path.iter().map(PathBuf::from));
+    let validation: Vec<PathBuf> = args.custom_val_dataset_path.iter().map(PathBuf::from).collect();
+    if train.is_empty() {
+        return Err(Error::user(
+            "no training rows: name their files with --custom_train_dataset_path FILE (.csv, .jsonl or .json)",
+        ));
+    }
+    let mut warnings = Vec::new();
+    let mut take = |paths: &[PathBuf]| -> Result<(Vec<Row>, u64)> {
+        let Read { rows, broken, unlabelled } = read_files(paths, on_broken)?;
+        warnings.extend(broken.iter().take(NAMED).map(|b| format!("{b}; the row is left out")));
+        if broken.len() > NAMED {
+            warnings.push(format!("{} more broken rows are left out", broken.len() - NAMED));
+        }
+        if unlabelled > 0 {
+            warnings.push(format!("{unlabelled} rows without a label are left out"));
+        }
+        Ok((rows, broken.len() as u64))
+    };
+    let (train, train_broken) = take(&train)?;
+    let (validation, validation_broken) = if validation.is_empty() {
+        (None, 0)
+    } else {
+        let (rows, broken) = take(&validation)?;
+        (Some(rows), broken)
+    };
+    let options = SampleOptions {
+        dataset_seed: args.dataset_seed,
+        dataset_test_ratio: args.dataset_test_ratio,
+        train_dataset_sample: args.train_dataset_sample,
+        val_dataset_sample: args.val_dataset_sample,
+    };
+    let (train, validation) = split_and_sample(train, validation, &options);
+    if train.is_empty() {
+        return Err(Error::user("no training rows are left after the split; look at dataset_test_ratio and train_dataset_sample"));
+    }
+    Ok(Chosen { train, validation, skipped: (train_broken, validation_broken), warnings })
+}
+
+/// The token ids of the chosen rows, with `args`' template and `max_length`.
+///
+/// # Errors
+/// Every training row longer than `max_length`; a template that has no place for a row's system message or history.
+pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<Encoded> {
+    let template = Template::new(&args.template_type, args.system.as_deref())?;
+    let truncation =
+        if args.truncation_strategy == "truncation_left" { Truncation::TruncationLeft } else { Truncation::Delete };
+    let limit = args.max_length_limit();
+    let split = |rows: &[Row], skipped: u64| -> Result<(Vec<Example>, Rows)> {
+        template.check(rows)?;
+        let all = encode_rows(tokenizer, &template, rows, limit, truncation, 0);
+        let too_long = all.iter().filter(|e| e.is_none()).count() as u64;
+        let kept: Vec<Example> = all.into_iter().flatten().collect();
+        let stats = Rows {
+            rows: kept.len() as u64,
+            skipped,
+            too_long,
+            tokens: lengths(&kept),
+            labels: balance(rows),
+        };
+        Ok((kept, stats))
+    };
+    let (train, train_stats) = split(&chosen.train, chosen.skipped.0)?;
+    let (validation, validation_stats) = split(&chosen.validation, chosen.skipped.1)?;
+    if train.is_empty() {
+        return Err(Error::user(format!(
+            "max_length {}: all {} training rows are longer; raise it, or keep their ends with \
+             --truncation_strategy truncation_left",
+            args.max_length, train_stats.too_long
+        )));
+    }
+    Ok(Encoded { train, validation, train_stats, validation_stats })
+}
+
+/// Token lengths as SWIFT's `dataset_info` gives them (population standard deviation).
+fn lengths(examples: &[Example]) -> TokenLengths {
+    let lengths: Vec<u64> = examples.iter().map(|e| e.ids.len() as u64).collect();
+    let n = lengths.len().max(1) as f64;
+    let total: u64 = lengths.iter().sum();
+    let mean = total as f64 / n;
+    let variance = lengths.iter().map(|&l| (l as f64 - mean).powi(2)).sum::<f64>() / n;
+    TokenLengths {
+        mean,
+        std: variance.sqrt(),
+        min: lengths.iter().copied().min().unwrap_or(0),
+        max: lengths.iter().copied().max().unwrap_or(0),
+        total,
+    }
+}
+
+fn balance(rows: &[Row]) -> BTreeMap<String, u64> {
+    let mut labels = BTreeMap::new();
+    for row in rows {
+        *labels.entry(row.response.clone()).or_insert(0) += 1;
+        if labels.len() > LABELS {
+            return BTreeMap::new();
+        }
+    }
+    labels
+}
