@@ -1,0 +1,173 @@
+//! Reading data files: rows, and what is wrong with those that are none.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::formats;
+use super::template::Row;
+use super::{csv_file, json_file};
+use crate::error::{Error, Result};
+
+/// One record of a file: its columns by name.
+pub(super) type Record = Map<String, Value>;
+
+/// What happens at a broken row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBroken {
+    /// It is left out and reported (SWIFT's `none`, `discard` and `warning`).
+    Skip,
+    /// Reading ends in an error (SWIFT's `error`).
+    Error,
+}
+
+/// A row that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    pub file: PathBuf,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    pub reason: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}: {}", self.file.display(), self.line, self.reason)
+    }
+}
+
+/// What a file held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    pub rows: Vec<Row>,
+    pub broken: Vec<Broken>,
+    /// Rows without a label (or answer): left out in silence, as SWIFT does.
+    pub unlabelled: usize,
+}
+
+/// Reads a `.csv`, `.jsonl` or `.json` file (UTF-8). What a row is shows in its columns:
+/// `sentence` and `label` (`DAMO_NLP/jd`; 0 negative, 1 positive, empty unlabelled), `response` (with `query`, `system`,
+/// `history`), `instruction` and `output` (with `input`), `conversations`, or `messages`.
+///
+/// # Errors
+/// `Error::User` where the file cannot be read or has no usable row, and at the first broken row with [`OnBroken::Error`].
+pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let parse = match extension.as_str() {
+        "csv" => csv_file::read,
+        "jsonl" => json_file::read_lines,
+        "json" => json_file::read_list,
+        _ => {
+            return Err(Error::user(format!(
+                "{}: a data file is named .csv, .jsonl or .json; rename it by what it holds",
+                path.display()
+            )));
+        }
+    };
+    if path.is_dir() {
+        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
+    }
+    let bytes = fs::read(path)
+        .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes {
+        return Err(Error::user(format!("{} is UTF-16 text; save it as UTF-8", path.display())));
+    }
+    let mut sink = Sink { file: path, on_broken, read: Read::default() };
+    parse(bytes, &mut sink)?;
+    sink.finish()
+}
+
+/// [`read_file`] of several files, one after the other.
+pub fn read_files<P: AsRef<Path>>(paths: &[P], on_broken: OnBroken) -> Result<Read> {
+    let mut all = Read::default();
+    for path in paths {
+        let read = read_file(path.as_ref(), on_broken)?;
+        all.rows.extend(read.rows);
+        all.broken.extend(read.broken);
+        all.unlabelled += read.unlabelled;
+    }
+    Ok(all)
+}
+
+/// The file behind the name of a data set: the name itself where it is a file's.
+///
+/// # Errors
+/// `Error::User` for any other name.
+pub fn resolve_dataset_name(name: &str) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.exists() || path.extension().is_some_and(|e| ["csv", "jsonl", "json"].iter().any(|k| e == *k)) {
+        return Ok(path.into());
+    }
+    let jd = match name {
+        "jd-sentiment-zh" => " (for jd-sentiment-zh: train.csv and dev.csv of DAMO_NLP/jd on ModelScope)",
+        _ => "",
+    };
+    Err(Error::user(format!(
+        "dataset {name:?} is not on this machine; give its files with --custom_train_dataset_path FILE and \
+         --custom_val_dataset_path FILE{jd}"
+    )))
+}
+
+/// Where the readers of the formats put what they find.
+pub(super) struct Sink<'a> {
+    file: &'a Path,
+    on_broken: OnBroken,
+    read: Read,
+}
+
+impl Sink<'_> {
+    /// Takes the record that begins on `line`, or the reason why there is none.
+    pub fn take(&mut self, line: u64, record: Result<Record, String>) -> Result<()> {
+        match record.and_then(formats::to_row) {
+            Ok(Some(row)) => self.read.rows.push(row),
+            Ok(None) => self.read.unlabelled += 1,
+            Err(reason) => {
+                let broken = Broken { file: self.file.into(), line, reason };
+                if self.on_broken == OnBroken::Error {
+                    return Err(Error::user(format!(
+                        "{broken}. Mend the row, or leave broken rows out with --check_dataset_strategy warning"
+                    )));
+                }
+                self.read.broken.push(broken);
+            }
+        }
+        Ok(())
+    }
+
+    /// An error of the file as a whole.
+    pub fn fail<T>(&self, reason: impl fmt::Display) -> Result<T> {
+        Err(Error::user(format!("{}: {reason}", self.file.display())))
+    }
+
+    fn finish(self) -> Result<Read> {
+        let Read { rows, broken, unlabelled } = &self.read;
+        match (rows.as_slice(), broken.first()) {
+            ([], Some(first)) => self.fail(format!(
+                "no usable row in it ({} broken, {unlabelled} without a label); the first broken one: line {}: {}",
+                broken.len(),
+                first.line,
+                first.reason
+            )),
+            ([], None) if *unlabelled > 0 => self.fail(format!("no usable row in it: none of its {unlabelled} has a label")),
+            ([], None) => self.fail("no row in it: the file is empty"),
+            _ => Ok(self.read),
+        }
+    }
+}
+
+/// `bytes` as text; data from China is often GBK, so the reason says what to do.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        format!(
+            "not UTF-8 text (byte {} of it); if the file is GBK: iconv -f GBK -t UTF-8",
+            e.valid_up_to() + 1
+        )
+    })
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -1,0 +1,71 @@
+//! `qwen-tui tokenize`: a JSON string a line in, a JSON list of ids a line out.
+
+use std::io::{BufRead, ErrorKind, Write};
+
+use super::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+
+/// Tokenizes each line of `input`. A reader that goes away (`| head`) is the end, not an error.
+///
+/// # Errors
+/// `Error::User` with the number of the first line that is not a JSON string.
+pub fn tokenize_stdio(tokenizer: &Tokenizer, mut input: impl BufRead, mut output: impl Write) -> Result<()> {
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        let read = input.read_until(b'\n', &mut line);
+        if read.map_err(|e| Error::user(format!("input, line {number}: {e}")))? == 0 {
+            break;
+        }
+        let text: String = serde_json::from_slice(&line).map_err(|e| {
+            let reason = e.to_string();
+            // serde_json counts lines within this one line.
+            let reason = reason.split(" at line").next().unwrap_or_default();
+            Error::user(format!("input, line {number}: expected one JSON string, such as \"不错\": {reason}"))
+        })?;
+        let ids = tokenizer.encode(&text);
+        let mut list = String::with_capacity(7 * ids.len() + 3);
+        for (i, id) in ids.iter().enumerate() {
+            list += if i == 0 { "[" } else { "," };
+            list += &id.to_string();
+        }
+        list += if ids.is_empty() { "[]\n" } else { "]\n" };
+        if let Err(e) = output.write_all(list.as_bytes()) {
+            return closed(e);
+        }
+    }
+    output.flush().or_else(closed)
+}
+
+fn closed(e: std::io::Error) -> Result<()> {
+    match e.kind() {
+        ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Error::user(format!("cannot write the ids: {e}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::shared;
+
+    #[test]
+    fn a_list_a_line_until_a_bad_one() {
+        let Some(dir) = shared("qwen1-tokenizer") else { return };
+        let t = Tokenizer::load(&dir).unwrap();
+        let run = |input: &[u8]| {
+            let mut out = Vec::new();
+            let result = tokenize_stdio(&t, input, &mut out);
+            (String::from_utf8(out).unwrap(), result.map_err(|e| (e.exit_code(), e.to_string())))
+        };
+        let ok = "[9707,1879]\n[]\n[271]\n".to_string();
+        assert_eq!(run(b"\"Hello world\"\n\"\"\r\n  \"\\n\\n\""), (ok, Ok(())));
+        for bad in [&b"hello"[..], b"", b"[1]", b"\"a\" \"b\"", b"\"\\ud800\"", b"\"\xff\""] {
+            let (out, result) = run(&[b"\"a\"\n", bad, b"\n"].concat());
+            let (code, message) = result.unwrap_err();
+            assert_eq!((out.as_str(), code), ("[64]\n", 2));
+            assert!(message.contains("line 2"), "{message}");
+            assert!(!message.contains("at line 1"), "{message}");
+        }
+    }
+}
