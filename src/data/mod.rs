@@ -3,6 +3,7 @@
 mod csv_file;
 mod formats;
 mod json_file;
+pub mod load;
 mod python_literal;
 mod ranks;
 pub mod rows;

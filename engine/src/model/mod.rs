@@ -1,6 +1,7 @@
 //! Qwen-1 on libtorch: config, weights, the forward pass, and what of it is trained.
 
 pub mod config;
+pub mod create;
 pub mod packed;
 pub mod qwen;
 pub mod trainable;
@@ -9,4 +10,4 @@ pub mod weights;
 pub use config::QwenConfig;
 pub use packed::Packed;
 pub use qwen::{KvCache, Lora, Mode, Qwen};
-pub use trainable::Trainable;
+pub use trainable::{LoraOptions, Trainable};

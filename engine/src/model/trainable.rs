@@ -217,6 +217,11 @@ impl Trainable {
         Tensor::cat(&parts, 0)
     }
 
+    /// Names of the trained tensors.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.name.as_str())
+    }
+
     pub fn zero_grad(&mut self) {
         for entry in &mut self.entries {
             entry.leaf.zero_grad();

@@ -180,6 +180,19 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
     Ok(found)
 }
 
+/// The tensors of the model in `dir` that `left_out` does not name, on the CPU.
+pub fn load_except(dir: &Path, kind: Kind, left_out: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Tensor>> {
+    let mut found = BTreeMap::new();
+    for (path, _) in files(dir)? {
+        let shard = Shard::open(&path)?;
+        for (name, view) in shard.tensors()?.iter().filter(|(name, _)| !left_out(name)) {
+            let tensor = to_tensor(&view, kind, Device::Cpu).user(format!("{}: {name}", path.display()))?;
+            found.insert(name.to_owned(), tensor);
+        }
+    }
+    Ok(found)
+}
+
 /// Writes `tensors` to `path` in safetensors, names sorted, with the metadata Python's tools expect.
 pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let mut buffers = Vec::with_capacity(tensors.len());

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use qwen_tui::args::{GradientCheckpointing, SftArgs, schedule::learning_rate};
+use qwen_tui::args::{GradientCheckpointing, SftArgs, schedule::{learning_rate, warmup_steps}};
 use qwen_tui::data::template::Example;
 use qwen_tui::data::{self, Tokenizer};
 use qwen_tui::error::{Error, Result};
@@ -99,7 +99,7 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
         )));
     }
     emit(Event::Stage { stage: Stage::Tokenizing })?;
-    let encoded = data::load::encode(args, &tokenizer, rows)?;
+    let encoded = data::load::encode(args, &tokenizer, &rows)?;
     emit(Event::Dataset { train: encoded.train_stats.clone(), validation: encoded.validation_stats.clone() })?;
 
     // The model.
@@ -138,15 +138,15 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
         args.train_sampler_random,
     );
     let total = if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
-    let warmup = (total as f64 * args.warmup_ratio).ceil() as u64;
-    let rate = |step: u64| learning_rate(args.scheduler(), args.learning_rate, warmup, total, step);
+    let warmup = warmup_steps(total, args.warmup_ratio);
+    let rate = |step: u64| learning_rate(args.lr_scheduler_type, args.learning_rate, warmup, total, step);
     emit(Event::Plan {
         total_steps: total,
         warmup_steps: warmup,
         micro_batches: micro.per_epoch(),
         accumulation: args.gradient_accumulation_steps as u64,
         learning_rate: args.learning_rate,
-        scheduler: args.lr_scheduler_type.clone(),
+        scheduler: args.lr_scheduler_type.to_string(),
     })?;
     emit(Event::Stage { stage: Stage::Training })?;
 
@@ -221,11 +221,8 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
         if (args.save_strategy == "steps" && (step % args.save_steps == 0 || last)) || asked != Asked::Nothing {
             trainer.save(step, micro.epoch(), &optimizer)?;
         }
-        if asked == Asked::Nothing && step % 1000 == 0 {
-            tracing::debug!(step, "going on");
-        }
     }
-    trainer.finish(step, stopped, started.elapsed().as_secs_f64())
+    trainer.finish(step, micro.epoch(), stopped, started.elapsed().as_secs_f64())
 }
 
 /// Whether blocks are computed again on the way back: as asked, or (`auto`) where a step's rows would not fit otherwise.
@@ -368,14 +365,14 @@ impl Trainer<'_> {
     }
 
     /// Loads the best adapter, as the reference does at the end, and says how the run ended.
-    fn finish(mut self, step: u64, stopped: bool, seconds: f64) -> Result<()> {
+    fn finish(mut self, step: u64, epoch: f64, stopped: bool, seconds: f64) -> Result<()> {
         let best = self.checkpoints.best();
         if let Some((path, _)) = &best
             && !stopped
         {
             checkpoint::load(&self.run.path().join(path), &mut self.trainable)?;
         }
-        self.checkpoints.log_end(self.run, step, seconds)?;
+        self.checkpoints.log_end(self.run, step, epoch, seconds)?;
         (self.emit)(Event::Finished {
             step,
             seconds,

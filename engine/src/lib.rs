@@ -1,0 +1,6 @@
+//! The half of qwen-tui that owns libtorch.
+
+pub mod device;
+pub mod model;
+pub mod train;
+pub mod worker;

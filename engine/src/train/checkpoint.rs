@@ -1,0 +1,299 @@
+//! Checkpoints of a run: what stands in them, which is the best, which are kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Instant;
+
+use qwen_tui::args::SftArgs;
+use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::event::Event;
+use qwen_tui::run::{
+    self, AdapterConfig, Bias, LogLine, Logging, RunDir, TrainerState, canonical_key, file_key, find_adapter,
+    write_configuration,
+};
+use tch::{Device, Kind, Tensor};
+
+use super::optimizer::AdamW;
+use crate::device;
+use crate::model::{Trainable, weights};
+
+/// Files of the base model that a checkpoint of full training carries along, where they are there.
+const MODEL_FILES: [&str; 9] = [
+    "config.json",
+    "qwen.tiktoken",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "configuration_qwen.py",
+    "modeling_qwen.py",
+    "tokenization_qwen.py",
+    "qwen_generation_utils.py",
+    "LICENSE",
+];
+
+/// What goes into a checkpoint.
+pub struct State<'a> {
+    pub args: &'a SftArgs,
+    pub trainable: &'a Trainable,
+    pub optimizer: &'a AdamW,
+    /// Dtype of the base weights.
+    pub kind: Kind,
+    pub model_dir: &'a Path,
+    pub epoch: f64,
+}
+
+/// Keeps the book of a run's checkpoints and of its log.
+#[derive(Debug)]
+pub struct Keeper {
+    state: TrainerState,
+    limit: Option<usize>,
+    /// The newest evaluation: step and loss.
+    evaluated: Option<(u64, f64)>,
+    /// Step and `eval_loss` of the best checkpoint.
+    best: Option<(u64, f64)>,
+    last: Option<u64>,
+    logging: Option<Logging>,
+    /// Sum of the logged losses, each times its steps, and the step of the last line.
+    loss: (f64, u64),
+    /// Rows of one optimizer step.
+    rows_per_step: u64,
+}
+
+fn name(step: u64) -> String {
+    format!("checkpoint-{step}")
+}
+
+impl Keeper {
+    pub fn new(args: &SftArgs, total_steps: u64) -> Self {
+        let state = TrainerState {
+            eval_steps: args.eval_steps,
+            save_steps: args.save_steps,
+            logging_steps: args.logging_steps,
+            max_steps: total_steps,
+            num_train_epochs: args.num_train_epochs,
+            train_batch_size: Some(args.batch_size as u64),
+            ..TrainerState::default()
+        };
+        Self {
+            state,
+            limit: usize::try_from(args.save_total_limit).ok(),
+            evaluated: None,
+            best: None,
+            last: None,
+            logging: None,
+            loss: (0.0, 0),
+            rows_per_step: (args.batch_size * args.gradient_accumulation_steps) as u64,
+        }
+    }
+
+    /// Remembers an evaluation for the checkpoint that follows it.
+    pub fn note_evaluation(&mut self, step: u64, loss: f64) {
+        self.evaluated = Some((step, loss));
+    }
+
+    /// Path (relative to the run) and `eval_loss` of the best checkpoint.
+    pub fn best(&self) -> Option<(String, f64)> {
+        self.best.map(|(step, loss)| (name(step), loss))
+    }
+
+    /// Path of the last checkpoint, relative to the run.
+    pub fn last(&self) -> Option<String> {
+        self.last.map(name)
+    }
+
+    /// Appends an event to `logging.jsonl` and to the history that `trainer_state.json` carries.
+    pub fn log(&mut self, run: &RunDir, event: &Event, eval_batch_size: usize) -> Result<()> {
+        let line = match *event {
+            Event::Log { step, epoch, loss, acc, learning_rate, grad_norm } => {
+                self.loss = (self.loss.0 + loss * (step - self.loss.1) as f64, step);
+                LogLine::Train { step, epoch, loss, acc, learning_rate, grad_norm }
+            }
+            Event::Eval { step, epoch, loss, acc, rows, seconds } => {
+                let batches = rows.div_ceil(eval_batch_size as u64);
+                LogLine::Eval { step, epoch, loss, acc, runtime: seconds, rows, batches }
+            }
+            _ => return Ok(()),
+        };
+        self.write(run, &line)
+    }
+
+    /// The line that ends the log.
+    pub fn log_end(&mut self, run: &RunDir, step: u64, epoch: f64, seconds: f64) -> Result<()> {
+        let loss = if self.loss.1 > 0 { self.loss.0 / self.loss.1 as f64 } else { 0.0 };
+        let rows = step * self.rows_per_step;
+        self.write(run, &LogLine::End { step, epoch, loss, runtime: seconds, rows, steps: step })
+    }
+
+    fn write(&mut self, run: &RunDir, line: &LogLine) -> Result<()> {
+        self.state.log(line);
+        let logging = match &mut self.logging {
+            Some(logging) => logging,
+            none => none.insert(Logging::open(&run.logging_file())?),
+        };
+        logging.append(line)
+    }
+
+    /// Writes `checkpoint-STEP` whole or not at all, then removes those that `save_total_limit` has no room for.
+    pub fn save(&mut self, run: &RunDir, step: u64, state: &State<'_>) -> Result<Vec<Event>> {
+        let began = Instant::now();
+        let loss = self.evaluated.filter(|&(at, _)| at == step).map(|(_, loss)| loss);
+        let best = loss.is_some_and(|loss| loss.is_finite() && self.best.is_none_or(|(_, least)| loss < least));
+        let previous = self.best;
+        if best {
+            self.best = loss.map(|loss| (step, loss));
+        }
+        self.state.global_step = step;
+        self.state.epoch = Some(state.epoch);
+        self.state.best_metric = self.best.map(|(_, loss)| loss);
+        self.state.best_model_checkpoint = self.best.map(|(s, _)| run.checkpoint(s).display().to_string());
+        let written = run::write_checkpoint(run, step, |dir| fill(dir, state, &self.state));
+        let (_, bytes) = match written {
+            Ok(written) => written,
+            Err(e) => {
+                self.best = previous;
+                return Err(e);
+            }
+        };
+        self.last = Some(step);
+        let mut events = vec![Event::Checkpoint {
+            step,
+            path: name(step),
+            bytes,
+            seconds: began.elapsed().as_secs_f64(),
+            best,
+        }];
+        let keep: Vec<u64> = self.best.iter().map(|&(s, _)| s).collect();
+        let removed = run::rotate(run, self.limit, &keep)?;
+        events.extend(removed.into_iter().map(|step| Event::CheckpointRemoved { step }));
+        Ok(events)
+    }
+}
+
+/// Fills a checkpoint's folder.
+fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
+    let args = state.args;
+    let json = args.to_json();
+    run::write_json(&dir.join("sft_args.json"), &json)?;
+    write_configuration(dir, Some(state.model_dir), &json)?;
+    trainer.write(dir)?;
+    if args.sft_type == "full" {
+        // Frozen weights too: a checkpoint of full training is a whole model.
+        for file in MODEL_FILES {
+            let from = state.model_dir.join(file);
+            if from.is_file() {
+                std::fs::copy(&from, dir.join(file)).user(format!("copying {} to {}", from.display(), dir.display()))?;
+            }
+        }
+        let mut tensors = state.trainable.export(state.kind);
+        let frozen = weights::load_except(state.model_dir, state.kind, |name| tensors.contains_key(name))?;
+        tensors.extend(frozen);
+        weights::save(&dir.join("model.safetensors"), &tensors)?;
+    } else {
+        let (layout, config) = adapter_config(args);
+        let path = config.write(dir, layout)?;
+        let tensors = state
+            .trainable
+            .export(state.kind)
+            .into_iter()
+            .map(|(name, tensor)| (file_key(&name, layout, &args.lora_target_modules), tensor))
+            .collect();
+        weights::save(&path, &tensors)?;
+        let generation = state.model_dir.join("generation_config.json");
+        if generation.is_file() {
+            std::fs::copy(&generation, dir.join("generation_config.json")).user(generation.display())?;
+        }
+    }
+    if !args.save_only_model {
+        weights::save(&dir.join("optimizer.safetensors"), &optimizer_tensors(state.optimizer))?;
+    }
+    Ok(())
+}
+
+fn optimizer_tensors(optimizer: &AdamW) -> BTreeMap<String, Tensor> {
+    BTreeMap::from([
+        ("exp_avg".to_owned(), optimizer.moments.0.shallow_clone()),
+        ("exp_avg_sq".to_owned(), optimizer.moments.1.shallow_clone()),
+        ("step".to_owned(), Tensor::from_slice(&[optimizer.steps])),
+    ])
+}
+
+fn adapter_config(args: &SftArgs) -> (run::Layout, AdapterConfig) {
+    let layout = if args.tuner_backend == "peft" { run::Layout::Peft } else { run::Layout::Swift };
+    let config = AdapterConfig {
+        r: args.lora_rank as u64,
+        lora_alpha: args.lora_alpha,
+        lora_dropout: args.lora_dropout_p,
+        target_modules: args.lora_target_modules.clone(),
+        bias: if args.lora_bias_trainable == "all" { Bias::All } else { Bias::None },
+        modules_to_save: args.lora_modules_to_save.clone(),
+        lora_dtype: Some(args.lora_dtype.clone()),
+        base_model_name_or_path: args.model_id_or_path.clone(),
+    };
+    (layout, config)
+}
+
+/// The tensors of an adapter file, under canonical names.
+fn read_adapter(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let shard = weights::Shard::open(path)?;
+    let tensors = shard.tensors()?;
+    tensors
+        .iter()
+        .map(|(key, view)| {
+            let tensor =
+                weights::to_tensor(&view, Kind::Float, Device::Cpu).user(format!("{}: {key}", path.display()))?;
+            Ok((canonical_key(key), tensor))
+        })
+        .collect()
+}
+
+/// Loads the LoRA weights of one safetensors file, in SWIFT's or PEFT's key names.
+pub fn load_adapter_file(path: &Path, trainable: &mut Trainable) -> Result<()> {
+    trainable.import(&read_adapter(path)?).map_err(|e| e.context(path.display()))
+}
+
+/// Loads a checkpoint's trained weights: an adapter of either layout, or a whole model.
+pub fn load(dir: &Path, trainable: &mut Trainable) -> Result<()> {
+    run::verify_checkpoint(dir)?;
+    if dir.join("model.safetensors").is_file() {
+        let shard = weights::Shard::open(&dir.join("model.safetensors"))?;
+        let all: HashMap<String, _> = shard.tensors()?.iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let mut tensors = BTreeMap::new();
+        for name in trainable.names() {
+            let view = all.get(name).ok_or_else(|| Error::user(format!("{}: {name} is missing", dir.display())))?;
+            let tensor = weights::to_tensor(view, Kind::Float, Device::Cpu).user(dir.display())?;
+            tensors.insert(name.to_owned(), tensor);
+        }
+        return trainable.import(&tensors).map_err(|e| e.context(dir.display()));
+    }
+    load_adapter_file(&find_adapter(dir)?.weights, trainable)
+}
+
+/// A fresh adapter of the shape that a checkpoint's `adapter_config.json` tells, with its weights in it.
+pub fn attach(
+    dir: &Path,
+    config: &crate::model::QwenConfig,
+    base: &weights::Named,
+    kind: Kind,
+    device: Device,
+) -> Result<Trainable> {
+    run::verify_checkpoint(dir)?;
+    let files = find_adapter(dir)?;
+    let tensors = read_adapter(&files.weights)?;
+    let adapter = &files.config;
+    let lora_kind = match adapter.lora_dtype.as_deref() {
+        Some("bf16" | "fp16" | "fp32") => device::kind(adapter.lora_dtype.as_deref().unwrap_or("fp32"), device)?,
+        Some(_) => kind,
+        None => Kind::Float,
+    };
+    let options = crate::model::LoraOptions {
+        targets: adapter.target_modules.clone(),
+        rank: adapter.r as i64,
+        alpha: adapter.lora_alpha,
+        biases: adapter.bias == Bias::All,
+        modules_to_save: adapter.modules_to_save.clone(),
+        kind: lora_kind,
+    };
+    let mut trainable = Trainable::lora(config, base, &options, 0, device)
+        .map_err(|e| e.context(files.config_file.display()))?;
+    trainable.import(&tensors).map_err(|e| e.context(files.weights.display()))?;
+    Ok(trainable)
+}

@@ -1,0 +1,110 @@
+//! The worker: trains one run as an async task, writes its events, takes commands from signals.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use qwen_tui::args::SftArgs;
+use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::event::{Command, Event};
+use qwen_tui::run::{EventLog, RunDir};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::device::{self, Meter};
+use crate::train;
+
+/// Seconds between two [`Event::Resources`].
+const METER: Duration = Duration::from_secs(2);
+
+/// Trains the run in `dir`, whose `sft_args.json` says how, to its end.
+///
+/// # Errors
+/// As [`train::train`]; also written to the event log, with the exit status.
+pub fn run(dir: &Path) -> Result<()> {
+    let run = RunDir::open(dir)?;
+    let _lock = lock(&run)?;
+    let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().internal("tokio")?;
+    let outcome = runtime.block_on(train_async(run, Arc::clone(&log)));
+    // A compute thread that hangs in libtorch must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Err(e) = &outcome {
+        let event = Event::Failed { exit_code: e.exit_code(), message: e.to_string() };
+        let _ = append(&log, &event);
+        tracing::error!("{e}");
+    }
+    outcome
+}
+
+/// The lock that lets one worker into a run; the kernel drops it with the process.
+fn lock(run: &RunDir) -> Result<File> {
+    let path = run.lock();
+    let file = File::options().create(true).append(true).open(&path).user(path.display())?;
+    file.try_lock().map_err(|_| {
+        Error::user(format!("{}: another worker is training this run; follow it instead", run.path().display()))
+    })?;
+    Ok(file)
+}
+
+fn append(log: &Mutex<EventLog>, event: &Event) -> Result<()> {
+    log.lock().unwrap_or_else(PoisonError::into_inner).append(event).map(|_| ())
+}
+
+async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>) -> Result<()> {
+    let args = SftArgs::from_run_dir(run.path())?;
+    let (commands, received) = mpsc::channel();
+    let mut interrupt = signal(SignalKind::interrupt()).internal("SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).internal("SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).internal("SIGHUP")?;
+    let mut meter = Meter::new(device::choose(&args.device)?);
+    let events = Arc::clone(&log);
+    let mut compute = tokio::task::spawn_blocking(move || {
+        let mut emit = |event: Event| append(&events, &event);
+        train::train(&args, &run, &received, &mut emit)
+    });
+    let mut ticks = tokio::time::interval(METER);
+    let mut interrupts = 0;
+    loop {
+        tokio::select! {
+            ended = &mut compute => return ended.unwrap_or_else(|e| Err(panicked(e))),
+            _ = ticks.tick() => {
+                // A log that cannot be written ends the training itself at its next event.
+                let _ = append(&log, &meter.read());
+            }
+            _ = interrupt.recv() => {
+                interrupts += 1;
+                if interrupts > 1 {
+                    return Err(Error::internal("interrupted twice: stopped at once, without a last checkpoint"));
+                }
+                tracing::info!("SIGINT: finishing the step, saving, ending");
+                let _ = commands.send(Command::Stop);
+            }
+            _ = terminate.recv() => {
+                tracing::info!("SIGTERM: finishing the step, saving, ending");
+                let _ = commands.send(Command::Stop);
+            }
+            _ = hangup.recv() => tracing::info!("SIGHUP: the terminal is gone; training goes on"),
+        }
+    }
+}
+
+/// libtorch's errors reach us as panics of the compute thread: its words without the backtrace.
+fn panicked(e: tokio::task::JoinError) -> Error {
+    let text = match e.try_into_panic() {
+        Ok(payload) => payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .unwrap_or_else(|| "unknown panic".to_owned()),
+        Err(e) => e.to_string(),
+    };
+    Error::internal(format!("the computation failed: {}", brief(&text)))
+}
+
+/// The first lines of libtorch's message, which goes on with a C++ backtrace.
+pub fn brief(text: &str) -> String {
+    let text = text.replace("\\n", "\n");
+    let end = text.find("Exception raised from").or_else(|| text.find("\nframe #")).unwrap_or(text.len());
+    text[..end].trim().to_owned()
+}
