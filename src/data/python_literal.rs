@@ -141,18 +141,27 @@ impl Parser<'_> {
     }
 
     fn escape(&mut self, out: &mut String) -> Result<(), String> {
-        let digits = match self.next() {
-            Some('n') => return Ok(out.push('\n')),
-            Some('t') => return Ok(out.push('\t')),
-            Some('r') => return Ok(out.push('\r')),
-            Some(c @ ('\\' | '\'' | '"')) => return Ok(out.push(c)),
-            Some('x') => 2,
-            Some('u') => 4,
-            Some('U') => 8,
-            // Python keeps a backslash that begins no escape.
-            Some(c) => return Ok(out.extend(['\\', c])),
+        let plain = match self.next() {
+            Some('n') => '\n',
+            Some('t') => '\t',
+            Some('r') => '\r',
+            Some(c @ ('\\' | '\'' | '"')) => c,
+            Some('x') => return self.code(2, out),
+            Some('u') => return self.code(4, out),
+            Some('U') => return self.code(8, out),
+            Some(c) => {
+                // Python keeps a backslash that begins no escape.
+                out.push('\\');
+                c
+            }
             None => return self.fail("a text is not closed"),
         };
+        out.push(plain);
+        Ok(())
+    }
+
+    /// A character by its code of so many hexadecimal digits.
+    fn code(&mut self, digits: usize, out: &mut String) -> Result<(), String> {
         let code = self.text.get(self.at..self.at + digits).and_then(|d| u32::from_str_radix(d, 16).ok());
         let Some(c) = code.and_then(char::from_u32) else { return self.fail("a broken \\x, \\u or \\U") };
         self.at += digits;

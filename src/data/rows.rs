@@ -54,6 +54,9 @@ pub struct Read {
 /// # Errors
 /// `Error::User` where the file cannot be read or has no usable row, and at the first broken row with [`OnBroken::Error`].
 pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
+    if path.is_dir() {
+        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
+    }
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let parse = match extension.as_str() {
         "csv" => csv_file::read,
@@ -66,9 +69,6 @@ pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
             )));
         }
     };
-    if path.is_dir() {
-        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
-    }
     let bytes = fs::read(path)
         .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);

@@ -128,7 +128,7 @@ fn swifts_own_shapes() {
         r#"{"conversations": [{"from": "system", "value": "s"}, {"from": "user", "value": "a"}, {"from": "assistant", "value": "b"}, {"from": "user", "value": "q"}, {"from": "assistant", "value": "r"}]}"#,
         r#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]}"#,
     ] {
-        assert_eq!(good("a.jsonl", row), [whole.clone()], "{row}");
+        assert_eq!(good("a.jsonl", row), std::slice::from_ref(&whole), "{row}");
     }
     let csv = "query,response,system,history\nq,r,s,\"[['a', 'b']]\"\nq,r,,\n";
     assert_eq!(good("a.CSV", csv), [whole, Row::new("q", "r")]);
@@ -178,7 +178,7 @@ fn files_that_are_none() {
     assert!(bad("a.jsonl", b"\xff\xfe{\0").contains("UTF-16"));
 
     let dir = tempfile::tempdir().unwrap();
-    let folder = dir.path().join("d.csv");
+    let folder = dir.path().join("jd");
     fs::create_dir(&folder).unwrap();
     assert!(read_file(&folder, OnBroken::Skip).unwrap_err().to_string().contains("is a directory"));
     assert!(

@@ -274,6 +274,26 @@ mod tests {
     }
 
     #[test]
+    fn prompts_have_the_ids_of_the_reference_run() {
+        let (Some(t), Some(golden)) = (qwen(), shared("swift-golden/golden.json")) else { return };
+        let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(golden).unwrap()).unwrap();
+        let mut compared = 0;
+        for input in golden["base_logits"].as_array().unwrap() {
+            let ids: Vec<u32> = serde_json::from_value(input["input_ids"].clone()).unwrap();
+            let text = t.decode(&ids);
+            // Other texts than prompts are among them.
+            let sentence = text
+                .split_once("Sentence: ")
+                .and_then(|(_, rest)| rest.strip_suffix("\nCategory: negative, positive\nOutput:"));
+            if let Some(sentence) = sentence {
+                assert_eq!(t.encode(&sentiment_prompt(sentence)), ids, "{text}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 0);
+    }
+
+    #[test]
     fn the_longest_row_that_fits() {
         let Some(t) = qwen() else { return };
         let template = Template::new("default-generation", None).unwrap();
