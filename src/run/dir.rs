@@ -1,0 +1,272 @@
+//! The run directory: where it is made, and what lies where in it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Map, Value};
+
+use super::files::{file_error, pretty_json, read_json, sync_dir, write_atomic};
+use crate::error::{Context, Error, Result};
+
+/// A run directory that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run.
+    ///
+    /// With `add_suffix` it is `output_dir/model_type/vN-YYYYMMDD-HHMMSS`, N one above the highest there, as SWIFT
+    /// counts (from 0); runs created at the same time get different N. Without, it is `output_dir` itself, which
+    /// must not hold a run yet (to go on with one, use [`RunDir::open`]).
+    ///
+    /// Errors: `Error::User` where the directory cannot be made or written, or holds a run already.
+    pub fn create(output_dir: &Path, model_type: &str, add_suffix: bool) -> Result<RunDir> {
+        let output_dir = std::path::absolute(output_dir)
+            .user(format!("output_dir {:?} is no path", output_dir.display().to_string()))?;
+        if !add_suffix {
+            return Self::create_at(output_dir);
+        }
+        let stamp = || chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
+        Self::create_version(&output_dir.join(model_type), stamp)
+    }
+
+    /// `stamp` makes the second half of the name.
+    fn create_version(parent: &Path, stamp: impl Fn() -> String) -> Result<RunDir> {
+        fs::create_dir_all(parent).map_err(|e| file_error("create the output directory", parent, &e))?;
+        // Two runs started at once would find the same highest N and, a second apart, both get it. Where the file
+        // system knows no locks the names still differ, only N may not.
+        let guard = File::open(parent).map_err(|e| file_error("open the output directory", parent, &e))?;
+        let _ = flock(&guard, FlockOperation::LockExclusive);
+        loop {
+            let n = next_version(parent).map_err(|e| file_error("list the output directory", parent, &e))?;
+            let root = parent.join(format!("v{n}-{}", stamp()));
+            match fs::create_dir(&root) {
+                Ok(()) => {
+                    sync_dir(parent);
+                    return Ok(RunDir { root });
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(file_error("create the run directory", &root, &e)),
+            }
+        }
+    }
+
+    fn create_at(root: PathBuf) -> Result<RunDir> {
+        fs::create_dir_all(&root).map_err(|e| file_error("create the output directory", &root, &e))?;
+        let run = RunDir { root };
+        if run.events_file().exists() {
+            return Err(Error::user(format!(
+                "output_dir {} already holds a run (events.jsonl): resume it with resume_from_checkpoint, choose \
+                 another output_dir, or leave add_output_dir_suffix true",
+                run.root.display()
+            )));
+        }
+        // A directory that was there before may be read-only: better known now than after the model is loaded.
+        let probe = run.root.join(format!(".probe-{}", std::process::id()));
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&probe)
+            .and_then(|_| fs::remove_file(&probe))
+            .map_err(|e| file_error("write into the output directory", &run.root, &e))?;
+        Ok(run)
+    }
+
+    /// A run that is there already, ours or SWIFT's: a directory with `sft_args.json`, `events.jsonl` or
+    /// `logging.jsonl` in it. Errors: `Error::User` where it is none.
+    pub fn open(root: &Path) -> Result<RunDir> {
+        let root = fs::canonicalize(root).map_err(|e| file_error("open the run directory", root, &e))?;
+        let run = RunDir { root };
+        if !run.root.is_dir() {
+            return Err(Error::user(format!("{} is a file, not a run directory", run.root.display())));
+        }
+        if ![run.args_file(), run.events_file(), run.logging_file()].iter().any(|f| f.is_file()) {
+            return Err(Error::user(format!(
+                "{} is not a run directory: it has no sft_args.json, events.jsonl or logging.jsonl",
+                run.root.display()
+            )));
+        }
+        Ok(run)
+    }
+
+    /// Absolute.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The arguments of the run, in SWIFT's form.
+    pub fn args_file(&self) -> PathBuf {
+        self.root.join("sft_args.json")
+    }
+
+    /// SWIFT's log, see [`super::logging`].
+    pub fn logging_file(&self) -> PathBuf {
+        self.root.join("logging.jsonl")
+    }
+
+    /// The event log, see [`super::event_log`].
+    pub fn events_file(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// What the worker and the native libraries in it print.
+    pub fn worker_log(&self) -> PathBuf {
+        self.root.join("worker.log")
+    }
+
+    /// The worker's socket. A socket's path has room for 107 bytes, which a deep run directory can exceed: bind and
+    /// connect must be ready for that.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("worker.sock")
+    }
+
+    /// Held by the worker as long as it lives.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("worker.lock")
+    }
+
+    /// Where the checkpoint after optimizer step `step` lies, or would.
+    pub fn checkpoint(&self, step: u64) -> PathBuf {
+        self.root.join(format!("checkpoint-{step}"))
+    }
+
+    /// Writes `sft_args.json` in one rename: indented by 2, Chinese text as it is.
+    pub fn write_args(&self, args: &Map<String, Value>) -> Result<()> {
+        write_atomic(&self.args_file(), &pretty_json(args, 2)?)
+    }
+
+    /// Reads `sft_args.json`. Errors: `Error::User` where it is missing or no JSON object.
+    pub fn read_args(&self) -> Result<Map<String, Value>> {
+        read_json(&self.args_file())
+    }
+}
+
+/// One above the highest N of the entries named `vN...` in `parent`; 0 where there are none.
+fn next_version(parent: &Path) -> io::Result<u64> {
+    let mut next = 0;
+    for entry in fs::read_dir(parent)? {
+        let name = entry?.file_name();
+        let digits: String = match name.to_string_lossy().strip_prefix('v') {
+            Some(rest) => rest.chars().take_while(char::is_ascii_digit).collect(),
+            None => continue,
+        };
+        if let Some(above) = digits.parse::<u64>().ok().and_then(|n| n.checked_add(1)) {
+            next = next.max(above);
+        }
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn version(run: &RunDir) -> String {
+        let name = run.path().file_name().unwrap().to_string_lossy().into_owned();
+        name.split('-').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn versions_count_up_from_the_highest() {
+        let out = tempfile::tempdir().unwrap();
+        let first = RunDir::create(out.path(), "qwen-1_8b", true).unwrap();
+        assert_eq!(version(&first), "v0");
+        assert_eq!(first.path().parent().unwrap(), out.path().join("qwen-1_8b"));
+        for name in ["v9-20240101-000000", "v10-x", "v99999999999999999999", "vx", "w77"] {
+            fs::create_dir(out.path().join("qwen-1_8b").join(name)).unwrap();
+        }
+        let run = RunDir::create(out.path(), "qwen-1_8b", true).unwrap();
+        assert_eq!(version(&run), "v11");
+        let name = run.path().file_name().unwrap().to_string_lossy().into_owned();
+        let time = name.strip_prefix("v11-").unwrap();
+        assert!(chrono::NaiveDateTime::parse_from_str(time, "%Y%m%d-%H%M%S").is_ok(), "{name}");
+    }
+
+    #[test]
+    fn runs_created_at_once_get_different_versions() {
+        let out = tempfile::tempdir().unwrap();
+        // Stamps that all differ, as across a second's border, and stamps that are all the same.
+        for differ in [true, false] {
+            let (parent, start) = (out.path().join(differ.to_string()), std::sync::Barrier::new(8));
+            let create = |i: usize| {
+                start.wait();
+                let run =
+                    RunDir::create_version(&parent, || if differ { format!("t{i}") } else { "t".to_owned() });
+                version(&run.unwrap())
+            };
+            let mut versions: Vec<String> = std::thread::scope(|s| {
+                let create = &create;
+                let threads: Vec<_> = (0..8).map(|i| s.spawn(move || create(i))).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            versions.sort();
+            assert_eq!(versions, ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"]);
+        }
+    }
+
+    #[test]
+    fn without_suffix_a_run_is_never_overwritten() {
+        let out = tempfile::tempdir().unwrap();
+        let root = out.path().join("mine");
+        let run = RunDir::create(&root, "qwen-1_8b", false).unwrap();
+        assert_eq!(run.path(), root);
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "the probe is gone");
+        assert!(RunDir::open(&root).is_err());
+        fs::write(run.events_file(), "").unwrap();
+        let e = RunDir::create(&root, "qwen-1_8b", false).unwrap_err();
+        assert!(e.exit_code() == 2 && e.to_string().contains("already holds a run"), "{e}");
+        assert_eq!(RunDir::open(&root).unwrap().path(), fs::canonicalize(&root).unwrap());
+    }
+
+    #[test]
+    fn an_output_directory_that_cannot_be_written_is_the_users_to_mend() {
+        let out = tempfile::tempdir().unwrap();
+        let file = out.path().join("file");
+        fs::write(&file, "").unwrap();
+        // /proc refuses new entries even to root; a file has no entries.
+        for place in [Path::new("/proc/qwen-tui"), &file] {
+            for suffix in [true, false] {
+                let e = RunDir::create(place, "qwen-1_8b", suffix).unwrap_err();
+                assert!(e.exit_code() == 2 && e.to_string().contains(place.to_str().unwrap()), "{e}");
+            }
+        }
+        if !rustix::process::geteuid().is_root() {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(out.path(), fs::Permissions::from_mode(0o555)).unwrap();
+            for suffix in [true, false] {
+                let e = RunDir::create(out.path(), "qwen-1_8b", suffix).unwrap_err();
+                assert!(e.exit_code() == 2 && e.to_string().contains("permissions"), "{e}");
+            }
+            fs::set_permissions(out.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        // An existing directory in which nothing can be created.
+        assert_eq!(RunDir::create(Path::new("/proc/self"), "", false).unwrap_err().exit_code(), 2);
+        assert_eq!(RunDir::open(&file).unwrap_err().exit_code(), 2);
+        assert_eq!(RunDir::open(&out.path().join("none")).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn arguments_are_written_as_swift_writes_them() {
+        let out = tempfile::tempdir().unwrap();
+        let run = RunDir::create(out.path(), "qwen-1_8b", true).unwrap();
+        let Value::Object(args) = json!({"seed": 42, "system": "你好", "lora_target_modules": ["c_attn"]})
+        else {
+            panic!()
+        };
+        run.write_args(&args).unwrap();
+        let text = fs::read_to_string(run.args_file()).unwrap();
+        assert_eq!(
+            text,
+            "{\n  \"seed\": 42,\n  \"system\": \"你好\",\n  \"lora_target_modules\": [\n    \"c_attn\"\n  ]\n}\n"
+        );
+        assert_eq!(run.read_args().unwrap(), args);
+        fs::write(run.args_file(), "[1]").unwrap();
+        assert_eq!(run.read_args().unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,179 @@
+//! Writing files so that a crash or a full disk leaves the old content or the new one, never a half.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Context, Error, Result};
+
+/// The error of a file operation. The disk is the user's, so the user can mend it; the message says how where it
+/// is clear.
+pub(super) fn file_error(doing: &str, path: &Path, e: &io::Error) -> Error {
+    let advice = match e.kind() {
+        io::ErrorKind::StorageFull => "; free some space",
+        io::ErrorKind::QuotaExceeded => "; your quota is used up",
+        io::ErrorKind::PermissionDenied => "; change its permissions or choose another directory",
+        io::ErrorKind::ReadOnlyFilesystem => "; choose a directory on a disk that can be written",
+        _ => "",
+    };
+    Error::user(format!("cannot {doing} {}: {e}{advice}", path.display()))
+}
+
+/// Makes the entries of `dir` (new names, renames) survive a power cut. File systems that cannot sync a directory
+/// keep their own promises, so their refusal is no error.
+pub(super) fn sync_dir(dir: &Path) {
+    if let Ok(d) = File::open(dir) {
+        let _ = d.sync_all();
+    }
+}
+
+/// Puts `bytes` at `path` in one rename, from a synced temporary beside it.
+pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::internal(format!("not a file's path: {}", path.display())));
+    };
+    let tmp = dir.join(format!(".{}.tmp-{}", name.to_string_lossy(), std::process::id()));
+    let written = File::create(&tmp).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
+    if let Err(e) = written.and_then(|()| fs::rename(&tmp, path)) {
+        let _ = fs::remove_file(&tmp);
+        return Err(file_error("write", path, &e));
+    }
+    sync_dir(dir);
+    Ok(())
+}
+
+/// `value` as JSON with the given indentation, Chinese text unescaped, ending in a newline.
+pub(super) fn pretty_json<T: Serialize + ?Sized>(value: &T, indent: usize) -> Result<Vec<u8>> {
+    let spaces = vec![b' '; indent];
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    value.serialize(&mut serializer).internal("writing JSON")?;
+    out.push(b'\n');
+    Ok(out)
+}
+
+/// Reads a JSON file, Python's included: its `NaN` and `Infinity` are no JSON and are read as null.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(|e| file_error("read", path, &e))?;
+    serde_json::from_str(&text)
+        .or_else(|e| match without_python_constants(&text) {
+            Some(plain) => serde_json::from_str(&plain),
+            None => Err(e),
+        })
+        .user(format!("cannot make sense of {}", path.display()))
+}
+
+/// `text` with the bare words `NaN`, `Infinity` and `-Infinity` outside strings replaced by null; None where there
+/// are none.
+fn without_python_constants(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let (mut rest, mut in_string, mut found) = (text, false, false);
+    while let Some(c) = rest.chars().next() {
+        if in_string && c == '\\' {
+            let n = rest.chars().take(2).map(char::len_utf8).sum();
+            out.push_str(&rest[..n]);
+            rest = &rest[n..];
+            continue;
+        }
+        in_string ^= c == '"';
+        let word = ["NaN", "-Infinity", "Infinity"].iter().find(|w| !in_string && rest.starts_with(**w));
+        if let Some(word) = word {
+            found = true;
+            out.push_str("null");
+            rest = &rest[word.len()..];
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    found.then_some(out)
+}
+
+/// A file of lines that only grows. Opening it cuts off a torn last line; a line that cannot be written whole is
+/// taken back.
+#[derive(Debug)]
+pub(super) struct AppendFile {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole lines.
+    len: u64,
+}
+
+impl AppendFile {
+    /// Opens or creates `path`; the second value is its content, whole lines only.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<u8>)> {
+        let open = || -> io::Result<(Self, Vec<u8>)> {
+            let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+            let mut content = Vec::new();
+            file.read_to_end(&mut content)?;
+            let whole = content.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+            if whole < content.len() {
+                file.set_len(whole as u64)?;
+                content.truncate(whole);
+            }
+            Ok((Self { path: path.to_owned(), file, len: whole as u64 }, content))
+        };
+        open().map_err(|e| file_error("open", path, &e))
+    }
+
+    /// Appends `line`, which ends in a newline, with one write(2).
+    pub(super) fn append(&mut self, line: &[u8]) -> Result<()> {
+        debug_assert!(line.ends_with(b"\n"));
+        // write_all goes on after a short write, and so learns why it was short.
+        if let Err(e) = self.file.write_all(line) {
+            let _ = self.file.set_len(self.len);
+            return Err(file_error("write", &self.path, &e));
+        }
+        self.len += line.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| file_error("write", &self.path, &e))
+    }
+
+    /// One that always finds the disk full.
+    #[cfg(test)]
+    pub(super) fn full_disk() -> Self {
+        let path = PathBuf::from("/dev/full");
+        Self { file: OpenOptions::new().append(true).open(&path).unwrap(), path, len: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn python_constants_are_null_and_strings_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.json");
+        let text = r#"{"a": NaN, "b": [-Infinity, Infinity], "NaN": "\"NaN\\", "好": "Infinity"}"#;
+        fs::write(&path, text).unwrap();
+        let v: Value = read_json(&path).unwrap();
+        assert_eq!(v, json!({"a": null, "b": [null, null], "NaN": "\"NaN\\", "好": "Infinity"}));
+        fs::write(&path, "{\"a\": NaN, oops}").unwrap();
+        let e = read_json::<Value>(&path).unwrap_err();
+        assert!(e.exit_code() == 2 && e.to_string().contains("x.json"), "{e}");
+    }
+
+    #[test]
+    fn an_atomic_write_replaces_and_leaves_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A directory in the file's place cannot be replaced.
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("d/x"), "").unwrap();
+        assert_eq!(write_atomic(&dir.path().join("d"), b"").unwrap_err().exit_code(), 2);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+}
