@@ -1,0 +1,279 @@
+//! Checkpoints that stand whole on disk or not at all.
+//!
+//! A checkpoint is filled under a hidden name, synced, and renamed to `checkpoint-N`. Hidden names, all beginning
+//! with `.checkpoint-N.` and ending in the writer's process id: `tmp` is being filled (or, after an exchange, was
+//! replaced), `old` was moved aside to be replaced, `rm` is being removed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Component, Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::{Pid, test_kill_process};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::dir::RunDir;
+use super::files::{file_error, pretty_json, read_json, sync_dir};
+use crate::error::{Error, Result};
+
+/// Names, sizes and checksums of a checkpoint's files.
+const CHECKSUMS: &str = "checksums.json";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Checksums {
+    /// Unix seconds.
+    written: f64,
+    /// By path inside the checkpoint, with `/` between its parts.
+    files: BTreeMap<String, Checksum>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Checksum {
+    bytes: u64,
+    /// Lower-case hexadecimal.
+    sha256: String,
+}
+
+/// A whole checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckpointInfo {
+    /// Optimizer steps done.
+    pub step: u64,
+    pub path: PathBuf,
+    /// Of all its files.
+    pub bytes: u64,
+    /// When it was written, Unix seconds.
+    pub written: f64,
+    /// Whether it has checksums (SWIFT's checkpoints have none).
+    pub checksums: bool,
+}
+
+/// Writes `checkpoint-N`: `fill` puts the files into the directory it is given. Returns the checkpoint's path and
+/// its size in bytes.
+///
+/// After the return the checkpoint survives a power cut; before, an existing `checkpoint-N` stays as it was. On an
+/// error, of `fill` or of the disk (`Error::User`), nothing is left behind.
+pub fn write_checkpoint(
+    run: &RunDir,
+    step: u64,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<(PathBuf, u64)> {
+    let target = run.checkpoint(step);
+    let tmp = Temporary(hidden(run, step, "tmp"));
+    remove(&tmp.0)?;
+    fs::create_dir(&tmp.0).map_err(|e| file_error("create", &tmp.0, &e))?;
+    fill(&tmp.0)?;
+    let mut files = BTreeMap::new();
+    seal(&tmp.0, "", &mut files)?;
+    // `fill` may have begun with a copy of another checkpoint.
+    files.remove(CHECKSUMS);
+    let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    let json = pretty_json(&Checksums { written, files }, 2)?;
+    let list = tmp.0.join(CHECKSUMS);
+    File::create(&list)
+        .and_then(|mut f| f.write_all(&json).and_then(|()| f.sync_all()))
+        .map_err(|e| file_error("write", &list, &e))?;
+    sync_dir(&tmp.0);
+    let bytes = size(&tmp.0).map_err(|e| file_error("read", &tmp.0, &e))?;
+    put(run, step, &tmp.0, &target).map_err(|e| file_error("create", &target, &e))?;
+    sync_dir(run.path());
+    Ok((target, bytes))
+}
+
+/// Removes its directory when it goes out of scope: after an error or a panic what was half-written, after an
+/// exchange the checkpoint that was replaced, and nothing after a plain rename.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = remove(&self.0);
+    }
+}
+
+pub(super) fn hidden(run: &RunDir, step: u64, state: &str) -> PathBuf {
+    run.path().join(format!(".checkpoint-{step}.{state}-{}", std::process::id()))
+}
+
+/// Removes a directory that may not exist.
+pub(super) fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(file_error("remove", dir, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames `tmp` to `target`, in the place of what may be there.
+fn put(run: &RunDir, step: u64, tmp: &Path, target: &Path) -> io::Result<()> {
+    if !target.exists() {
+        return fs::rename(tmp, target);
+    }
+    if renameat_with(CWD, tmp, CWD, target, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    put_in_two_steps(run, step, tmp, target)
+}
+
+/// For a file system without exchange. Should we die between the two renames, `clean_partial` takes the first back.
+fn put_in_two_steps(run: &RunDir, step: u64, tmp: &Path, target: &Path) -> io::Result<()> {
+    let old = hidden(run, step, "old");
+    remove(&old).map_err(io::Error::other)?;
+    fs::rename(target, &old)?;
+    if let Err(e) = fs::rename(tmp, target) {
+        let _ = fs::rename(&old, target);
+        return Err(e);
+    }
+    let _ = remove(&old);
+    Ok(())
+}
+
+/// Syncs every file and directory under `dir` and lists the files, named relative to the checkpoint.
+fn seal(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Checksum>) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(|e| file_error("read", dir, &e))? {
+        let entry = entry.map_err(|e| file_error("read", dir, &e))?;
+        let path = entry.path();
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if path.is_dir() {
+            seal(&path, &format!("{name}/"), files)?;
+        } else {
+            let sum = checksum(&path).and_then(|sum| File::open(&path)?.sync_all().map(|()| sum));
+            files.insert(name, sum.map_err(|e| file_error("read", &path, &e))?);
+        }
+    }
+    sync_dir(dir);
+    Ok(())
+}
+
+fn checksum(path: &Path) -> io::Result<Checksum> {
+    let mut file = File::open(path)?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        sha.update(&buffer[..n]);
+        bytes += n as u64;
+    }
+    Ok(Checksum { bytes, sha256: sha.finalize().iter().map(|b| format!("{b:02x}")).collect() })
+}
+
+fn size(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        bytes += if path.is_dir() { size(&path)? } else { fs::metadata(&path)?.len() };
+    }
+    Ok(bytes)
+}
+
+/// The step of a directory named `checkpoint-N`.
+fn step_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("checkpoint-")?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// The whole checkpoints of a run, by step. One with checksums is whole when all files named there have their
+/// sizes; their content is [`verify_checkpoint`]'s business. One without is SWIFT's, and whole unless empty.
+pub fn list_checkpoints(run: &RunDir) -> Vec<CheckpointInfo> {
+    let Ok(entries) = fs::read_dir(run.path()) else { return Vec::new() };
+    let mut list: Vec<CheckpointInfo> = entries
+        .flatten()
+        .filter_map(|e| Some((step_of(&e.file_name().to_string_lossy())?, e.path())))
+        .filter_map(|(step, path)| inspect(step, path))
+        .collect();
+    list.sort_by_key(|c| c.step);
+    list
+}
+
+fn inspect(step: u64, path: PathBuf) -> Option<CheckpointInfo> {
+    let bytes = size(&path).ok().filter(|n| *n > 0)?;
+    let list = path.join(CHECKSUMS);
+    if !list.exists() {
+        let modified = fs::metadata(&path).and_then(|m| m.modified()).ok()?;
+        let written = modified.duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        return Some(CheckpointInfo { step, path, bytes, written, checksums: false });
+    }
+    let sums: Checksums = read_json(&list).ok()?;
+    let whole = sums.files.iter().all(|(name, sum)| {
+        inside(&path, name)
+            .and_then(|f| fs::metadata(f).ok())
+            .is_some_and(|m| m.is_file() && m.len() == sum.bytes)
+    });
+    whole.then_some(CheckpointInfo { step, path, bytes, written: sums.written, checksums: true })
+}
+
+/// The file `name` of the checkpoint; None where the name leads out of it.
+fn inside(checkpoint: &Path, name: &str) -> Option<PathBuf> {
+    Path::new(name).components().all(|c| matches!(c, Component::Normal(_))).then(|| checkpoint.join(name))
+}
+
+/// Compares a checkpoint's files with its checksums; one without checksums (SWIFT's) passes. Files added later,
+/// such as answers of an inference, are no fault.
+///
+/// Errors: `Error::User` naming the first file that is missing or damaged.
+pub fn verify_checkpoint(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return Err(Error::user(format!("there is no checkpoint {}", path.display())));
+    }
+    let list = path.join(CHECKSUMS);
+    if !list.exists() {
+        return Ok(());
+    }
+    let sums: Checksums = read_json(&list)?;
+    for (name, expected) in &sums.files {
+        let file = inside(path, name)
+            .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", list.display())))?;
+        let found = checksum(&file).map_err(|e| file_error("read", &file, &e))?;
+        if found.bytes != expected.bytes || found.sha256 != expected.sha256 {
+            return Err(Error::user(format!(
+                "{} is damaged: {} bytes with sha256 {}, written were {} bytes with sha256 {}; use another checkpoint",
+                file.display(),
+                found.bytes,
+                found.sha256,
+                expected.bytes,
+                expected.sha256
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what dead writers left half-written or half-removed, and puts back a checkpoint that was moved aside and
+/// not replaced.
+///
+/// For a worker that holds the run's lock, before its first checkpoint: a name with this process's own id must then
+/// be an earlier process's (in a container the ids repeat). Failures are left for the next time.
+pub fn clean_partial(run: &RunDir) {
+    let Ok(entries) = fs::read_dir(run.path()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some((step, state, pid)) = parse_hidden(&name.to_string_lossy()) else { continue };
+        let dead = pid == std::process::id() as i32
+            || Pid::from_raw(pid).is_none_or(|p| test_kill_process(p) == Err(rustix::io::Errno::SRCH));
+        if !dead {
+            continue;
+        }
+        if state == "old" && !run.checkpoint(step).exists() {
+            let _ = fs::rename(entry.path(), run.checkpoint(step));
+        } else {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Step, state and process id of `.checkpoint-N.STATE-PID`.
+fn parse_hidden(name: &str) -> Option<(u64, &'static str, i32)> {
+    let (checkpoint, rest) = name.strip_prefix('.')?.split_once('.')?;
+    let (state, pid) = rest.split_once('-')?;
+    let state = ["tmp", "old", "rm"].into_iter().find(|s| *s == state)?;
+    Some((step_of(checkpoint)?, state, pid.parse().ok().filter(|p| *p > 0)?))
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;
