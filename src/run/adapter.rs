@@ -226,6 +226,10 @@ impl Getter<'_> {
                 return Err(self.wrong(key, "empty: one rank and alpha for all modules is supported"));
             }
         }
+        // Others, such as PiSSA, change the base weights too.
+        if self.value("init_lora_weights").is_some_and(|v| !v.is_boolean() && v != "gaussian") {
+            return Err(self.wrong("init_lora_weights", "true, false or gaussian"));
+        }
         if self.value("layers_to_transform").is_some() {
             return Err(self.wrong("layers_to_transform", "null: LoRA on some layers only is not supported"));
         }

@@ -81,6 +81,7 @@ fn unusable_configs_are_named_with_file_and_key() {
         ("use_rslora", json!(true)),
         ("rank_pattern", json!({"c_attn": 4})),
         ("layers_to_transform", json!([1])),
+        ("init_lora_weights", json!("pissa")),
     ] {
         let mut bad = good.clone();
         bad.insert(key.into(), value);

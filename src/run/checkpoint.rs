@@ -68,6 +68,8 @@ pub fn write_checkpoint(
     fill(&tmp.0)?;
     let mut files = BTreeMap::new();
     seal(&tmp.0, "", &mut files)?;
+    // `fill` may have begun with a copy of another checkpoint.
+    files.remove(CHECKSUMS);
     let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
     let json = pretty_json(&Checksums { written, files }, 2)?;
     let list = tmp.0.join(CHECKSUMS);
@@ -111,7 +113,11 @@ fn put(run: &RunDir, step: u64, tmp: &Path, target: &Path) -> io::Result<()> {
     if renameat_with(CWD, tmp, CWD, target, RenameFlags::EXCHANGE).is_ok() {
         return Ok(());
     }
-    // A file system without exchange. Should we die between the two renames, `clean_partial` takes the first back.
+    put_in_two_steps(run, step, tmp, target)
+}
+
+/// For a file system without exchange. Should we die between the two renames, `clean_partial` takes the first back.
+fn put_in_two_steps(run: &RunDir, step: u64, tmp: &Path, target: &Path) -> io::Result<()> {
     let old = hidden(run, step, "old");
     remove(&old).map_err(io::Error::other)?;
     fs::rename(target, &old)?;

@@ -116,6 +116,21 @@ fn a_checkpoint_is_replaced_as_a_whole() {
 }
 
 #[test]
+fn without_exchange_a_checkpoint_is_replaced_in_two_steps() {
+    let (_out, run) = run();
+    write_checkpoint(&run, 5, fill("old")).unwrap();
+    let (new, _) = write_checkpoint(&run, 6, fill("new")).unwrap();
+    put_in_two_steps(&run, 5, &new, &run.checkpoint(5)).unwrap();
+    assert_eq!(names(&run), ["checkpoint-5"]);
+    let weights = run.checkpoint(5).join("default/adapter_model.safetensors");
+    assert_eq!(fs::read_to_string(&weights).unwrap(), "new");
+    // The second rename fails: the old one is back.
+    assert!(put_in_two_steps(&run, 5, &new, &run.checkpoint(5)).is_err());
+    assert_eq!(names(&run), ["checkpoint-5"]);
+    assert_eq!(fs::read_to_string(&weights).unwrap(), "new");
+}
+
+#[test]
 fn what_is_no_whole_checkpoint_is_not_listed() {
     let (_out, run) = run();
     for name in

@@ -27,14 +27,15 @@ impl RunDir {
     pub fn create(output_dir: &Path, model_type: &str, add_suffix: bool) -> Result<RunDir> {
         let output_dir = std::path::absolute(output_dir)
             .user(format!("output_dir {:?} is no path", output_dir.display().to_string()))?;
-        if add_suffix {
-            Self::create_version(&output_dir.join(model_type))
-        } else {
-            Self::create_at(output_dir)
+        if !add_suffix {
+            return Self::create_at(output_dir);
         }
+        let stamp = || chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
+        Self::create_version(&output_dir.join(model_type), stamp)
     }
 
-    fn create_version(parent: &Path) -> Result<RunDir> {
+    /// `stamp` makes the second half of the name.
+    fn create_version(parent: &Path, stamp: impl Fn() -> String) -> Result<RunDir> {
         fs::create_dir_all(parent).map_err(|e| file_error("create the output directory", parent, &e))?;
         // Two runs started at once would find the same highest N and, a second apart, both get it. Where the file
         // system knows no locks the names still differ, only N may not.
@@ -42,7 +43,7 @@ impl RunDir {
         let _ = flock(&guard, FlockOperation::LockExclusive);
         loop {
             let n = next_version(parent).map_err(|e| file_error("list the output directory", parent, &e))?;
-            let root = parent.join(format!("v{n}-{}", chrono::Local::now().format("%Y%m%d-%H%M%S")));
+            let root = parent.join(format!("v{n}-{}", stamp()));
             match fs::create_dir(&root) {
                 Ok(()) => {
                     sync_dir(parent);
@@ -190,14 +191,23 @@ mod tests {
     #[test]
     fn runs_created_at_once_get_different_versions() {
         let out = tempfile::tempdir().unwrap();
-        let mut versions: Vec<String> = std::thread::scope(|s| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| s.spawn(|| version(&RunDir::create(out.path(), "qwen-1_8b", true).unwrap())))
-                .collect();
-            threads.into_iter().map(|t| t.join().unwrap()).collect()
-        });
-        versions.sort();
-        assert_eq!(versions, ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"]);
+        // Stamps that all differ, as across a second's border, and stamps that are all the same.
+        for differ in [true, false] {
+            let (parent, start) = (out.path().join(differ.to_string()), std::sync::Barrier::new(8));
+            let create = |i: usize| {
+                start.wait();
+                let run =
+                    RunDir::create_version(&parent, || if differ { format!("t{i}") } else { "t".to_owned() });
+                version(&run.unwrap())
+            };
+            let mut versions: Vec<String> = std::thread::scope(|s| {
+                let create = &create;
+                let threads: Vec<_> = (0..8).map(|i| s.spawn(move || create(i))).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            versions.sort();
+            assert_eq!(versions, ["v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7"]);
+        }
     }
 
     #[test]

@@ -56,6 +56,11 @@ pub(super) fn pretty_json<T: Serialize + ?Sized>(value: &T, indent: usize) -> Re
     Ok(out)
 }
 
+/// Writes `value` as the project's JSON files are: indented by 2, UTF-8, whole or not at all.
+pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
+    write_atomic(path, &pretty_json(value, 2)?)
+}
+
 /// Reads a JSON file, Python's included: its `NaN` and `Infinity` are no JSON and are read as null.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(|e| file_error("read", path, &e))?;
@@ -64,7 +69,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
             Some(plain) => serde_json::from_str(&plain),
             None => Err(e),
         })
-        .user(format!("{} is not what it should be", path.display()))
+        .user(format!("cannot make sense of {}", path.display()))
 }
 
 /// `text` with the bare words `NaN`, `Infinity` and `-Infinity` outside strings replaced by null; None where there
@@ -176,9 +181,4 @@ mod tests {
         assert_eq!(write_atomic(&dir.path().join("d"), b"").unwrap_err().exit_code(), 2);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
-}
-
-/// Writes `value` as the project's JSON files are: indented by 2, UTF-8, whole or not at all.
-pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    write_atomic(path, &pretty_json(value, 2)?)
 }

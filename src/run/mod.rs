@@ -1,1 +1,26 @@
-//! TODO
+//! A run on disk: the directory's layout, the event log, checkpoints that are whole or absent, SWIFT's own files.
+//!
+//! Nothing here knows of tensors or of the screen. Every file a crash could leave half-written is either replaced
+//! in one rename or is a list of lines whose torn last line is dropped on reading.
+
+pub mod adapter;
+pub mod adapter_keys;
+pub mod checkpoint;
+pub mod configuration;
+pub mod dir;
+pub mod event_log;
+mod files;
+pub mod logging;
+pub mod rotate;
+pub mod trainer_state;
+
+pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
+pub use adapter_keys::{canonical_key, file_key, matches_target};
+pub use checkpoint::{CheckpointInfo, clean_partial, list_checkpoints, verify_checkpoint, write_checkpoint};
+pub use configuration::write_configuration;
+pub use dir::RunDir;
+pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
+pub use files::write_json;
+pub use logging::{LogLine, Logging};
+pub use rotate::rotate;
+pub use trainer_state::TrainerState;

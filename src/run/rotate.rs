@@ -11,9 +11,9 @@ use crate::error::Result;
 /// Removes checkpoints until `limit` are left, and returns their steps.
 ///
 /// The rule is that of transformers (`Trainer._rotate_checkpoints`): checkpoints stand in the order they were
-/// written; the best is moved up behind the last but one place, so that it goes last but one; then the first ones
-/// go until `limit` are left. With limit 2 the last and the best stay, with 3 the one before them too. With limit 1
-/// the last stays besides the best, since a run that is cut off could not be resumed without it (transformers
+/// written, the best is moved to the last place but one, and from the front they go until `limit` are left. With
+/// limit 2 the last and the best stay, with 3 also the newest of the others. With limit 1
+/// the last stays beside the best, since a run that is cut off could not be resumed without it (transformers
 /// removes it when the training has ended). None, and 0, keep all.
 ///
 /// `keep` holds the steps that must stay, usually the best's; they and the last stay even where they exceed
@@ -62,18 +62,16 @@ mod tests {
         steps.iter().enumerate().map(info).collect()
     }
 
-    /// transformers' algorithm, word for word in Rust: swap the best up to the last but one place, cut the front.
-    fn transformers(mut sorted: Vec<u64>, limit: usize, best: Option<u64>) -> Vec<u64> {
-        if sorted.len() <= limit {
-            return vec![];
+    /// The rule as transformers states it, by moving the best and cutting the front.
+    fn transformers(mut order: Vec<u64>, limit: usize, best: Option<u64>) -> Vec<u64> {
+        let enough = order.len() <= limit;
+        let extra = usize::from(limit == 1 && best.is_some() && order.last() != best.as_ref());
+        if let Some(i) = order.iter().position(|s| Some(*s) == best).filter(|i| i + 2 < order.len()) {
+            let best = order.remove(i);
+            order.insert(order.len() - 1, best);
         }
-        if let Some(i) = best.and_then(|b| sorted.iter().position(|s| *s == b)) {
-            for j in i..sorted.len().saturating_sub(2) {
-                sorted.swap(j, j + 1);
-            }
-        }
-        let limit = if limit == 1 && best.is_some() && sorted.last() != best.as_ref() { 2 } else { limit };
-        sorted[..sorted.len().saturating_sub(limit)].to_vec()
+        order.truncate(if enough { 0 } else { order.len().saturating_sub(limit + extra) });
+        order
     }
 
     #[test]
