@@ -1,1 +1,22 @@
-//! TODO
+//! SWIFT's arguments: names, defaults, derived values and checks; JSON and flags in, JSON out.
+//!
+//! One table ([`FIELDS`]) drives the checks, `--help`, the file of arguments and every form. Values are laid
+//! over each other (defaults, file, flags), each checked as it comes in; then SWIFT's rules fill in what was
+//! left open.
+
+mod field;
+mod flags;
+mod infer;
+mod kind;
+mod load;
+pub mod models;
+mod rules;
+pub mod schedule;
+mod sft;
+mod values;
+
+pub use field::{Field, Group, Literal, Status, help_text};
+pub use infer::{INFER_FIELDS, InferArgs};
+pub use kind::{Kind, Range};
+pub use load::{ARGS_FILE, Loaded, load_infer, load_infer_texts, load_sft};
+pub use sft::{FIELDS, GradientCheckpointing, SftArgs};

@@ -1,0 +1,140 @@
+//! The command line's flags: `--name value...`, `--name=value`, `-` as good as `_` in names.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+use super::field::{Field, Status};
+use super::kind::{Kind, boolean};
+
+/// A command line, read but not checked.
+#[derive(Debug)]
+pub struct Flags {
+    pub values: Vec<(&'static Field, Value)>,
+    /// `--config FILE`.
+    pub config: Option<PathBuf>,
+    /// What belongs to no flag.
+    pub texts: Vec<String>,
+}
+
+/// Reads the flags of a table. A flag for a list takes all that follows up to the next flag, others one
+/// value; a lone `--` ends the flags.
+pub fn parse(line: &[String], fields: &'static [Field]) -> Result<Flags> {
+    let mut flags = Flags { values: Vec::new(), config: None, texts: Vec::new() };
+    let mut rest = line;
+    while let Some((token, after)) = rest.split_first() {
+        rest = after;
+        if token == "--" {
+            flags.texts.extend_from_slice(rest);
+            break;
+        }
+        if !is_flag(token) {
+            flags.texts.push(token.clone());
+            continue;
+        }
+        let (typed, inline) = match token[2..].split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (&token[2..], None),
+        };
+        let name = typed.replace('-', "_");
+        if name == "config" {
+            let file = inline.or_else(|| take(&mut rest)).ok_or_else(|| missing("config", "a file"))?;
+            if flags.config.replace(file.into()).is_some() {
+                return Err(Error::user("the command line: --config is given twice; one file is read"));
+            }
+            continue;
+        }
+        let Some(field) = fields.iter().find(|f| f.name == name) else {
+            return Err(unknown(typed, fields));
+        };
+        let value = if field.kind.is_list() {
+            // `--name=` is the empty list, as is `--name` alone.
+            let items: Vec<String> = match inline {
+                Some(item) => Some(item).into_iter().filter(|item| !item.is_empty()).collect(),
+                None => std::iter::from_fn(|| take(&mut rest)).collect(),
+            };
+            items.into()
+        } else if field.kind == Kind::Bool && inline.is_none() {
+            // SWIFT takes a flag without a value for true.
+            let word = |t: &&String| boolean(t).is_some() || *t == "null";
+            match rest.first().filter(word) {
+                Some(text) => {
+                    rest = &rest[1..];
+                    read(field, text)
+                }
+                None if rest.first().is_none_or(|t| is_flag(t)) => true.into(),
+                // No word for true or false: named in the error.
+                None => take(&mut rest).map_or(Value::Null, Value::from),
+            }
+        } else {
+            let text = inline.or_else(|| take(&mut rest));
+            read(field, &text.ok_or_else(|| missing(field.name, &field.allowed()))?)
+        };
+        flags.values.push((field, value));
+    }
+    Ok(flags)
+}
+
+fn read(field: &Field, text: &str) -> Value {
+    if text == "null" && field.nullable() { Value::Null } else { field.kind.read(text) }
+}
+
+/// A flag begins with two dashes and a letter; `-1` is a value.
+fn is_flag(token: &str) -> bool {
+    token == "--" || token.strip_prefix("--").is_some_and(|t| t.starts_with(|c: char| c.is_alphabetic()))
+}
+
+fn take(rest: &mut &[String]) -> Option<String> {
+    let (first, after) = rest.split_first().filter(|(first, _)| !is_flag(first))?;
+    *rest = after;
+    Some(first.clone())
+}
+
+fn missing(name: &str, allowed: &str) -> Error {
+    Error::user(format!(
+        "the command line: --{name} has no value; allowed is {allowed} \
+         (--{name}=VALUE for one that begins with --)"
+    ))
+}
+
+fn unknown(typed: &str, fields: &[Field]) -> Error {
+    let name = typed.replace('-', "_").to_lowercase();
+    let known = fields.iter().filter(|f| !matches!(f.status, Status::Derived(_))).map(|f| f.name);
+    let nearest = known.map(|known| (distance(&name, known), known)).min();
+    let hint = match nearest {
+        // Every third letter wrong, and it is another word.
+        Some((edits, known)) if edits <= 1 + name.chars().count() / 3 => format!("did you mean --{known}? "),
+        _ => String::new(),
+    };
+    Error::user(format!("the command line: unknown flag --{typed}; {hint}--help lists them all"))
+}
+
+/// Edits (a letter put in, left out or changed) from one word to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("lora_rnak", "lora_rank"), 2);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

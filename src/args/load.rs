@@ -1,0 +1,238 @@
+//! Loading: defaults, then the file, then the flags; then the rules.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+use super::field::Status;
+use super::flags;
+use super::infer::{INFER_FIELDS, InferArgs};
+use super::rules;
+use super::sft::{self, FIELDS, SftArgs};
+use super::values::{File, Source, Values};
+
+/// Arguments, and what a person should be told about them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded<T = SftArgs> {
+    pub args: T,
+    pub warnings: Vec<String>,
+}
+
+/// The name of the file of arguments in a run and in a checkpoint.
+pub const ARGS_FILE: &str = "sft_args.json";
+
+/// The arguments of `sft` from a file (or `--config FILE` among the flags) and flags, raw as typed:
+/// `["--lora_rank", "8", "--dataset", "a", "b", "--seed=7"]`.
+///
+/// # Errors
+/// [`Error::User`] names place, key, value and what is allowed.
+pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
+    let flags = flags::parse(flags, FIELDS)?;
+    no_texts(&flags.texts)?;
+    let file = match (file, &flags.config) {
+        (Some(_), Some(_)) => {
+            return Err(Error::user("the command line: --config is given twice; one file is read"));
+        }
+        (file, config) => file.or(config.as_deref()),
+    };
+    let mut values = Values::new(FIELDS);
+    let mut warnings = Vec::new();
+    if let Some(path) = file {
+        let unknown = values.take_file(File::read(path)?, |_| true)?;
+        if !unknown.is_empty() {
+            warnings.push(format!("{}: unknown keys, ignored: {}", path.display(), unknown.join(", ")));
+        }
+    }
+    let file_derived = derived_keys(&values);
+    for (field, value) in &flags.values {
+        values.take(field, value, Source::Flag)?;
+    }
+    rules::sft(&mut values)?;
+    rules::leave_run_folder(&mut values);
+    warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
+    let flag_set: Vec<_> =
+        flags.values.iter().filter(|(f, _)| f.status == Status::Works).map(|(f, _)| f.name).collect();
+    let args: SftArgs = rules::build(values)?;
+    warnings.extend(contradictions(&args, &file_derived, &flag_set));
+    Ok(Loaded { args, warnings })
+}
+
+impl SftArgs {
+    /// All that SWIFT writes to `sft_args.json`, and our own arguments, in the table's order.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut object = match serde_json::to_value(self) {
+            Ok(Value::Object(object)) => object,
+            // A struct of plain fields is always an object.
+            _ => Map::new(),
+        };
+        object.extend(sft::derived(self));
+        object
+    }
+
+    /// The arguments of a run or a checkpoint on disk.
+    ///
+    /// # Errors
+    /// [`Error::User`] when `sft_args.json` is missing or broken.
+    pub fn from_run_dir(dir: &Path) -> Result<SftArgs> {
+        let mut values = Values::new(FIELDS);
+        values.take_file(File::read(&dir.join(ARGS_FILE))?, |_| true)?;
+        rules::sft(&mut values)?;
+        rules::build(values)
+    }
+
+    /// `max_length` as a number of tokens; `None` for no limit.
+    pub fn max_length_limit(&self) -> Option<usize> {
+        usize::try_from(self.max_length).ok()
+    }
+}
+
+impl InferArgs {
+    /// `max_length` as a number of tokens; `None` for no limit.
+    pub fn max_length_limit(&self) -> Option<usize> {
+        usize::try_from(self.max_length).ok()
+    }
+}
+
+/// The arguments of `infer` from raw flags; what is not set comes from the checkpoint's `sft_args.json`.
+///
+/// # Errors
+/// [`Error::User`] names place, key, value and what is allowed.
+pub fn load_infer(flags: &[String]) -> Result<Loaded<InferArgs>> {
+    let (loaded, texts) = load_infer_texts(flags)?;
+    no_texts(&texts)?;
+    Ok(loaded)
+}
+
+/// [`load_infer`] for a command line that ends in texts: `--ckpt_dir DIR TEXT...`.
+pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<String>)> {
+    let flags = flags::parse(flags, INFER_FIELDS)?;
+    let mut values = Values::new(INFER_FIELDS);
+    let mut warnings = Vec::new();
+    if let Some(path) = &flags.config {
+        let unknown = values.take_file(File::read(path)?, |_| true)?;
+        if !unknown.is_empty() {
+            warnings.push(format!("{}: unknown keys, ignored: {}", path.display(), unknown.join(", ")));
+        }
+    }
+    for (field, value) in &flags.values {
+        values.take(field, value, Source::Flag)?;
+    }
+    if values.is_null("ckpt_dir") {
+        values.put("load_args_from_ckpt_dir", false);
+    }
+    if values.flag("load_args_from_ckpt_dir") {
+        warnings.extend(from_checkpoint(&mut values)?);
+    } else if values.flag("load_dataset_config") {
+        return Err(values.refuse(
+            "load_dataset_config",
+            "false without the checkpoint's arguments: give --ckpt_dir DIR, load_args_from_ckpt_dir left true",
+        ));
+    }
+    rules::infer(&mut values)?;
+    warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
+    Ok((Loaded { args: rules::build(values)?, warnings }, flags.texts))
+}
+
+/// What SWIFT takes over from a checkpoint's arguments, and beside it the model's directory.
+const FROM_CHECKPOINT: [&str; 12] = [
+    "model_type",
+    "model_id_or_path",
+    "model_revision",
+    "model_cache_dir",
+    "sft_type",
+    "template_type",
+    "dtype",
+    "system",
+    "quantization_bit",
+    "bnb_4bit_comp_dtype",
+    "bnb_4bit_quant_type",
+    "bnb_4bit_use_double_quant",
+];
+
+/// The same with `load_dataset_config`.
+const DATASET_FROM_CHECKPOINT: [&str; 6] = [
+    "dataset",
+    "dataset_seed",
+    "dataset_test_ratio",
+    "check_dataset_strategy",
+    "custom_train_dataset_path",
+    "custom_val_dataset_path",
+];
+
+/// Takes the checkpoint's arguments where none are set: unlike SWIFT's, a flag wins.
+/// Returns a warning when there are none.
+fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
+    let dir = Path::new(values.text("ckpt_dir")).to_owned();
+    if !dir.is_dir() {
+        return Err(
+            values.refuse("ckpt_dir", "the directory of a checkpoint, and there is none of this name")
+        );
+    }
+    let path = dir.join(ARGS_FILE);
+    if !path.exists() {
+        if values.flag("load_dataset_config") {
+            return Err(values.refuse(
+                "load_dataset_config",
+                &format!("false: {} names no data set, as it is not there", path.display()),
+            ));
+        }
+        return Ok(Some(format!("{} is not there; flags alone say how to load the model", path.display())));
+    }
+    let mut checkpoint = Values::new(INFER_FIELDS);
+    let dataset = values.flag("load_dataset_config");
+    let wanted =
+        |key: &str| FROM_CHECKPOINT.contains(&key) || (dataset && DATASET_FROM_CHECKPOINT.contains(&key));
+    checkpoint.take_file(File::read(&path)?, wanted)?;
+    // A model named by a flag replaces the checkpoint's whole naming of it.
+    let names = ["model_type", "model_id_or_path", "model_cache_dir"];
+    let renamed = names.iter().any(|key| values.source(key) != Source::Default);
+    for key in FROM_CHECKPOINT.into_iter().chain(DATASET_FROM_CHECKPOINT) {
+        let set = values.source(key) != Source::Default
+            || checkpoint.source(key) == Source::Default
+            || (renamed && key == "model_cache_dir");
+        if !set {
+            values.put(key, checkpoint.get(key).clone());
+        }
+    }
+    Ok(None)
+}
+
+fn no_texts(texts: &[String]) -> Result<()> {
+    match texts.first() {
+        None => Ok(()),
+        Some(text) => Err(Error::user(format!(
+            "the command line: {text:?} belongs to no flag; arguments are written --name VALUE"
+        ))),
+    }
+}
+
+/// The derived keys that a file sets.
+fn derived_keys(values: &Values) -> Vec<(&'static str, &'static str, Value)> {
+    let row = |f: &'static super::Field| match f.status {
+        Status::Derived(parent) => Some((f.name, parent, values.get(f.name).clone())),
+        _ => None,
+    };
+    FIELDS.iter().filter_map(row).filter(|(_, _, value)| !value.is_null()).collect()
+}
+
+/// A warning where a file's derived key says something else than the argument it follows from.
+fn contradictions(
+    args: &SftArgs,
+    keys: &[(&'static str, &'static str, Value)],
+    flags: &[&str],
+) -> Option<String> {
+    let derived = sft::derived(args);
+    let differs = |(name, parent, value): &&(&str, &str, Value)| {
+        let outcome = &derived[*name];
+        let known = !outcome.is_null() || *name == "deepspeed";
+        known && outcome != value && !flags.contains(parent)
+    };
+    let named: Vec<_> = keys
+        .iter()
+        .filter(differs)
+        .map(|(name, parent, _)| format!("{name} (follows from {parent})"))
+        .collect();
+    (!named.is_empty()).then(|| format!("never read: {}", named.join(", ")))
+}

@@ -1,0 +1,50 @@
+//! The model types this program knows: the first Qwen family and the demo's base.
+
+/// One entry of SWIFT's model table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Model {
+    pub model_type: &'static str,
+    /// Its id on ModelScope; the demo's base lies on no hub.
+    pub id: Option<&'static str>,
+    /// The template that `AUTO` stands for.
+    pub template_type: &'static str,
+}
+
+const fn base(model_type: &'static str, id: &'static str) -> Model {
+    Model { model_type, id: Some(id), template_type: "default-generation" }
+}
+
+const fn chat(model_type: &'static str, id: &'static str) -> Model {
+    Model { model_type, id: Some(id), template_type: "qwen" }
+}
+
+pub static MODELS: [Model; 9] = [
+    base("qwen-1_8b", "qwen/Qwen-1_8B"),
+    chat("qwen-1_8b-chat", "qwen/Qwen-1_8B-Chat"),
+    base("qwen-7b", "qwen/Qwen-7B"),
+    chat("qwen-7b-chat", "qwen/Qwen-7B-Chat"),
+    base("qwen-14b", "qwen/Qwen-14B"),
+    chat("qwen-14b-chat", "qwen/Qwen-14B-Chat"),
+    base("qwen-72b", "qwen/Qwen-72B"),
+    chat("qwen-72b-chat", "qwen/Qwen-72B-Chat"),
+    Model { model_type: "qwen-demo", id: None, template_type: "default-generation" },
+];
+
+pub const MODEL_TYPES: &[&str] = &{
+    let mut names = [""; MODELS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = MODELS[i].model_type;
+        i += 1;
+    }
+    names
+};
+
+pub fn by_type(model_type: &str) -> Option<&'static Model> {
+    MODELS.iter().find(|m| m.model_type == model_type)
+}
+
+/// The model with this id on a hub, in any case (Hugging Face writes `Qwen/`, ModelScope `qwen/`).
+pub fn by_id(id: &str) -> Option<&'static Model> {
+    MODELS.iter().find(|m| m.id.is_some_and(|known| known.eq_ignore_ascii_case(id)))
+}

@@ -1,0 +1,254 @@
+//! SWIFT's rules: values that follow from others, and combinations that make no sense.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+use super::models;
+use super::schedule::POLYNOMIAL_END;
+use super::values::{Source, Values};
+
+/// Rules of `sft`.
+pub fn sft(values: &mut Values) -> Result<()> {
+    values.rename("per_device_train_batch_size", "batch_size");
+    values.rename("per_device_eval_batch_size", "eval_batch_size");
+    values.rename("only_save_model", "save_only_model");
+    model(values)?;
+    data(values);
+    generation(values);
+    tuning(values)?;
+    let no_training_data =
+        values.list("dataset").is_empty() && values.list("custom_train_dataset_path").is_empty();
+    if no_training_data {
+        return Err(values.refuse(
+            "dataset",
+            "at least one name or file: give --dataset NAME or --custom_train_dataset_path FILE",
+        ));
+    }
+
+    let save_steps = values.get("eval_steps").clone();
+    values.put_if_null("save_steps", save_steps);
+    let batch_size = values.number("batch_size").max(1.0);
+    values.put_if_null("eval_batch_size", batch_size as u64);
+    values.put_if_null("gradient_accumulation_steps", (16.0 / batch_size).ceil() as u64);
+    values.put_if_null("gradient_checkpointing", true);
+    let random = !values.flag("test_oom_error");
+    values.put_if_null("train_sampler_random", random);
+
+    // The best checkpoint is one that was evaluated.
+    let by_steps = values.text("evaluation_strategy") == "steps" && values.text("save_strategy") == "steps";
+    if by_steps && values.number("save_steps") % values.number("eval_steps").max(1.0) != 0.0 {
+        let key = if values.source("save_steps") == Source::Default { "eval_steps" } else { "save_steps" };
+        let allowed = format!(
+            "save_steps as a multiple of eval_steps (here {} and {}): evaluations compare checkpoints",
+            values.get("save_steps"),
+            values.get("eval_steps")
+        );
+        return Err(values.refuse(key, &allowed));
+    }
+    if values.text("lr_scheduler_type") == "polynomial" && values.number("learning_rate") <= POLYNOMIAL_END {
+        return Err(values.refuse("learning_rate", "more than 1e-7, where lr_scheduler_type polynomial ends"));
+    }
+    for key in ["bnb_4bit_comp_dtype", "hub_model_id"] {
+        if values.is_null(key) || values.text(key) == "AUTO" {
+            let usual = usual(values, key).unwrap_or_default();
+            values.put(key, usual);
+        }
+    }
+    Ok(())
+}
+
+/// Rules of `infer`; the checkpoint's arguments have been taken.
+pub fn infer(values: &mut Values) -> Result<()> {
+    // As in SWIFT, the old name counts where only it was changed.
+    if values.number("show_dataset_sample") != 10.0 && values.number("val_dataset_sample") == 10.0 {
+        values.rename("show_dataset_sample", "val_dataset_sample");
+    }
+    model(values)?;
+    data(values);
+    generation(values);
+    let has_dataset = ["dataset", "custom_train_dataset_path", "custom_val_dataset_path"]
+        .iter()
+        .any(|key| !values.list(key).is_empty());
+    if *values.get("eval_human") == Value::Bool(false) && !has_dataset {
+        return Err(values.refuse(
+            "eval_human",
+            "true where there is no data set: give --load_dataset_config true, --dataset NAME \
+             or --custom_val_dataset_path FILE",
+        ));
+    }
+    values.put_if_null("eval_human", !has_dataset);
+    if values.is_null("ckpt_dir") {
+        values.put("sft_type", "full");
+    }
+    if values.text("bnb_4bit_comp_dtype") == "AUTO" {
+        let dtype = values.get("dtype").clone();
+        values.put("bnb_4bit_comp_dtype", dtype);
+    }
+    Ok(())
+}
+
+/// What SWIFT itself writes for a key by a rule: nothing to warn about.
+pub fn usual(values: &Values, key: &str) -> Option<Value> {
+    // A file's value followed from what a flag has changed since.
+    let outdated = |parents: &[&str]| {
+        values.source(key) == Source::File && parents.iter().any(|p| values.source(p) == Source::Flag)
+    };
+    match key {
+        "bnb_4bit_comp_dtype" if outdated(&["dtype"]) => Some(values.get(key).clone()),
+        "bnb_4bit_comp_dtype" => Some(values.get("dtype").clone()),
+        "hub_model_id" if outdated(&["model_type", "model_id_or_path", "sft_type"]) => {
+            Some(values.get(key).clone())
+        }
+        "hub_model_id" => Some(format!("{}-{}", values.text("model_type"), values.text("sft_type")).into()),
+        "logging_dir" if outdated(&["output_dir"]) => Some(values.get(key).clone()),
+        "logging_dir" => Some(format!("{}/runs", values.text("output_dir")).into()),
+        "model_revision" => Some("master".into()),
+        _ => None,
+    }
+}
+
+/// The model type from the id or the id from the model type, and the template of both.
+fn model(values: &mut Values) -> Result<()> {
+    let by_id = models::by_id(values.text("model_id_or_path"));
+    if let Some(named) = by_id {
+        let (id, model_type) = (values.source("model_id_or_path"), values.source("model_type"));
+        if values.is_null("model_type") || model_type < id {
+            values.put("model_type", named.model_type);
+        } else if values.text("model_type") != named.model_type {
+            if model_type == id {
+                let allowed = format!(
+                    "{} beside model_id_or_path {}; set one of the two",
+                    named.model_type,
+                    values.text("model_id_or_path")
+                );
+                return Err(values.refuse("model_type", &allowed));
+            }
+            // The flag names another model than the file: the file's id goes.
+            values.put("model_id_or_path", Value::Null);
+        }
+    }
+    let Some(model) = models::by_type(values.text("model_type")) else {
+        return Err(values.refuse(
+            "model_type",
+            &format!("one of {} (--model_type NAME)", models::MODEL_TYPES.join(", ")),
+        ));
+    };
+    if let Some(id) = model.id {
+        values.put_if_null("model_id_or_path", id);
+    }
+    if values.text("template_type") == "AUTO" {
+        values.put("template_type", model.template_type);
+    }
+    Ok(())
+}
+
+fn data(values: &mut Values) {
+    // SWIFT takes one text with commas for a list.
+    if let [Value::String(names)] = values.list("dataset")
+        && names.contains(',')
+    {
+        let names: Vec<_> =
+            names.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Value::from).collect();
+        values.put("dataset", names);
+    }
+    // SWIFT's own name for the custom files, which are named beside it.
+    let dataset = values.list("dataset");
+    if dataset.iter().any(|name| name == "_custom_dataset") {
+        let others: Vec<_> = dataset.iter().filter(|name| *name != "_custom_dataset").cloned().collect();
+        values.put("dataset", others);
+    }
+}
+
+/// Without chance, the settings of chance are at rest.
+fn generation(values: &mut Values) {
+    if !values.flag("do_sample") {
+        values.put("temperature", 1.0);
+        values.put("top_p", 1.0);
+        values.put("top_k", 50);
+    }
+}
+
+/// What each way of training sets, and does not go with.
+fn tuning(values: &mut Values) -> Result<()> {
+    if values.text("sft_type") == "full" {
+        if values.text("dtype") == "fp16" {
+            return Err(
+                values.refuse("dtype", "bf16 or fp32 with sft_type full: updates of fp16 weights end in NaN")
+            );
+        }
+        values.put_if_null("learning_rate", 1e-5);
+        values.put_if_null("save_only_model", true);
+    } else {
+        if values.number("freeze_parameters") != 0.0 {
+            return Err(values.refuse("freeze_parameters", "0 with sft_type lora; it belongs to full"));
+        }
+        if !values.list("additional_trainable_parameters").is_empty() {
+            return Err(values.refuse(
+                "additional_trainable_parameters",
+                "an empty list with sft_type lora; it belongs to full",
+            ));
+        }
+        values.put_if_null("learning_rate", 1e-4);
+        values.put_if_null("save_only_model", false);
+    }
+    targets(values)
+}
+
+fn targets(values: &mut Values) -> Result<()> {
+    let key = "lora_target_modules";
+    let targets = values.list(key);
+    let is_default = |t: &Value| t == "DEFAULT" || t == "AUTO";
+    let error = if targets.is_empty() && values.text("sft_type") == "lora" {
+        Some("at least one name, such as c_attn or ALL")
+    } else if targets.len() > 1 && targets.iter().any(is_default) {
+        Some("DEFAULT (or AUTO) alone, or names without it")
+    } else {
+        None
+    };
+    if let Some(allowed) = error {
+        return Err(values.refuse(key, allowed));
+    }
+    if targets.iter().any(is_default) {
+        values.put(key, vec!["c_attn"]);
+    }
+    Ok(())
+}
+
+/// A file that SWIFT (or this program) wrote for a run names that run's folder; a new run gets one beside.
+pub fn leave_run_folder(values: &mut Values) {
+    if values.source("output_dir") != Source::File || !values.flag("add_output_dir_suffix") {
+        return;
+    }
+    let full = values.text("output_dir").trim_end_matches('/').to_owned();
+    let mut parts: Vec<&str> = full.split('/').collect();
+    let model_type = values.text("model_type").to_owned();
+    if parts.pop().is_some_and(is_run_name) && parts.pop() == Some(&model_type) {
+        let base = match parts.join("/") {
+            base if !base.is_empty() => base,
+            _ if full.starts_with('/') => "/".to_owned(),
+            _ => ".".to_owned(),
+        };
+        if values.text("logging_dir") == format!("{full}/runs") {
+            values.put("logging_dir", Value::Null);
+        }
+        values.put("output_dir", base);
+    }
+}
+
+/// `vN-YYYYMMDD-HHMMSS`.
+fn is_run_name(name: &str) -> bool {
+    let digits = |s: &str, n: usize| s.len() == n && s.bytes().all(|b| b.is_ascii_digit());
+    let mut parts = name.split('-');
+    let version = parts.next().and_then(|v| v.strip_prefix('v')).is_some_and(|n| digits(n, n.len().max(1)));
+    version
+        && parts.next().is_some_and(|date| digits(date, 8))
+        && parts.next().is_some_and(|time| digits(time, 6))
+        && parts.next().is_none()
+}
+
+/// The struct of a table from its resolved values.
+pub fn build<T: serde::de::DeserializeOwned>(values: Values) -> Result<T> {
+    serde_json::from_value(Value::Object(values.into_object()))
+        .map_err(|e| Error::internal(format!("the table of arguments and its struct disagree: {e}")))
+}

@@ -1,0 +1,245 @@
+//! Values on their way from files and flags to the structs: each with where it came from.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::{Context, Error, Result};
+
+use super::field::{Field, Literal, Status};
+
+/// Who set a value; a later one wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A default or a rule.
+    Default,
+    File,
+    Flag,
+}
+
+/// A file of arguments: a JSON object.
+pub struct File {
+    path: PathBuf,
+    text: String,
+    pub object: Map<String, Value>,
+}
+
+/// No file of arguments comes near this.
+const FILE_LIMIT: u64 = 16 << 20;
+
+impl File {
+    pub fn read(path: &Path) -> Result<File> {
+        let shown = path.display();
+        let opened = std::fs::File::open(path).user(format!("arguments file {shown}"))?;
+        let mut bytes = Vec::new();
+        opened.take(FILE_LIMIT + 1).read_to_end(&mut bytes).user(format!("arguments file {shown}"))?;
+        if bytes.len() as u64 > FILE_LIMIT {
+            return Err(Error::user(format!(
+                "arguments file {shown}: longer than {} MiB; a JSON object of arguments is expected",
+                FILE_LIMIT >> 20
+            )));
+        }
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+            let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+            Error::user(format!("{shown}, line {line}: not UTF-8; save the file as UTF-8"))
+        })?;
+        let json = text.trim_start_matches('\u{feff}');
+        let value: Value = serde_json::from_str(json).map_err(|e| {
+            let what = e.to_string();
+            let what = what.split(" at line ").next().unwrap_or(&what);
+            Error::user(format!("{shown}, line {}, column {}: not valid JSON: {what}", e.line(), e.column()))
+        })?;
+        match value {
+            Value::Object(object) => Ok(File { path: path.to_owned(), text, object }),
+            other => Err(Error::user(format!(
+                "{shown}: a JSON object {{\"name\": value, ...}} is expected, found {}",
+                shorten(&other)
+            ))),
+        }
+    }
+
+    /// The file and the line that sets `key` (the last one, which wins).
+    fn place(&self, key: &str) -> String {
+        let quoted = format!("\"{key}\"");
+        let is_key = |at: &usize| self.text[at + quoted.len()..].trim_start().starts_with(':');
+        let at = self.text.match_indices(&quoted).map(|(at, _)| at).filter(is_key).last();
+        match at {
+            Some(at) => {
+                let line = 1 + self.text[..at].matches('\n').count();
+                format!("{}, line {line}", self.path.display())
+            }
+            None => self.path.display().to_string(),
+        }
+    }
+}
+
+/// The values of one table.
+pub struct Values {
+    fields: &'static [Field],
+    set: BTreeMap<&'static str, (Value, Source)>,
+    file: Option<File>,
+}
+
+static NULL: Value = Value::Null;
+
+impl Values {
+    /// All at their defaults.
+    pub fn new(fields: &'static [Field]) -> Values {
+        let set = fields.iter().map(|f| (f.name, (f.default.value(), Source::Default))).collect();
+        Values { fields, set, file: None }
+    }
+
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|f| f.name == name)
+    }
+
+    /// Takes the values of a file that `wanted` names; returns the keys that the table does not know.
+    pub fn take_file(&mut self, file: File, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+        let object = file.object.clone();
+        self.file = Some(file);
+        let mut unknown = Vec::new();
+        for (key, value) in object.iter().filter(|(key, _)| wanted(key)) {
+            match self.field(key) {
+                Some(field) => self.take(field, value, Source::File)?,
+                None if value.is_null() => {}
+                None => unknown.push(key.clone()),
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Takes a value from outside, checked.
+    pub fn take(&mut self, field: &'static Field, value: &Value, source: Source) -> Result<()> {
+        let place = self.place_of(field.name, source);
+        let Some(checked) = field.check(value) else {
+            return Err(refusal(&place, field.name, value, &field.allowed()));
+        };
+        if source == Source::Flag
+            && let Status::Derived(parent) = field.status
+        {
+            return Err(Error::user(format!("{place}: --{} follows from --{parent}; set that", field.name)));
+        }
+        if let Status::Refused(why) = field.status
+            && !checked.is_null()
+            && checked != field.default.value()
+        {
+            let allowed = match field.default {
+                Literal::Null => "null".to_owned(),
+                default => format!("{default}"),
+            };
+            return Err(refusal(&place, field.name, value, &format!("{allowed}: {why}")));
+        }
+        self.set.insert(field.name, (checked, source));
+        Ok(())
+    }
+
+    pub fn get(&self, name: &str) -> &Value {
+        self.set.get(name).map_or(&NULL, |(value, _)| value)
+    }
+
+    pub fn source(&self, name: &str) -> Source {
+        self.set.get(name).map_or(Source::Default, |(_, source)| *source)
+    }
+
+    pub fn is_null(&self, name: &str) -> bool {
+        self.get(name).is_null()
+    }
+
+    /// Text of `name`; empty when it is null or no text.
+    pub fn text(&self, name: &str) -> &str {
+        self.get(name).as_str().unwrap_or_default()
+    }
+
+    pub fn number(&self, name: &str) -> f64 {
+        self.get(name).as_f64().unwrap_or_default()
+    }
+
+    pub fn flag(&self, name: &str) -> bool {
+        self.get(name).as_bool().unwrap_or_default()
+    }
+
+    pub fn list(&self, name: &str) -> &[Value] {
+        self.get(name).as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// What a rule makes of `name`; who set it stays as it was.
+    pub fn put(&mut self, name: &'static str, value: impl Into<Value>) {
+        let source = self.source(name);
+        self.set.insert(name, (value.into(), source));
+    }
+
+    /// [`Values::put`] where nothing is set yet.
+    pub fn put_if_null(&mut self, name: &'static str, value: impl Into<Value>) {
+        if self.is_null(name) {
+            self.put(name, value);
+        }
+    }
+
+    /// `old` is another name of `new`, and wins where both are set, unless a stronger source set `new`.
+    pub fn rename(&mut self, old: &'static str, new: &'static str) {
+        let (value, source) = (self.get(old).clone(), self.source(old));
+        if !value.is_null() && source >= self.source(new) {
+            self.set.insert(new, (value, source));
+        }
+    }
+
+    fn place_of(&self, name: &str, source: Source) -> String {
+        match (source, &self.file) {
+            (Source::Default, _) | (Source::File, None) => "the arguments".to_owned(),
+            (Source::Flag, _) => "the command line".to_owned(),
+            (Source::File, Some(file)) => file.place(name),
+        }
+    }
+
+    /// The error for a value that another one makes impossible.
+    pub fn refuse(&self, name: &str, allowed: &str) -> Error {
+        refusal(&self.place_of(name, self.source(name)), name, self.get(name), allowed)
+    }
+
+    /// One warning that names every argument set to something that changes nothing.
+    pub fn without_effect(&self, usual: impl Fn(&str) -> Option<Value>) -> Option<String> {
+        let idle = |field: &&Field| match field.status {
+            Status::NoEffect(_) => {
+                let value = self.get(field.name);
+                self.source(field.name) != Source::Default
+                    && !value.is_null()
+                    && *value != field.default.value()
+                    && usual(field.name).is_none_or(|usual| usual != *value)
+            }
+            _ => false,
+        };
+        let named: Vec<_> = self
+            .fields
+            .iter()
+            .filter(idle)
+            .map(|field| match field.status {
+                Status::NoEffect(why) => format!("{} ({why})", field.name),
+                _ => field.name.to_owned(),
+            })
+            .collect();
+        (!named.is_empty()).then(|| format!("accepted without effect: {}", named.join(", ")))
+    }
+
+    /// The values alone, in the table's order.
+    pub fn into_object(mut self) -> Map<String, Value> {
+        let row = |f: &Field| Some((f.name.to_owned(), self.set.remove(f.name)?.0));
+        self.fields.iter().filter_map(row).collect()
+    }
+}
+
+/// The one form of every refused value: where, key, value, what is allowed.
+fn refusal(place: &str, name: &str, value: &Value, allowed: &str) -> Error {
+    Error::user(format!("{place}: {name} is {}; allowed is {allowed}", shorten(value)))
+}
+
+/// JSON of a value for a message: never pages of it.
+fn shorten(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
