@@ -1,6 +1,7 @@
 //! The half of qwen-tui that owns libtorch.
 
 pub mod device;
+pub mod infer;
 pub mod model;
 pub mod train;
 pub mod worker;

@@ -7,7 +7,7 @@ use super::rows::{OnBroken, Read, read_files, resolve_dataset_name};
 use super::sampling::{SampleOptions, split_and_sample};
 use super::template::{Example, Row, Template, Truncation, encode_rows};
 use super::tokenizer::Tokenizer;
-use crate::args::SftArgs;
+use crate::args::{InferArgs, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::event::{Rows, TokenLengths};
 
@@ -36,20 +36,59 @@ pub struct Encoded {
     pub validation_stats: Rows,
 }
 
-/// Reads the data sets that `args` name, splits and samples them as SWIFT does.
+/// Which files to read and which of their rows to take.
+#[derive(Debug, Clone)]
+pub struct Sources<'a> {
+    /// Data sets by name or file (`dataset`, `custom_train_dataset_path`).
+    pub train: [&'a [String]; 2],
+    /// `custom_val_dataset_path`
+    pub validation: &'a [String],
+    /// `check_dataset_strategy error`: a broken row ends the reading.
+    pub strict: bool,
+    pub options: SampleOptions,
+}
+
+impl<'a> From<&'a SftArgs> for Sources<'a> {
+    fn from(args: &'a SftArgs) -> Self {
+        Self {
+            train: [&args.dataset, &args.custom_train_dataset_path],
+            validation: &args.custom_val_dataset_path,
+            strict: args.check_dataset_strategy == "error",
+            options: SampleOptions {
+                dataset_seed: args.dataset_seed,
+                dataset_test_ratio: args.dataset_test_ratio,
+                train_dataset_sample: args.train_dataset_sample,
+                val_dataset_sample: args.val_dataset_sample,
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a InferArgs> for Sources<'a> {
+    fn from(args: &'a InferArgs) -> Self {
+        Self {
+            train: [&args.dataset, &args.custom_train_dataset_path],
+            validation: &args.custom_val_dataset_path,
+            strict: args.check_dataset_strategy == "error",
+            options: SampleOptions {
+                dataset_seed: args.dataset_seed,
+                dataset_test_ratio: args.dataset_test_ratio,
+                train_dataset_sample: -1,
+                val_dataset_sample: Some(args.val_dataset_sample),
+            },
+        }
+    }
+}
+
+/// Reads the data sets, splits and samples them as SWIFT does.
 ///
 /// # Errors
 /// A data set that is not there or holds no row, and with `check_dataset_strategy error` a broken row.
-pub fn read(args: &SftArgs) -> Result<Chosen> {
-    let on_broken = if args.check_dataset_strategy == "error" { OnBroken::Error } else { OnBroken::Skip };
-    let mut train: Vec<PathBuf> = args.dataset.iter().map(|name| resolve_dataset_name(name)).collect::<Result<_>>()?;
-    train.extend(args.custom_train_dataset_path.iter().map(PathBuf::from));
-    let validation: Vec<PathBuf> = args.custom_val_dataset_path.iter().map(PathBuf::from).collect();
-    if train.is_empty() {
-        return Err(Error::user(
-            "no training rows: name their files with --custom_train_dataset_path FILE (.csv, .jsonl or .json)",
-        ));
-    }
+pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
+    let on_broken = if sources.strict { OnBroken::Error } else { OnBroken::Skip };
+    let mut train: Vec<PathBuf> =
+        sources.train[0].iter().map(|name| resolve_dataset_name(name)).collect::<Result<_>>()?;
+    train.extend(sources.train[1].iter().map(PathBuf::from));
     let mut warnings = Vec::new();
     let mut take = |paths: &[PathBuf]| -> Result<(Vec<Row>, u64)> {
         let Read { rows, broken, unlabelled } = read_files(paths, on_broken)?;
@@ -63,22 +102,14 @@ pub fn read(args: &SftArgs) -> Result<Chosen> {
         Ok((rows, broken.len() as u64))
     };
     let (train, train_broken) = take(&train)?;
-    let (validation, validation_broken) = if validation.is_empty() {
+    let (validation, validation_broken) = if sources.validation.is_empty() {
         (None, 0)
     } else {
-        let (rows, broken) = take(&validation)?;
+        let paths: Vec<PathBuf> = sources.validation.iter().map(PathBuf::from).collect();
+        let (rows, broken) = take(&paths)?;
         (Some(rows), broken)
     };
-    let options = SampleOptions {
-        dataset_seed: args.dataset_seed,
-        dataset_test_ratio: args.dataset_test_ratio,
-        train_dataset_sample: args.train_dataset_sample,
-        val_dataset_sample: args.val_dataset_sample,
-    };
-    let (train, validation) = split_and_sample(train, validation, &options);
-    if train.is_empty() {
-        return Err(Error::user("no training rows are left after the split; look at dataset_test_ratio and train_dataset_sample"));
-    }
+    let (train, validation) = split_and_sample(train, validation, &sources.options);
     Ok(Chosen { train, validation, skipped: (train_broken, validation_broken), warnings })
 }
 
@@ -107,6 +138,12 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     };
     let (train, train_stats) = split(&chosen.train, chosen.skipped.0)?;
     let (validation, validation_stats) = split(&chosen.validation, chosen.skipped.1)?;
+    if train.is_empty() && chosen.train.is_empty() {
+        return Err(Error::user(
+            "no training rows: name their files with --custom_train_dataset_path FILE (.csv, .jsonl or .json); where \
+             they are named, dataset_test_ratio left none for training",
+        ));
+    }
     if train.is_empty() {
         return Err(Error::user(format!(
             "max_length {}: all {} training rows are longer; raise it, or keep their ends with \

@@ -185,6 +185,11 @@ impl Qwen {
         self.wte.device()
     }
 
+    /// The dtype it computes in.
+    pub fn kind(&self) -> Kind {
+        self.wte.kind()
+    }
+
     pub fn layer_count(&self) -> usize {
         self.layers.len()
     }

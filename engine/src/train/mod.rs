@@ -1,6 +1,6 @@
 //! The recipe: what `sft` does, from top to bottom.
 
-mod checkpoint;
+pub mod checkpoint;
 mod limits;
 mod metrics;
 mod micro;
@@ -44,21 +44,34 @@ struct Trainer<'a> {
     base: weights::Named,
     kind: Kind,
     trainable: Trainable,
-    tokenizer: Tokenizer,
     acc: AccStrategy,
     checkpoints: checkpoint::Keeper,
 }
 
 /// The directory of the base model that `args` name.
 pub fn model_dir(args: &SftArgs) -> Result<&Path> {
-    let dir = args.model_id_or_path.as_deref().or(args.model_cache_dir.as_deref()).ok_or_else(|| {
+    named_model_dir(&args.model_type, args.model_cache_dir.as_deref(), args.model_id_or_path.as_deref())
+}
+
+/// The directory that `model_cache_dir` names, or else `model_id_or_path`.
+///
+/// # Errors
+/// A hub's id that is no directory here: nothing is downloaded yet.
+pub fn named_model_dir<'a>(model_type: &str, cache_dir: Option<&'a str>, id_or_path: Option<&'a str>) -> Result<&'a Path> {
+    let dir = cache_dir.or(id_or_path).ok_or_else(|| {
         Error::user(format!(
-            "model_type {:?} names no directory: give the model's with --model_id_or_path DIR (config.json, \
-             model.safetensors, qwen.tiktoken)",
-            args.model_type
+            "model_type {model_type:?} names no directory: give the model's with --model_id_or_path DIR (config.json, \
+             model.safetensors, qwen.tiktoken)"
         ))
     })?;
-    Ok(Path::new(dir))
+    let path = Path::new(dir);
+    if cache_dir.is_none() && !path.exists() && qwen_tui::args::models::by_id(dir).is_some() {
+        return Err(Error::user(format!(
+            "{dir} (model_type {model_type}) is a hub's name, and there is no directory of that name here; download \
+             the model and give its directory with --model_id_or_path DIR"
+        )));
+    }
+    Ok(path)
 }
 
 /// Trains as `args` say, into `run`, answering to `commands` between steps.
@@ -85,7 +98,7 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
     weights::check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
     emit(Event::Stage { stage: Stage::ReadingData })?;
-    let rows = data::load::read(args)?;
+    let rows = data::load::read(&args.into())?;
     for message in &rows.warnings {
         emit(Event::Warning { message: message.clone() })?;
     }
@@ -157,7 +170,7 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
     let checkpoints = checkpoint::Keeper::new(args, total);
     let acc = AccStrategy::parse(&args.acc_strategy);
     let mut trainer =
-        Trainer { args, run, emit, device, config, base, kind, trainable, tokenizer, acc, checkpoints };
+        Trainer { args, run, emit, device, config, base, kind, trainable, acc, checkpoints };
     let mut window = Window::default();
     let mut skipped = 0;
     let (mut step, mut stopped) = (0, false);

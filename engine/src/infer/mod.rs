@@ -1,0 +1,67 @@
+//! After training: labels for texts, answers to prompts.
+
+pub mod classify;
+pub mod generate;
+pub mod prompt;
+pub mod rows;
+
+use std::path::Path;
+
+use qwen_tui::args::InferArgs;
+use qwen_tui::data::{Template, Tokenizer};
+use qwen_tui::error::{Error, Result};
+use tch::Device;
+
+use crate::device;
+use crate::model::{Qwen, QwenConfig, weights};
+use crate::train::{checkpoint, named_model_dir};
+
+/// A model ready to answer: the base, and a checkpoint's adapter where one is named.
+pub struct Session {
+    pub model: Qwen,
+    pub tokenizer: Tokenizer,
+    pub template: Template,
+    pub device: Device,
+}
+
+impl Session {
+    /// Loads what `args` name.
+    ///
+    /// # Errors
+    /// No such model or checkpoint, files that do not fit each other, `cuda` where there is none.
+    pub fn open(args: &InferArgs) -> Result<Self> {
+        let device = device::choose(&args.device)?;
+        if let Some(threads) = args.threads {
+            tch::set_num_threads(threads as i32);
+        }
+        let ckpt = args.ckpt_dir.as_deref().map(Path::new);
+        // A checkpoint of full training is a whole model.
+        let whole = ckpt.filter(|dir| dir.join("config.json").is_file());
+        let dir = match whole {
+            Some(dir) => dir,
+            None => named_model_dir(&args.model_type, args.model_cache_dir.as_deref(), args.model_id_or_path.as_deref())?,
+        };
+        weights::check_model_dir(dir)?;
+        let config = QwenConfig::load(dir)?;
+        let tokenizer = Tokenizer::load(dir)?;
+        if tokenizer.vocab_size() as i64 > config.vocab_size {
+            return Err(Error::user(format!(
+                "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
+                dir.display(),
+                tokenizer.vocab_size(),
+                config.vocab_size
+            )));
+        }
+        let kind = device::kind(&args.dtype, device)?;
+        let base = weights::load(dir, &config, kind, device)?;
+        let model = match (ckpt, whole) {
+            (Some(ckpt), None) => {
+                let adapter = checkpoint::attach(ckpt, &config, &base, kind, device)?;
+                tch::no_grad(|| adapter.assemble(&config, &base))
+            }
+            _ => Qwen::assemble(&config, &base, &Default::default(), Default::default()),
+        };
+        let template = Template::new(&args.template_type, args.system.as_deref())?;
+        Ok(Self { model, tokenizer, template, device })
+    }
+}
