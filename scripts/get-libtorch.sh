@@ -125,10 +125,18 @@ get_cuda() { # $1: cu126, cu128 or cu130
 # The kind that fits this machine: by the highest CUDA version the driver supports, and the oldest card.
 # A driver runs builds of its own CUDA major version or an older one.
 suggest() {
-    local smi cuda capability
-    if ! command -v nvidia-smi > /dev/null || ! smi=$(nvidia-smi 2> /dev/null); then echo cpu; return; fi
-    cuda=$(sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9]*\)\..*/\1/p' <<< "$smi" | head -n 1)
-    capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | sort -V | head -n 1 | tr -d ' .')
+    local smi cuda capability driver
+    if command -v nvidia-smi > /dev/null && smi=$(nvidia-smi 2> /dev/null); then
+        cuda=$(sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9]*\)\..*/\1/p' <<< "$smi" | head -n 1)
+        capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | sort -V | head -n 1 | tr -d ' .')
+    elif [ -r /proc/driver/nvidia/version ]; then
+        # A container without NVIDIA's tools: CUDA 12 came with driver 525, CUDA 13 with 580.
+        driver=$(grep -o '  [0-9]\{3,\}\.[0-9]' /proc/driver/nvidia/version | head -n 1 | tr -d ' ' | cut -d . -f 1)
+        if [ "${driver:-0}" -ge 580 ]; then cuda=13 capability=75; elif [ "${driver:-0}" -ge 525 ]; then cuda=12; fi
+    else
+        echo cpu
+        return
+    fi
     case ${cuda:-0} in
         [0-9] | 10 | 11) say "the NVIDIA driver is older than CUDA 12 (driver 525): taking the CPU build"; echo cpu ;;
         12) if [ "${capability:-0}" -ge 100 ]; then echo cu128; else echo cu126; fi ;;
@@ -139,7 +147,8 @@ suggest() {
 if [ "${LIBTORCH_USE_PYTORCH:-}" ]; then
     python=python3
     [ -z "${VIRTUAL_ENV:-}" ] || python=python
-    dir=$($python -c 'import os, torch; print(os.path.dirname(torch.__file__))') \
+    # Found without being imported, which takes seconds.
+    dir=$($python -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2> /dev/null) \
         || die "LIBTORCH_USE_PYTORCH is set and $python has no torch: install torch==$VERSION or unset it"
     wrong=$(check "$dir") || die "LIBTORCH_USE_PYTORCH is set, and of PyTorch in $dir: $wrong. Wanted is ${VERSION%.*}"
     say "PyTorch's, in $dir (LIBTORCH_USE_PYTORCH)"
