@@ -1,8 +1,12 @@
 //! Finding the engine: by `QWEN_TUI_ENGINE`, else beside the running program.
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::ExitStatus;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
 
@@ -20,11 +24,50 @@ pub fn find_engine() -> Result<PathBuf> {
     find(std::env::var_os(ENGINE_VARIABLE).map(PathBuf::from), &own)
 }
 
-/// A command that runs `qwen-tui-engine SUBCOMMAND`.
-pub fn engine_command(subcommand: &str) -> Result<Command> {
-    let mut command = Command::new(find_engine()?);
-    command.arg(subcommand);
-    Ok(command)
+/// Runs `qwen-tui-engine SUBCOMMAND ARGS...` on this program's own stdin, stdout and stderr; returns its exit status
+/// (128 + the signal's number where a signal ended it, as shells have it).
+///
+/// # Errors
+/// `Error::User` where there is no engine, or the loader does not find its libraries.
+pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
+    let engine = find_engine()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .internal("starting the async runtime")?;
+    runtime.block_on(async {
+        // Caught, not ignored: an ignored signal would stay ignored in the engine, which gets Ctrl-C by itself.
+        let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
+        let mut child = tokio::process::Command::new(&engine)
+            .arg(subcommand)
+            .args(args)
+            .spawn()
+            .user(format!("cannot run the engine {}", engine.display()))?;
+        loop {
+            tokio::select! {
+                status = child.wait() => return exit_status(status.internal("waiting for the engine")?),
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {
+                    if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
+                        // It may have ended by itself just now.
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn exit_status(status: ExitStatus) -> Result<i32> {
+    match status.code() {
+        // The loader's own exit status; what it missed stands on stderr already.
+        Some(127) => Err(Error::user(
+            "the engine could not start, its libraries are missing or do not fit: `qwen-tui doctor` says what to do",
+        )),
+        Some(code) => Ok(code),
+        None => Ok(128 + status.signal().unwrap_or(0)),
+    }
 }
 
 fn find(named: Option<PathBuf>, own: &Path) -> Result<PathBuf> {

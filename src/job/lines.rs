@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn time_left_follows_the_speed_and_a_nan_is_shown() {
         let mut lines = Lines { total_steps: 101, ..Lines::default() };
-        lines.see(&step(1, 0.6931, 0.5));
-        assert_eq!(lines.status(), "loss 0.6931  acc 0.500  lr 9.50e-4  2.00 steps/s  50 s left");
+        lines.see(&step(1, 0.7125, 0.5));
+        assert_eq!(lines.status(), "loss 0.7125  acc 0.500  lr 9.50e-4  2.00 steps/s  50 s left");
         lines.see(&step(2, f64::NAN, 0.5));
         assert!(lines.status().starts_with("loss NaN"), "{}", lines.status());
         lines.see(&Event::EvalProgress { step: 2, done: 300, rows: 1000 });
