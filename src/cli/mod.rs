@@ -20,7 +20,8 @@ use qwen_tui::job::engine::run_engine;
     about = "Fine-tune Qwen-1 for sentiment classification from a terminal, natively on libtorch",
     after_help = "Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 1 for the rest.\n\
         Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    disable_help_subcommand = true
 )]
 struct Cli {
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::{Outcome, run_foreground};
+use qwen_tui::job::{Outcome, find_engine, run_foreground};
 use qwen_tui::run::RunDir;
 
 use super::{out, wants_help};
@@ -38,6 +38,8 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     for warning in &loaded.warnings {
         out::note(&format!("warning: {warning}"));
     }
+    // Asked now, so that no empty run is left behind.
+    find_engine()?;
     let args = &loaded.args;
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     run.write_args(&args.to_json())?;

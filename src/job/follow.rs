@@ -143,7 +143,7 @@ fn spinner() -> ProgressStyle {
 }
 
 fn steps() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:24} {pos}/{len}  {wide_msg}")
+    ProgressStyle::with_template("{bar:14} {pos}/{len}  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -65,10 +65,12 @@ impl Lines {
             }
             .to_string();
         }
-        let mut text = format!("loss {:.4}  acc {:.3}  lr {:.2e}", self.loss, self.acc, self.learning_rate);
+        // The rate comes last: on a narrow terminal it is what can be spared.
+        let mut text = format!("loss {:.4}  acc {:.3}", self.loss, self.acc);
         if let (Some(seconds), Some(left)) = (self.seconds_per_step, self.seconds_left()) {
-            text += &format!("  {}  {} left", human::speed(seconds), human::duration(left));
+            text += &format!("  {} left  {}", human::duration(left), human::speed(seconds));
         }
+        text += &format!("  lr {:.2e}", self.learning_rate);
         text
     }
 
@@ -159,7 +161,7 @@ mod tests {
     fn time_left_follows_the_speed_and_a_nan_is_shown() {
         let mut lines = Lines { total_steps: 101, ..Lines::default() };
         lines.see(&step(1, 0.7125, 0.5));
-        assert_eq!(lines.status(), "loss 0.7125  acc 0.500  lr 9.50e-4  2.00 steps/s  50 s left");
+        assert_eq!(lines.status(), "loss 0.7125  acc 0.500  50 s left  2.00 steps/s  lr 9.50e-4");
         lines.see(&step(2, f64::NAN, 0.5));
         assert!(lines.status().starts_with("loss NaN"), "{}", lines.status());
         lines.see(&Event::EvalProgress { step: 2, done: 300, rows: 1000 });

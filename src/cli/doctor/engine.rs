@@ -35,19 +35,29 @@ pub struct Device {
     pub memory_total: Option<u64>,
 }
 
-/// Runs `engine info --json`; the error is one line on why it did not work.
-pub fn probe(engine: &Path) -> Result<Info, String> {
+/// Why the engine did not say what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One line, following "it is there, but".
+    pub why: String,
+    /// Whether its libraries were loaded all the same.
+    pub loaded: bool,
+}
+
+/// Runs `engine info --json`.
+pub fn probe(engine: &Path) -> Result<Info, Failure> {
     probe_within(engine, TIMEOUT)
 }
 
-fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, String> {
+fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
+    let failed = |why: String| Failure { why, loaded: false };
     let mut child = Command::new(engine)
         .args(["info", "--json"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| format!("it cannot be run: {e}"))?;
+        .map_err(|e| failed(format!("it cannot be run: {e}")))?;
     let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
     let start = Instant::now();
     let status = loop {
@@ -57,24 +67,28 @@ fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("it did not answer within {}", human::duration(timeout.as_secs_f64())));
+                return Err(failed(format!(
+                    "it did not answer within {}",
+                    human::duration(timeout.as_secs_f64())
+                )));
             }
-            Err(e) => return Err(format!("its end cannot be awaited: {e}")),
+            Err(e) => return Err(failed(format!("its end cannot be awaited: {e}"))),
         }
     };
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
     if let Some(library) = missing_library(&err) {
-        return Err(format!("the loader does not find {library}"));
+        return Err(failed(format!("the loader does not find {library}")));
     }
     let last = err.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("it said nothing");
     if let Some(signal) = status.signal() {
-        return Err(format!("it was ended by signal {signal}: {last}"));
+        return Err(failed(format!("it was ended by signal {signal}: {last}")));
     }
     if !status.success() {
         // The loader ends so too, where a library is there but of another version.
-        return Err(format!("it ended with exit status {}: {last}", status.code().unwrap_or(-1)));
+        return Err(failed(format!("it ended with exit status {}: {last}", status.code().unwrap_or(-1))));
     }
-    serde_json::from_str(out.trim()).map_err(|e| format!("what it says of itself cannot be read ({e})"))
+    serde_json::from_str(out.trim())
+        .map_err(|e| Failure { why: format!("what it says of itself cannot be read ({e})"), loaded: true })
 }
 
 /// Reads a pipe to its end on a thread of its own, so that a full pipe holds nobody up.
@@ -88,13 +102,16 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<
     })
 }
 
-pub fn check(path: &Path, probe: &Result<Info, String>) -> Check {
+pub fn check(path: &Path, probe: &Result<Info, Failure>) -> Check {
     let here = env!("CARGO_PKG_VERSION");
     match probe {
-        Err(why) => Check::missing(
+        Err(Failure { why, loaded }) => Check::missing(
             "engine",
             format!("{} is there, but {why}", path.display()),
-            "see the line on libtorch; if that is in order, run `make build` again",
+            match loaded {
+                true => "run `make build`: the engine is meant to be of the same build as qwen-tui",
+                false => "see the line on libtorch; if that is in order, run `make build` again",
+            },
         ),
         Ok(info) if info.version != here => Check::warn(
             "engine",
@@ -130,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    fn engine(script: &str) -> Result<Info, String> {
+    fn engine(script: &str) -> Result<Info, Failure> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("engine");
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -138,7 +155,7 @@ mod tests {
         loop {
             match probe_within(&path, Duration::from_millis(500)) {
                 // Another test forked while the script was open for writing here.
-                Err(why) if why.contains("Text file busy") => std::thread::sleep(Duration::from_millis(20)),
+                Err(f) if f.why.contains("Text file busy") => std::thread::sleep(Duration::from_millis(20)),
                 result => return result,
             }
         }
@@ -149,12 +166,13 @@ mod tests {
         let missing = engine(
             "echo 'engine: error while loading shared libraries: libc10.so: cannot open shared object file' >&2; exit 127",
         );
-        assert_eq!(missing.unwrap_err(), "the loader does not find libc10.so");
+        assert_eq!(missing.unwrap_err().why, "the loader does not find libc10.so");
         let symbol = engine("echo 'engine: symbol lookup error: undefined symbol: _ZN2at' >&2; exit 127");
-        assert!(symbol.unwrap_err().contains("exit status 127: engine: symbol lookup error"));
-        assert!(engine("kill -6 $$").unwrap_err().contains("signal 6"));
-        assert!(engine("exec sleep 5").unwrap_err().contains("did not answer"));
-        assert!(engine("echo hello").unwrap_err().contains("cannot be read"));
+        assert!(symbol.unwrap_err().why.contains("exit status 127: engine: symbol lookup error"));
+        assert!(engine("kill -6 $$").unwrap_err().why.contains("signal 6"));
+        assert!(engine("exec sleep 5").unwrap_err().why.contains("did not answer"));
+        let other = engine("echo hello").unwrap_err();
+        assert!(other.loaded && other.why.contains("cannot be read"), "{other:?}");
         let info =
             engine(r#"echo '{"version":"0.1.0","libtorch":"2.11.0","devices":[{"name":"X","kind":"cpu"}]}'"#);
         assert!(devices(&info.unwrap()).found.contains("cpu X"));

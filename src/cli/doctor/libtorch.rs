@@ -114,13 +114,13 @@ pub fn cuda_name((major, minor): (u32, Option<u32>)) -> String {
     minor.map_or(major.to_string(), |minor| format!("{major}.{minor}"))
 }
 
-pub fn check(libtorch: &Result<Libtorch, String>, engine_runs: bool) -> Check {
+pub fn check(libtorch: &Result<Libtorch, String>, engine_loads: bool) -> Check {
     let get = "`make libtorch build` gets and uses libtorch 2.11; an installed PyTorch 2.11 is used by \
                `LIBTORCH_USE_PYTORCH=1 make build`, or LD_LIBRARY_PATH=.../torch/lib when running";
     let libtorch = match libtorch {
         Ok(libtorch) => libtorch,
         // A statically linked engine has no libtorch_cpu.so to be found.
-        Err(_) if engine_runs => return Check::ok("libtorch", "found by the engine's loader"),
+        Err(_) if engine_loads => return Check::ok("libtorch", "found by the engine's loader"),
         Err(searched) => {
             return Check::missing("libtorch", format!("no libtorch_cpu.so in: {searched}"), get);
         }
@@ -132,12 +132,12 @@ pub fn check(libtorch: &Result<Libtorch, String>, engine_runs: bool) -> Check {
     };
     let found = format!("{version}, {built_for}, in {} ({})", libtorch.folder.display(), libtorch.by);
     let wrong = libtorch.version.as_ref().is_some_and(|v| !v.starts_with(&format!("{WANTED}.")));
-    match (wrong, engine_runs) {
+    match (wrong, engine_loads) {
         (true, false) => Check::missing("libtorch", format!("{found}; wanted is {WANTED}"), get),
         (true, true) => Check::warn("libtorch", format!("{found}; wanted is {WANTED}"), get),
         (false, false) => Check::missing(
             "libtorch",
-            format!("{found}; the engine does not run with it"),
+            format!("{found}; the engine does not start with it"),
             "a library it needs is missing or damaged (see the engine's line): `rm -r .libtorch; make libtorch build` gets it anew",
         ),
         (false, true) => Check::ok("libtorch", found),

@@ -90,7 +90,7 @@ fn look() -> Vec<Check> {
             let libtorch = libtorch::find(&path);
             let probe = engine::probe(&path);
             checks.push(engine::check(&path, &probe));
-            checks.push(libtorch::check(&libtorch, probe.is_ok()));
+            checks.push(libtorch::check(&libtorch, probe.as_ref().map_or_else(|f| f.loaded, |_| true)));
             checks.push(cuda::check(&nvidia, libtorch.as_ref().ok()));
             if let Ok(info) = &probe {
                 checks.push(engine::devices(info));
