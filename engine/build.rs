@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
-    let Some(root) = std::env::var_os("LIBTORCH").map(PathBuf::from) else { return };
-    let lib = root.join("lib").canonicalize().unwrap_or_else(|_| root.join("lib"));
+    // torch-sys tells where it found libtorch, be that LIBTORCH, LIBTORCH_LIB or an installed PyTorch.
+    println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
+    let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else { return };
+    let lib = lib.canonicalize().unwrap_or(lib);
     println!("cargo:rustc-link-arg=-Wl,--enable-new-dtags,-rpath,{}", lib.display());
 }

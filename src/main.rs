@@ -1,3 +1,7 @@
-fn main() {
-    println!("qwen-tui");
+//! `qwen-tui`: what a person runs. Everything that needs libtorch is done by `qwen-tui-engine`, beside it.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
 }

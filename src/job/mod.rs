@@ -1,5 +1,15 @@
-//! What the cockpit and the command line share with the engine: events, commands, and how the engine is found.
+//! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
+//! started, and how a run is followed.
 
+pub mod elf;
+pub mod engine;
 pub mod event;
+pub mod follow;
+pub mod human;
+pub mod lines;
+pub mod worker;
 
+pub use engine::find_engine;
 pub use event::Event;
+pub use follow::{Outcome, run_foreground};
+pub use worker::{Session, Worker};

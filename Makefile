@@ -1,0 +1,34 @@
+# What a fresh machine needs: Rust, Python 3 with pip, a C++ compiler and make. `make help` lists the targets.
+
+CARGO ?= cargo
+export CARGO_TERM_PROGRESS_WHEN ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help libtorch demo-data build demo test lint clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+libtorch: ## get libtorch 2.11.0 into .libtorch (LIBTORCH or LIBTORCH_USE_PYTORCH=1: use yours)
+	@scripts/get-libtorch.sh
+
+demo-data: ## get the demo's Chinese reviews into .cache/demo
+	@scripts/get-reviews.sh
+
+build: libtorch ## build target/release/qwen-tui and qwen-tui-engine
+	$(CARGO) build --release --workspace
+
+demo: build demo-data ## the whole job on real Chinese reviews
+	target/release/qwen-tui demo
+
+# The tests of qwen-tui start the engine, so it is built before them; both share the release profile,
+# which compiles libtorch's bindings once.
+test: build ## pass every test
+	$(CARGO) test --release --workspace
+
+lint: libtorch ## formatting and clippy, as CI has them
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --release -- -D warnings
+
+clean: ## remove what was built (libtorch and the reviews stay)
+	$(CARGO) clean

@@ -1,0 +1,180 @@
+//! Whether the engine runs, and the devices it sees.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use qwen_tui::job::human;
+use qwen_tui::job::worker::missing_library;
+use serde::Deserialize;
+
+use super::Check;
+
+/// Loading libtorch's CUDA half from a cold network disk can take long.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+/// What `qwen-tui-engine info --json` prints.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Info {
+    pub version: String,
+    pub libtorch: String,
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    #[serde(default)]
+    pub threads: Option<u64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Device {
+    pub name: String,
+    /// `cpu` or `cuda`.
+    pub kind: String,
+    #[serde(default)]
+    pub memory_total: Option<u64>,
+}
+
+/// Why the engine did not say what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// One line, following "it is there, but".
+    pub why: String,
+    /// Whether its libraries were loaded all the same.
+    pub loaded: bool,
+}
+
+/// Runs `engine info --json`.
+pub fn probe(engine: &Path) -> Result<Info, Failure> {
+    probe_within(engine, TIMEOUT)
+}
+
+fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
+    let failed = |why: String| Failure { why, loaded: false };
+    let mut child = Command::new(engine)
+        .args(["info", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(format!("it cannot be run: {e}")))?;
+    let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if start.elapsed() < timeout => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(failed(format!(
+                    "it did not answer within {}",
+                    human::duration(timeout.as_secs_f64())
+                )));
+            }
+            Err(e) => return Err(failed(format!("its end cannot be awaited: {e}"))),
+        }
+    };
+    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+    if let Some(library) = missing_library(&err) {
+        return Err(failed(format!("the loader does not find {library}")));
+    }
+    let last = err.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("it said nothing");
+    if let Some(signal) = status.signal() {
+        return Err(failed(format!("it was ended by signal {signal}: {last}")));
+    }
+    if !status.success() {
+        // The loader ends so too, where a library is there but of another version.
+        return Err(failed(format!("it ended with exit status {}: {last}", status.code().unwrap_or(-1))));
+    }
+    serde_json::from_str(out.trim())
+        .map_err(|e| Failure { why: format!("what it says of itself cannot be read ({e})"), loaded: true })
+}
+
+/// Reads a pipe to its end on a thread of its own, so that a full pipe holds nobody up.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(1 << 20).read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+pub fn check(path: &Path, probe: &Result<Info, Failure>) -> Check {
+    let here = env!("CARGO_PKG_VERSION");
+    match probe {
+        Err(Failure { why, loaded }) => Check::missing(
+            "engine",
+            format!("{} is there, but {why}", path.display()),
+            match loaded {
+                true => "run `make build`: the engine is meant to be of the same build as qwen-tui",
+                false => "see the line on libtorch; if that is in order, run `make build` again",
+            },
+        ),
+        Ok(info) if info.version != here => Check::warn(
+            "engine",
+            format!("{} is version {}, qwen-tui is {here}", path.display(), info.version),
+            "run `make build`: both are meant to be of one build",
+        ),
+        Ok(info) => {
+            Check::ok("engine", format!("{} {}, libtorch {}", path.display(), info.version, info.libtorch))
+        }
+    }
+}
+
+/// Where training would run.
+pub fn devices(info: &Info) -> Check {
+    let devices: Vec<String> = info
+        .devices
+        .iter()
+        .map(|d| match d.memory_total {
+            Some(bytes) => format!("{} {} ({})", d.kind, d.name, human::bytes(bytes)),
+            None => format!("{} {}", d.kind, d.name),
+        })
+        .collect();
+    let threads = info.threads.map(|n| format!("; {n} threads on the CPU")).unwrap_or_default();
+    match devices.is_empty() {
+        true => Check::warn("devices", "the engine names none", "run `make build` again"),
+        false => Check::ok("devices", format!("{}{threads}", devices.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn engine(script: &str) -> Result<Info, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        loop {
+            match probe_within(&path, Duration::from_millis(500)) {
+                // Another test forked while the script was open for writing here.
+                Err(f) if f.why.contains("Text file busy") => std::thread::sleep(Duration::from_millis(20)),
+                result => return result,
+            }
+        }
+    }
+
+    #[test]
+    fn every_way_of_not_running_is_told() {
+        let missing = engine(
+            "echo 'engine: error while loading shared libraries: libc10.so: cannot open shared object file' >&2; exit 127",
+        );
+        assert_eq!(missing.unwrap_err().why, "the loader does not find libc10.so");
+        let symbol = engine("echo 'engine: symbol lookup error: undefined symbol: _ZN2at' >&2; exit 127");
+        assert!(symbol.unwrap_err().why.contains("exit status 127: engine: symbol lookup error"));
+        assert!(engine("kill -6 $$").unwrap_err().why.contains("signal 6"));
+        assert!(engine("exec sleep 5").unwrap_err().why.contains("did not answer"));
+        let other = engine("echo hello").unwrap_err();
+        assert!(other.loaded && other.why.contains("cannot be read"), "{other:?}");
+        let info =
+            engine(r#"echo '{"version":"0.1.0","libtorch":"2.11.0","devices":[{"name":"X","kind":"cpu"}]}'"#);
+        assert!(devices(&info.unwrap()).found.contains("cpu X"));
+    }
+}

@@ -1,0 +1,182 @@
+//! Which libtorch the engine gets, read from files alone.
+
+use std::path::{Path, PathBuf};
+
+use qwen_tui::job::elf;
+
+use super::Check;
+
+/// The version that the engine's bindings are written for.
+pub const WANTED: &str = "2.11";
+
+/// A libtorch on disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Libtorch {
+    /// The folder of `libtorch_cpu.so`.
+    pub folder: PathBuf,
+    /// How the engine comes to it, in words.
+    pub by: String,
+    /// Such as `2.11.0` or `2.11.0+cu130`, where a file beside it says so.
+    pub version: Option<String>,
+    /// The CUDA version it was built for, (major, minor); `None` for a build for the CPU.
+    pub cuda: Option<(u32, Option<u32>)>,
+}
+
+/// Looks for `libtorch_cpu.so` as the loader does for `engine`: `LD_LIBRARY_PATH`, then RUNPATH, then the system.
+///
+/// # Errors
+/// The folders searched, in words.
+pub fn find(engine: &Path) -> Result<Libtorch, String> {
+    let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let baked = elf::dynamic(engine).map(|d| d.search).unwrap_or_default();
+    find_in(std::env::split_paths(&variable), &baked, engine)
+}
+
+fn find_in(
+    variable: impl Iterator<Item = PathBuf>,
+    baked: &[String],
+    engine: &Path,
+) -> Result<Libtorch, String> {
+    let origin =
+        engine.canonicalize().ok().and_then(|p| p.parent().map(Path::to_path_buf)).unwrap_or_default();
+    let origin = origin.to_string_lossy();
+    let variable = variable.filter(|p| !p.as_os_str().is_empty()).map(|p| (p, "LD_LIBRARY_PATH"));
+    let baked = baked.iter().map(|p| {
+        let path = p.replace("$ORIGIN", &origin).replace("${ORIGIN}", &origin);
+        (PathBuf::from(path), "built into the engine")
+    });
+    let system = ["/usr/local/lib", "/usr/lib"].map(|p| (PathBuf::from(p), "the system's"));
+    let mut searched = Vec::new();
+    for (folder, by) in variable.chain(baked).chain(system) {
+        if folder.join("libtorch_cpu.so").exists() {
+            let (version, cuda) = (version(&folder), cuda(&folder));
+            return Ok(Libtorch { folder, by: by.to_string(), version, cuda });
+        }
+        searched.push(format!("{} ({by})", folder.display()));
+    }
+    Err(searched.join(", "))
+}
+
+/// The version, out of the Python package, the downloaded archive or the headers.
+fn version(folder: &Path) -> Option<String> {
+    let read = |name: &str| std::fs::read_to_string(folder.join("..").join(name)).ok();
+    let python = read("version.py").and_then(|text| quoted(&text, "__version__"));
+    let archive = || read("build-version").map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
+    let headers = || {
+        let text = read("include/torch/headeronly/version.h")
+            .or_else(|| read("include/torch/csrc/api/include/torch/version.h"))?;
+        let part = |name: &str| {
+            let line = text.lines().find(|l| l.starts_with("#define") && l.contains(name))?;
+            line.split_whitespace().nth(2)?.parse::<u32>().ok()
+        };
+        let [major, minor, patch] = ["VERSION_MAJOR", "VERSION_MINOR", "VERSION_PATCH"].map(part);
+        Some(format!("{}.{}.{}", major?, minor?, patch?))
+    };
+    python.or_else(archive).or_else(headers)
+}
+
+/// The value of `name = 'value'` (a type may stand between) in a Python file.
+fn quoted(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|l| l.strip_prefix(name).is_some_and(|r| r.starts_with([' ', ':', '='])))?;
+    let value = line.split_once('=')?.1.trim();
+    let value = value.strip_prefix(['\'', '"'])?.strip_suffix(['\'', '"'])?;
+    Some(value.to_string())
+}
+
+/// The CUDA version of a build for GPUs: exact where the version tells it, else by the CUDA runtime it is linked to.
+fn cuda(folder: &Path) -> Option<(u32, Option<u32>)> {
+    let library = folder.join("libtorch_cuda.so");
+    if !library.exists() {
+        return None;
+    }
+    let python = std::fs::read_to_string(folder.join("../version.py")).ok().and_then(|t| quoted(&t, "cuda"));
+    let exact = python.and_then(|v| {
+        let (major, minor) = v.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()))
+    });
+    let tag = || {
+        let version = version(folder)?;
+        let digits = version.split_once("+cu")?.1;
+        let (major, minor) = digits.split_at_checked(2)?;
+        Some((major.parse().ok()?, minor.parse().ok()))
+    };
+    let linked = || {
+        let needed = elf::dynamic(&library).ok()?.needed;
+        let major =
+            needed.iter().find_map(|n| n.strip_prefix("libcudart.so.")?.split('.').next()?.parse().ok());
+        major.map(|m| (m, None))
+    };
+    exact.or_else(tag).or_else(linked)
+}
+
+/// `13.0`, or `13` where the minor version is not known.
+pub fn cuda_name((major, minor): (u32, Option<u32>)) -> String {
+    minor.map_or(major.to_string(), |minor| format!("{major}.{minor}"))
+}
+
+pub fn check(libtorch: &Result<Libtorch, String>, engine_loads: bool) -> Check {
+    let get = "`make libtorch build` gets and uses libtorch 2.11; an installed PyTorch 2.11 is used by \
+               `LIBTORCH_USE_PYTORCH=1 make build`, or LD_LIBRARY_PATH=.../torch/lib when running";
+    let libtorch = match libtorch {
+        Ok(libtorch) => libtorch,
+        // A statically linked engine has no libtorch_cpu.so to be found.
+        Err(_) if engine_loads => return Check::ok("libtorch", "found by the engine's loader"),
+        Err(searched) => {
+            return Check::missing("libtorch", format!("no libtorch_cpu.so in: {searched}"), get);
+        }
+    };
+    let version = libtorch.version.as_deref().unwrap_or("of unknown version");
+    let built_for = match libtorch.cuda {
+        Some(cuda) => format!("built for CUDA {}", cuda_name(cuda)),
+        None => "for the CPU only".to_string(),
+    };
+    let found = format!("{version}, {built_for}, in {} ({})", libtorch.folder.display(), libtorch.by);
+    let wrong = libtorch.version.as_ref().is_some_and(|v| !v.starts_with(&format!("{WANTED}.")));
+    match (wrong, engine_loads) {
+        (true, false) => Check::missing("libtorch", format!("{found}; wanted is {WANTED}"), get),
+        (true, true) => Check::warn("libtorch", format!("{found}; wanted is {WANTED}"), get),
+        (false, false) => Check::missing(
+            "libtorch",
+            format!("{found}; the engine does not start with it"),
+            "a library it needs is missing or damaged (see the engine's line): `rm -r .libtorch; make libtorch build` gets it anew",
+        ),
+        (false, true) => Check::ok("libtorch", found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pytorchs_own_files_tell_version_and_cuda() {
+        let dir = tempfile::tempdir().unwrap();
+        let lib = dir.path().join("torch/lib");
+        std::fs::create_dir_all(&lib).unwrap();
+        std::fs::write(lib.join("libtorch_cpu.so"), "").unwrap();
+        std::fs::write(lib.join("libtorch_cuda.so"), "").unwrap();
+        let python = "from typing import Optional\n__all__ = ['__version__']\n__version__ = '2.4.1+cu121'\ncuda: Optional[str] = '12.1'\n";
+        std::fs::write(dir.path().join("torch/version.py"), python).unwrap();
+
+        let found = find_in([lib.clone()].into_iter(), &[], Path::new("/x/engine")).unwrap();
+        assert_eq!((found.version.as_deref(), found.cuda), (Some("2.4.1+cu121"), Some((12, Some(1)))));
+        let check = check(&Ok(found), false);
+        assert_eq!(check.status, super::super::Status::Missing);
+        assert!(
+            check.found.contains("2.4.1+cu121, built for CUDA 12.1")
+                && check.found.contains("wanted is 2.11")
+        );
+
+        std::fs::remove_file(dir.path().join("torch/version.py")).unwrap();
+        std::fs::write(dir.path().join("torch/build-version"), "2.11.0+cu126\n").unwrap();
+        let found = find_in([lib].into_iter(), &[], Path::new("/x/engine")).unwrap();
+        assert_eq!((found.version.as_deref(), found.cuda), (Some("2.11.0+cu126"), Some((12, Some(6)))));
+    }
+
+    #[test]
+    fn the_folders_searched_are_named_in_the_loaders_order() {
+        let searched =
+            find_in(["/a".into()].into_iter(), &["/b".into()], Path::new("/x/engine")).unwrap_err();
+        assert!(searched.starts_with("/a (LD_LIBRARY_PATH), /b (built into the engine), "), "{searched}");
+    }
+}

@@ -1,0 +1,144 @@
+//! `qwen-tui doctor`: what training needs, what of it is here, and what to do about the rest.
+//!
+//! It links no libtorch and needs none: what it knows of libtorch it reads from files and from a run of the engine.
+
+mod cuda;
+mod engine;
+mod libtorch;
+mod machine;
+
+use std::io::IsTerminal;
+
+use qwen_tui::error::{Context, Result};
+use qwen_tui::job::find_engine;
+use serde::Serialize;
+
+use super::out;
+
+#[derive(clap::Args)]
+#[command(after_help = "Exit status: 0 when training can run here, 2 when something it needs is missing.")]
+pub struct Arguments {
+    /// The findings as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    /// Training runs, but slower or less comfortably than it could.
+    Warn,
+    /// Training cannot run.
+    Missing,
+}
+
+/// One thing looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    pub name: &'static str,
+    pub status: Status,
+    pub found: String,
+    /// What to do, where there is something to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub todo: Option<String>,
+}
+
+impl Check {
+    pub fn ok(name: &'static str, found: impl Into<String>) -> Check {
+        Check { name, status: Status::Ok, found: found.into(), todo: None }
+    }
+
+    pub fn warn(name: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Check {
+        Check { name, status: Status::Warn, found: found.into(), todo: Some(todo.into()) }
+    }
+
+    pub fn missing(name: &'static str, found: impl Into<String>, todo: impl Into<String>) -> Check {
+        Check { name, status: Status::Missing, found: found.into(), todo: Some(todo.into()) }
+    }
+}
+
+/// Looks at everything and prints it; the exit status is 2 where something that training needs is missing.
+pub fn run(arguments: &Arguments) -> Result<i32> {
+    let checks = look();
+    let ready = checks.iter().all(|c| c.status != Status::Missing);
+    if arguments.json {
+        let report = serde_json::json!({ "ready": ready, "checks": checks });
+        out::line(&serde_json::to_string(&report).internal("writing the findings as JSON")?)?;
+    } else {
+        let colour =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        out::text(&render(&checks, colour))?;
+    }
+    Ok(if ready { 0 } else { 2 })
+}
+
+fn look() -> Vec<Check> {
+    let mut checks = Vec::new();
+    let nvidia = cuda::Nvidia::look();
+    match find_engine() {
+        Err(error) => {
+            checks.push(Check::missing(
+                "engine",
+                error.to_string(),
+                "run `make build` in the folder of qwen-tui's source",
+            ));
+            checks.push(cuda::check(&nvidia, None));
+        }
+        Ok(path) => {
+            let libtorch = libtorch::find(&path);
+            let probe = engine::probe(&path);
+            checks.push(engine::check(&path, &probe));
+            checks.push(libtorch::check(&libtorch, probe.as_ref().map_or_else(|f| f.loaded, |_| true)));
+            checks.push(cuda::check(&nvidia, libtorch.as_ref().ok()));
+            if let Ok(info) = &probe {
+                checks.push(engine::devices(info));
+            }
+        }
+    }
+    checks.extend(machine::checks());
+    checks
+}
+
+fn render(checks: &[Check], colour: bool) -> String {
+    let width = checks.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let (word, code) = match check.status {
+            Status::Ok => ("ok", 32),
+            Status::Warn => ("warn", 33),
+            Status::Missing => ("missing", 31),
+        };
+        let padded = format!("{word:7}");
+        let word = if colour { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded };
+        text += &format!("{word}  {:width$}  {}\n", check.name, check.found);
+        if let Some(todo) = &check.todo {
+            text += &format!("{:7}  {:width$}  -> {todo}\n", "", "");
+        }
+    }
+    let missing = checks.iter().filter(|c| c.status == Status::Missing).count();
+    text += match missing {
+        0 => "\nTraining can run here.\n",
+        _ => "\nTraining cannot run here yet: see what is missing above.\n",
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_says_what_to_do() {
+        let checks =
+            [Check::ok("engine", "there"), Check::missing("libtorch", "none", "run `make libtorch`")];
+        let text = render(&checks, false);
+        assert_eq!(
+            text,
+            "ok       engine    there\nmissing  libtorch  none\n                   -> run `make libtorch`\n\n\
+             Training cannot run here yet: see what is missing above.\n"
+        );
+        assert!(render(&checks, true).contains("\x1b[31mmissing\x1b[0m"));
+    }
+}

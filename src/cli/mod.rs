@@ -1,0 +1,129 @@
+//! The command line: a function a subcommand, and no logic of its own.
+
+mod demo;
+mod doctor;
+mod out;
+mod sft;
+mod tokenize;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use qwen_tui::error::Result;
+use qwen_tui::job::engine::run_engine;
+
+#[derive(Parser)]
+#[command(
+    name = "qwen-tui",
+    version,
+    about = "Fine-tune Qwen-1 for sentiment classification from a terminal, natively on libtorch",
+    after_help = "Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 1 for the rest.\n\
+        Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train: LoRA or full fine-tuning, with SWIFT's arguments
+    #[command(disable_help_flag = true)]
+    Sft(Raw),
+    /// Answer prompts, or the validation rows, with a checkpoint
+    #[command(disable_help_flag = true)]
+    Infer(Raw),
+    /// Label texts with a checkpoint: one JSON object a line
+    #[command(disable_help_flag = true)]
+    Classify(Raw),
+    /// Turn JSON strings into lists of token ids, a line each
+    Tokenize(tokenize::Arguments),
+    /// Run the whole job on real Chinese reviews with a small model
+    Demo(demo::Arguments),
+    /// Look for what is missing: engine, libtorch, devices, memory, terminal
+    Doctor(doctor::Arguments),
+    /// Prepare the demo's rows, vocabulary and pretraining corpus
+    #[command(hide = true)]
+    DemoData(demo::DataArguments),
+}
+
+/// Arguments under SWIFT's names, which are checked by the table of arguments and not by clap.
+#[derive(Args)]
+struct Raw {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    args: Vec<OsString>,
+}
+
+const INFER_HELP: &str = "\
+Answer prompts, or the validation rows, with a checkpoint
+
+Usage: qwen-tui infer --ckpt_dir DIR [--ARGUMENT VALUE]...
+
+Without --load_dataset_config it reads prompts (`exit` ends, `clear` forgets); with it, it answers the run's
+validation rows and appends them to infer_result_*.jsonl in the checkpoint.
+
+  --ckpt_dir DIR                  a checkpoint of `qwen-tui sft`, or one of SWIFT's
+  --load_dataset_config true      answer the validation rows of the run that the checkpoint is from
+  --val_dataset_sample N          that many of them (10)
+  --do_sample false               always the likeliest token
+  --max_new_tokens N              tokens of an answer at most (2048)
+  --temperature, --top_k, --top_p, --repetition_penalty
+                                  how tokens are drawn (the checkpoint's own values)
+  --device auto|cpu|cuda|cuda:N   where to run (auto)
+
+Examples:
+  qwen-tui infer --ckpt_dir output/qwen-1_8b/v0-20250101-120000/checkpoint-125
+  qwen-tui infer --ckpt_dir CHECKPOINT --load_dataset_config true --do_sample false --max_new_tokens 5
+";
+
+const CLASSIFY_HELP: &str = "\
+Label texts with a checkpoint
+
+Usage: qwen-tui classify --ckpt_dir DIR [TEXT]...
+
+Prints a JSON object a line for each text: text, label, and the probability of every label.
+Without TEXT it reads texts from standard input, one a line.
+
+  --ckpt_dir DIR                  a checkpoint of `qwen-tui sft`, or one of SWIFT's
+  --device auto|cpu|cuda|cuda:N   where to run (auto)
+
+Examples:
+  qwen-tui classify --ckpt_dir CHECKPOINT 包装不错但是质量太差
+  qwen-tui classify --ckpt_dir CHECKPOINT < reviews.txt > labels.jsonl
+";
+
+/// Runs the program; the exit status says how it went.
+pub fn main() -> ExitCode {
+    // clap's own exit status for a wrong command line is 2 as well.
+    let cli = Cli::parse();
+    let status = match cli.command {
+        Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
+        Command::Infer(raw) => pass_on("infer", INFER_HELP, &raw.args),
+        Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &raw.args),
+        Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| 0),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::DemoData(arguments) => demo::prepare_data(&arguments).map(|()| 0),
+    };
+    let code = status.unwrap_or_else(|error| {
+        out::error(&error);
+        error.exit_code()
+    });
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// A subcommand that the engine does, on this terminal.
+fn pass_on(subcommand: &str, help: &str, args: &[OsString]) -> Result<i32> {
+    if wants_help(args) {
+        return out::text(help).map(|()| 0);
+    }
+    run_engine(subcommand, args)
+}
+
+fn wants_help(args: &[OsString]) -> bool {
+    // After `--` everything is a text to classify.
+    args.iter().take_while(|a| *a != "--").any(|a| a == "--help" || a == "-h")
+}

@@ -1,0 +1,127 @@
+//! `qwen-tui sft`: the arguments are checked, a run directory is made, and a worker is followed in the foreground.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use qwen_tui::args;
+use qwen_tui::error::{Error, Result};
+use qwen_tui::job::{Outcome, find_engine, run_foreground};
+use qwen_tui::run::RunDir;
+
+use super::{out, wants_help};
+
+const HELP: &str = "\
+Train: LoRA or full fine-tuning, with SWIFT's arguments
+
+Usage: qwen-tui sft [--config FILE] [--ARGUMENT VALUE]...
+
+--config FILE reads arguments from a JSON object, such as configs/jd-sentiment.json or the sft_args.json that SWIFT
+writes; an argument given here overrides the file's. Lists are written `--dataset a b`.
+
+The progress goes to standard error: a bar on a terminal, lines elsewhere. Ctrl-C finishes the step at hand, saves and
+ends. At the end standard output has three lines for scripts (a checkpoint that there is none of is left out):
+  run_dir: PATH
+  last_checkpoint: PATH
+  best_checkpoint: PATH
+
+Examples:
+  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path ~/models/Qwen-1_8B
+  qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --custom_train_dataset_path rows.jsonl --lora_rank 8
+";
+
+pub fn run(raw: Vec<OsString>) -> Result<()> {
+    if wants_help(&raw) {
+        return out::text(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
+    }
+    let (config, flags) = split_config(raw)?;
+    let loaded = args::load_sft(config.as_deref(), &flags)?;
+    for warning in &loaded.warnings {
+        out::note(&format!("warning: {warning}"));
+    }
+    // Asked now, so that no empty run is left behind.
+    find_engine()?;
+    let args = &loaded.args;
+    let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
+    run.write_args(&args.to_json())?;
+    out::note(&format!("run directory: {}", run.path().display()));
+
+    let result = run_foreground(run.path());
+    out::text(&report(run.path(), result.as_ref().ok()))?;
+    result.map(drop)
+}
+
+/// What scripts read from standard output.
+fn report(run_dir: &Path, outcome: Option<&Outcome>) -> String {
+    let mut text = format!("run_dir: {}\n", run_dir.display());
+    let checkpoints = [
+        ("last_checkpoint", outcome.and_then(|o| o.last_checkpoint.as_ref())),
+        ("best_checkpoint", outcome.and_then(|o| o.best_checkpoint.as_ref())),
+    ];
+    for (name, checkpoint) in checkpoints {
+        if let Some(checkpoint) = checkpoint {
+            text += &format!("{name}: {}\n", run_dir.join(checkpoint).display());
+        }
+    }
+    text
+}
+
+/// Takes `--config FILE` (or `--config=FILE`) out of the arguments.
+fn split_config(raw: Vec<OsString>) -> Result<(Option<PathBuf>, Vec<String>)> {
+    let mut config = None;
+    let mut flags = Vec::new();
+    let mut raw = raw.into_iter();
+    while let Some(arg) = raw.next() {
+        let text = match arg.into_string() {
+            Ok(text) => text,
+            Err(arg) => return Err(Error::user(format!("the argument {arg:?} is not UTF-8"))),
+        };
+        let file = match text.strip_prefix("--config") {
+            Some("") => raw.next().map(PathBuf::from),
+            Some(rest) if rest.starts_with('=') => Some(PathBuf::from(&rest[1..])),
+            _ => {
+                flags.push(text);
+                continue;
+            }
+        };
+        let file = file.filter(|f| !f.as_os_str().is_empty());
+        let file =
+            file.ok_or_else(|| Error::user("--config wants a file, such as configs/jd-sentiment.json"))?;
+        if config.replace(file).is_some() {
+            return Err(Error::user("--config was given twice: put the arguments into one file"));
+        }
+    }
+    Ok((config, flags))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(words: &[&str]) -> Result<(Option<PathBuf>, Vec<String>)> {
+        split_config(words.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_file_is_found_wherever_it_stands() {
+        for words in [["--lora_rank", "4", "--config", "a.json"], ["--config", "a.json", "--lora_rank", "4"]]
+        {
+            let (config, flags) = split(&words).unwrap();
+            assert_eq!(config.as_deref(), Some(Path::new("a.json")));
+            assert_eq!(flags, ["--lora_rank", "4"]);
+        }
+        assert_eq!(split(&["--config=b.json"]).unwrap().0, Some("b.json".into()));
+        assert!(split(&["--config"]).is_err() && split(&["--config="]).is_err());
+        assert!(split(&["--config", "a", "--config", "b"]).is_err());
+        assert_eq!(split(&["--configure", "x"]).unwrap().1, ["--configure", "x"]);
+    }
+
+    #[test]
+    fn scripts_get_absolute_checkpoints() {
+        let outcome = Outcome { last_checkpoint: Some("checkpoint-9".into()), ..Outcome::default() };
+        assert_eq!(
+            report(Path::new("/r"), Some(&outcome)),
+            "run_dir: /r\nlast_checkpoint: /r/checkpoint-9\n"
+        );
+        assert_eq!(report(Path::new("/r"), None), "run_dir: /r\n");
+    }
+}

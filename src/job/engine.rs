@@ -1,0 +1,140 @@
+//! Finding the engine: by `QWEN_TUI_ENGINE`, else beside the running program.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::{Context, Error, Result};
+
+/// The engine's file name.
+pub const ENGINE: &str = "qwen-tui-engine";
+/// The environment variable that names another engine.
+pub const ENGINE_VARIABLE: &str = "QWEN_TUI_ENGINE";
+
+/// The engine's path.
+///
+/// # Errors
+/// `Error::User` where there is none, with how to get one.
+pub fn find_engine() -> Result<PathBuf> {
+    let own = std::env::current_exe().internal("finding this program's own path")?;
+    find(std::env::var_os(ENGINE_VARIABLE).map(PathBuf::from), &own)
+}
+
+/// Runs `qwen-tui-engine SUBCOMMAND ARGS...` on this program's own stdin, stdout and stderr; returns its exit status
+/// (128 + the signal's number where a signal ended it, as shells have it).
+///
+/// # Errors
+/// `Error::User` where there is no engine, or the loader does not find its libraries.
+pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
+    let engine = find_engine()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .internal("starting the async runtime")?;
+    runtime.block_on(async {
+        // Caught, not ignored: an ignored signal would stay ignored in the engine, which gets Ctrl-C by itself.
+        let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
+        let mut child = tokio::process::Command::new(&engine)
+            .arg(subcommand)
+            .args(args)
+            .spawn()
+            .user(format!("cannot run the engine {}", engine.display()))?;
+        loop {
+            tokio::select! {
+                status = child.wait() => return exit_status(status.internal("waiting for the engine")?),
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {
+                    if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
+                        // It may have ended by itself just now.
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn exit_status(status: ExitStatus) -> Result<i32> {
+    match status.code() {
+        // The loader's own exit status; what it missed stands on stderr already.
+        Some(127) => Err(Error::user(
+            "the engine could not start, its libraries are missing or do not fit: `qwen-tui doctor` says what to do",
+        )),
+        Some(code) => Ok(code),
+        None => Ok(128 + status.signal().unwrap_or(0)),
+    }
+}
+
+fn find(named: Option<PathBuf>, own: &Path) -> Result<PathBuf> {
+    if let Some(path) = named.filter(|p| !p.as_os_str().is_empty()) {
+        return match executable(&path) {
+            Ok(()) => Ok(path),
+            Err(wrong) => Err(Error::user(format!(
+                "{ENGINE_VARIABLE}={} {wrong}. Unset it to use the engine beside qwen-tui, or name one that `make build` made",
+                path.display()
+            ))),
+        };
+    }
+    // A link in ~/bin leads to the folder where both programs are.
+    let own = own.canonicalize().unwrap_or_else(|_| own.to_path_buf());
+    let path = own.with_file_name(ENGINE);
+    match executable(&path) {
+        Ok(()) => Ok(path),
+        Err(wrong) => Err(Error::user(format!(
+            "the engine, which does the training, is not there: {} {wrong}. `make build` makes it beside qwen-tui; \
+             {ENGINE_VARIABLE} names one elsewhere; `qwen-tui doctor` looks for what is missing",
+            path.display()
+        ))),
+    }
+}
+
+fn executable(path: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => "does not exist".to_string(),
+        _ => format!("cannot be read ({e})"),
+    })?;
+    if !meta.is_file() {
+        Err("is not a file".to_string())
+    } else if meta.permissions().mode() & 0o111 == 0 {
+        Err("is not executable".to_string())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_stands_beside_the_program_even_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bin, links) = (dir.path().join("bin"), dir.path().join("links"));
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::create_dir_all(&links).unwrap();
+        std::fs::write(bin.join("qwen-tui"), "").unwrap();
+        let link = links.join("qwen-tui");
+        std::os::unix::fs::symlink(bin.join("qwen-tui"), &link).unwrap();
+
+        let error = find(None, &link).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("make build") && error.to_string().contains("doctor"), "{error}");
+
+        let engine = bin.join(ENGINE);
+        std::fs::write(&engine, "").unwrap();
+        assert!(find(None, &link).unwrap_err().to_string().contains("not executable"));
+        std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find(None, &link).unwrap(), engine.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn a_named_engine_that_is_not_there_is_never_passed_over_in_silence() {
+        let error = find(Some("/nowhere/engine".into()), Path::new("/bin/sh")).unwrap_err();
+        assert!(error.to_string().contains("QWEN_TUI_ENGINE=/nowhere/engine does not exist"), "{error}");
+    }
+}

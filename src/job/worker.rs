@@ -1,0 +1,170 @@
+//! Starting a worker on a run directory, and saying why it ended when it did not say so itself.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crate::error::{Context, Error, Result};
+use crate::job::engine::find_engine;
+
+/// Whether a worker lives and dies with the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Session {
+    /// In the terminal's process group: Ctrl-C reaches it.
+    Foreground,
+    /// In a session of its own: neither Ctrl-C nor a lost connection reaches it.
+    Background,
+}
+
+/// A worker this program has started. Dropping it does not end it.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    log: PathBuf,
+    /// Length of `worker.log` before the start: an earlier worker's words explain nothing about this one.
+    log_start: u64,
+}
+
+impl Worker {
+    /// Starts `qwen-tui-engine worker RUN_DIR`; what it prints goes to `RUN_DIR/worker.log`.
+    ///
+    /// # Errors
+    /// `Error::User` where there is no engine, it cannot be run, or the log cannot be written.
+    pub fn start(run_dir: &Path, session: Session) -> Result<Worker> {
+        Self::start_engine(&find_engine()?, run_dir, session)
+    }
+
+    /// [`start`](Self::start) with an engine that has been found already.
+    pub fn start_engine(engine: &Path, run_dir: &Path, session: Session) -> Result<Worker> {
+        let log = run_dir.join("worker.log");
+        let open = || OpenOptions::new().create(true).append(true).open(&log);
+        let out = open().user(format!("cannot write {}", log.display()))?;
+        let err = out.try_clone().internal("duplicating the log's file descriptor")?;
+        let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
+        let mut command = Command::new(engine);
+        command.arg("worker").arg(run_dir).stdin(Stdio::null()).stdout(out).stderr(err);
+        if session == Session::Background {
+            // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
+            unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+        }
+        let child = command.spawn().user(format!("cannot run the engine {}", engine.display()))?;
+        Ok(Worker { child, log, log_start })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The exit status, where it has ended.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().internal("waiting for the worker")
+    }
+
+    /// Asks it to finish the step at hand, save and end (SIGTERM).
+    pub fn terminate(&self) {
+        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw) {
+            // It may have ended by itself just now.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+
+    /// Why it ended, for a worker that ended without a `Finished` or `Failed` event.
+    pub fn explain(&self, status: ExitStatus) -> Error {
+        explain(status, &self.own_log(), &self.log)
+    }
+
+    /// The end of what this worker has printed (at most 16 kB).
+    fn own_log(&self) -> String {
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = std::fs::File::open(&self.log)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(self.log_start.max(length.saturating_sub(16 << 10))))?;
+            let mut bytes = Vec::new();
+            file.take(16 << 10).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+    }
+}
+
+/// The library that the loader did not find, out of what it printed.
+pub fn missing_library(output: &str) -> Option<&str> {
+    let (_, rest) = output.split_once("error while loading shared libraries: ")?;
+    rest.split(':').next().map(str::trim).filter(|s| !s.is_empty())
+}
+
+fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
+    if let Some(library) = missing_library(output) {
+        return Error::user(format!(
+            "the engine could not start: the library {library} was not found or does not fit. \
+             `qwen-tui doctor` says what is wrong and what to do"
+        ));
+    }
+    let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+    let said = match last.is_empty() {
+        true => format!("; it printed nothing ({})", log.display()),
+        false => format!("; the end of {}:\n  {last}", log.display()),
+    };
+    match (status.code(), status.signal()) {
+        (Some(2), _) => Error::user(format!("the worker refused to run{said}")),
+        (Some(code), _) => Error::internal(format!("the worker ended with exit status {code}{said}")),
+        (None, Some(signal)) => {
+            Error::internal(format!("the worker was ended by {}{said}", signal_name(signal)))
+        }
+        (None, None) => Error::internal(format!("the worker ended ({status}){said}")),
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    let (name, hint) = match signal {
+        1 => ("SIGHUP", "the terminal went away"),
+        2 => ("SIGINT", "Ctrl-C"),
+        4 => ("SIGILL", "this processor lacks an instruction that libtorch uses"),
+        6 => ("SIGABRT", "a failure inside libtorch"),
+        7 => ("SIGBUS", "a file it had mapped shrank, or the disk is full"),
+        9 => ("SIGKILL", "most often the machine ran out of memory: `dmesg` tells"),
+        11 => ("SIGSEGV", "a failure inside libtorch"),
+        15 => ("SIGTERM", "somebody ended it"),
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name}: {hint})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(raw: i32, output: &str) -> Error {
+        explain(ExitStatus::from_raw(raw), output, Path::new("/run/worker.log"))
+    }
+
+    #[test]
+    fn the_loaders_words_become_a_hint() {
+        let said = "qwen-tui-engine: error while loading shared libraries: libtorch_cpu.so: cannot open shared object file: No such file or directory\n";
+        let error = ended(127 << 8, said);
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(
+            text.contains("libtorch_cpu.so")
+                && text.contains("qwen-tui doctor")
+                && !text.contains("object file")
+        );
+    }
+
+    #[test]
+    fn a_signal_and_the_end_of_the_log_are_told() {
+        let log: String = (0..40).map(|i| format!("line {i}\n")).collect();
+        let error = ended(9, &log);
+        assert_eq!(error.exit_code(), 1);
+        let text = error.to_string();
+        assert!(text.contains("SIGKILL") && text.contains("memory"), "{text}");
+        assert!(text.contains("line 39") && text.contains("line 28") && !text.contains("line 27"), "{text}");
+        assert!(
+            ended(3 << 8, "").to_string().contains("exit status 3; it printed nothing (/run/worker.log)")
+        );
+        assert_eq!(ended(2 << 8, "bad argument").exit_code(), 2);
+    }
+}

@@ -1,0 +1,236 @@
+//! The command line where libtorch and the engine are missing, broken, or played by a shell script.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use qwen_tui::job::elf;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_qwen-tui");
+
+/// Runs qwen-tui with `engine` as its engine.
+fn qwen_tui(engine: &Path, args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).env("QWEN_TUI_ENGINE", engine).output().unwrap()
+}
+
+fn without_engine(args: &[&str]) -> Output {
+    qwen_tui(Path::new("/nowhere/qwen-tui-engine"), args)
+}
+
+/// Runs qwen-tui with a shell script as its engine; tried again where another test forked while it was being written.
+fn played(script: &str, args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = dir.path().join("engine");
+    std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+    loop {
+        let output = qwen_tui(&engine, args);
+        if !(stderr(&output) + &stdout(&output)).contains("Text file busy") {
+            return output;
+        }
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn qwen_tui_links_no_libtorch() {
+    let needed = elf::dynamic(Path::new(PROGRAM)).unwrap().needed;
+    assert!(needed.iter().any(|n| n.starts_with("libc.so")), "{needed:?}");
+    let foreign = |n: &&String| ["torch", "c10", "stdc++", "cuda"].iter().any(|f| n.contains(f));
+    assert_eq!(needed.iter().find(foreign), None);
+}
+
+#[test]
+fn a_wrong_command_line_ends_in_exit_status_2() {
+    for args in [&["no-such-thing"][..], &["doctor", "--no-such-flag"], &[], &["tokenize"]] {
+        let output = without_engine(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("Usage"), "{args:?}: {}", stderr(&output));
+    }
+    let output = without_engine(&["sft", "--dataset", "jd-sentiment-zh", "--lora_rnak", "8"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("lora_rnak") && stderr(&output).contains("lora_rank"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn help_and_version_need_no_engine() {
+    for args in
+        [&["--help"][..], &["--version"], &["sft", "--help"], &["infer", "-h"], &["classify", "--help"]]
+    {
+        let output = without_engine(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+        assert!(stdout(&output).contains("qwen-tui"), "{args:?}");
+    }
+    let help = stdout(&without_engine(&["sft", "--help"]));
+    assert!(help.contains("--config FILE") && help.contains("--lora_rank"), "{help}");
+}
+
+#[test]
+fn doctor_works_without_an_engine() {
+    let output = without_engine(&["doctor"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stdout(&output);
+    assert!(text.contains("missing  engine") && text.contains("/nowhere/qwen-tui-engine"), "{text}");
+    assert!(
+        text.contains("make build") && text.contains("memory") && text.contains("cannot run here"),
+        "{text}"
+    );
+
+    let output = without_engine(&["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["ready"], false);
+    assert_eq!(report["checks"][0]["name"], "engine");
+    assert_eq!(report["checks"][0]["status"], "missing");
+}
+
+#[test]
+fn doctor_names_the_library_that_the_loader_misses() {
+    let said =
+        "engine: error while loading shared libraries: libtorch_cpu.so: cannot open shared object file";
+    let output = played(&format!("echo '{said}' >&2; exit 127"), &["doctor"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stdout(&output);
+    assert!(
+        text.contains("the loader does not find libtorch_cpu.so") && text.contains("make libtorch"),
+        "{text}"
+    );
+}
+
+#[test]
+fn doctor_is_content_with_an_engine_that_runs() {
+    let info = format!(
+        r#"{{"version":"{}","libtorch":"2.11.0","devices":[{{"name":"A processor","kind":"cpu"}}],"threads":2}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    let output = played(&format!("echo '{info}'"), &["doctor"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
+    assert!(stdout(&output).contains("A processor"));
+}
+
+#[test]
+fn the_engines_exit_status_is_passed_on() {
+    let output = played("echo \"$@\"; exit 2", &["classify", "--ckpt_dir", "a dir", "不差"]);
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(2), "classify --ckpt_dir a dir 不差\n")
+    );
+    assert_eq!(played("exit 0", &["infer", "--ckpt_dir", "x"]).status.code(), Some(0));
+
+    let output = played("exit 127", &["infer", "--ckpt_dir", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("qwen-tui doctor"), "{}", stderr(&output));
+    assert_eq!(without_engine(&["infer", "--ckpt_dir", "x"]).status.code(), Some(2));
+}
+
+/// Arguments of a training run into `dir`.
+fn training(dir: &Path) -> Vec<String> {
+    let words = [
+        "sft",
+        "--model_type",
+        "qwen-1_8b",
+        "--dataset",
+        "jd-sentiment-zh",
+        "--add_output_dir_suffix",
+        "false",
+    ];
+    let out = dir.join("run").display().to_string();
+    words.iter().map(|w| w.to_string()).chain(["--output_dir".to_string(), out]).collect()
+}
+
+#[test]
+fn sft_shows_the_run_as_lines_and_tells_scripts_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = training(dir.path());
+    let events = [
+        r#"{"seq":1,"time":1.0,"kind":"plan","total_steps":50,"warmup_steps":2,"micro_batches":800,"accumulation":16,"learning_rate":0.0001,"scheduler":"linear"}"#,
+        r#"{"seq":2,"time":2.0,"kind":"log","step":5,"epoch":0.1,"loss":"NaN","acc":0.75,"learning_rate":0.0001,"grad_norm":0.5}"#,
+        r#"{"seq":3,"time":3.0,"kind":"finished","step":50,"seconds":61.0,"stopped":false,"last_checkpoint":"checkpoint-50","best_checkpoint":"checkpoint-40","best_metric":0.3}"#,
+    ];
+    let script = format!(
+        "test -s $2/sft_args.json || exit 3\ncat >> $2/events.jsonl <<'END'\n{}\nEND",
+        events.join("\n")
+    );
+    let output = played(&script, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let run = dir.path().join("run").display().to_string();
+    assert_eq!(
+        stdout(&output),
+        format!(
+            "run_dir: {run}\nlast_checkpoint: {run}/checkpoint-50\nbest_checkpoint: {run}/checkpoint-40\n"
+        )
+    );
+    let shown = stderr(&output);
+    assert!(shown.contains("step 5/50  epoch 0.10  loss NaN  acc 0.750"), "{shown}");
+    assert!(shown.contains("finished at step 50 after 1 min 01 s"), "{shown}");
+}
+
+#[test]
+fn ctrl_c_is_the_workers_to_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = dir.path().join("engine");
+    let end = r#"{"seq":1,"time":3.0,"kind":"finished","step":7,"seconds":1.0,"stopped":true,"last_checkpoint":"checkpoint-7","best_checkpoint":null,"best_metric":null}"#;
+    // It takes its time after the signal, as a worker that finishes a step and saves does.
+    let script = format!(
+        "#!/bin/sh\ntrap 'sleep 0.5; echo '\\''{end}'\\'' >> $2/events.jsonl; exit 0' INT\ntouch $2/ready\nwhile :; do sleep 0.1; done\n"
+    );
+    std::fs::write(&engine, script).unwrap();
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let child = Command::new(PROGRAM)
+        .args(training(dir.path()))
+        .env("QWEN_TUI_ENGINE", &engine)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let (start, ready) = (Instant::now(), dir.path().join("run/ready"));
+    while !ready.exists() && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // As the terminal does it: to the whole process group.
+    let group = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("stopping") && stderr(&output).contains("stopped, with everything saved")
+    );
+    assert!(stdout(&output).contains("last_checkpoint: "), "{}", stdout(&output));
+}
+
+#[test]
+fn sft_without_an_engine_leaves_no_run_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = training(dir.path());
+    let output = without_engine(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(!dir.path().join("run").exists());
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_panic() {
+    let script = format!("{PROGRAM} sft --help | true; {PROGRAM} doctor | true; {PROGRAM} --help | true");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+}
+
+#[test]
+fn tokenize_says_what_is_wrong_with_the_model() {
+    let output = without_engine(&["tokenize", "--model", "/nowhere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nowhere/qwen.tiktoken"), "{}", stderr(&output));
+}
