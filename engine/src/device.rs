@@ -50,11 +50,16 @@ pub fn choose(name: &str) -> Result<Device> {
         })?,
     };
     load_cuda().map_err(|why| {
-        Error::user(format!("device: {name} was asked for, but {why}; use --device cpu, or see `qwen-tui doctor`"))
+        Error::user(format!(
+            "device: {name} was asked for, but {why}; use --device cpu, or see `qwen-tui doctor`"
+        ))
     })?;
     let count = Cuda::device_count();
     if number as i64 >= count {
-        return Err(Error::user(format!("device: there is no {name}; this machine has {count} (cuda:0 to cuda:{})", count - 1)));
+        return Err(Error::user(format!(
+            "device: there is no {name}; this machine has {count} (cuda:0 to cuda:{})",
+            count - 1
+        )));
     }
     Ok(Device::Cuda(number))
 }
@@ -116,7 +121,9 @@ pub fn gpu(number: usize) -> Option<Gpu> {
 pub fn available_memory(device: Device) -> u64 {
     let fallback = 4 << 30;
     match device {
-        Device::Cuda(n) => gpu(n).and_then(|g| Some(g.memory_total?.saturating_sub(g.memory_used?))).unwrap_or(fallback),
+        Device::Cuda(n) => {
+            gpu(n).and_then(|g| Some(g.memory_total?.saturating_sub(g.memory_used?))).unwrap_or(fallback)
+        }
         _ => kilobytes("/proc/meminfo", "MemAvailable").unwrap_or(fallback),
     }
 }

@@ -25,7 +25,11 @@ pub fn run(dir: &Path) -> Result<()> {
     let run = RunDir::open(dir)?;
     let _lock = lock(&run)?;
     let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().internal("tokio")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .internal("tokio")?;
     let outcome = runtime.block_on(train_async(run, Arc::clone(&log)));
     // A compute thread that hangs in libtorch must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -42,7 +46,10 @@ fn lock(run: &RunDir) -> Result<File> {
     let path = run.lock();
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
     file.try_lock().map_err(|_| {
-        Error::user(format!("{}: another worker is training this run; follow it instead", run.path().display()))
+        Error::user(format!(
+            "{}: another worker is training this run; follow it instead",
+            run.path().display()
+        ))
     })?;
     Ok(file)
 }

@@ -25,12 +25,16 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 #[test]
 fn base_logits() {
-    let (Some(golden), Some(vocabulary)) = (shared("swift-golden"), shared("qwen1-tokenizer/qwen.tiktoken")) else { return };
+    let (Some(golden), Some(vocabulary)) = (shared("swift-golden"), shared("qwen1-tokenizer/qwen.tiktoken"))
+    else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     write_model(dir.path(), REFERENCE, &vocabulary);
     let config = QwenConfig::load(dir.path()).unwrap();
     let base = weights::load(dir.path(), &config, Kind::Float, Device::Cpu).unwrap();
-    let model = qwen_tui_engine::model::Qwen::assemble(&config, &base, &Default::default(), Default::default());
+    let model =
+        qwen_tui_engine::model::Qwen::assemble(&config, &base, &Default::default(), Default::default());
     let cases = json(&golden.join("golden.json"));
     for case in cases["base_logits"].as_array().unwrap() {
         let ids: Vec<u32> = numbers(&case["input_ids"]).iter().map(|&x| x as u32).collect();
@@ -52,21 +56,53 @@ fn base_logits() {
 /// The whole run: loss, gradient norm and learning rate of each step, evaluations, the last adapter.
 #[test]
 fn the_run() {
-    let (Some(golden), Some(vocabulary)) = (shared("swift-golden"), shared("qwen1-tokenizer/qwen.tiktoken")) else { return };
+    let (Some(golden), Some(vocabulary)) = (shared("swift-golden"), shared("qwen1-tokenizer/qwen.tiktoken"))
+    else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let model = dir.path().join("model");
     write_model(&model, REFERENCE, &vocabulary);
     let path = |p: &Path| p.to_str().unwrap().to_owned();
     let flags: Vec<String> = [
-        "--model_type", "qwen-1_8b", "--model_id_or_path", &path(&model), "--dtype", "fp32", "--device", "cpu",
-        "--custom_train_dataset_path", &path(&golden.join("train.jsonl")),
-        "--custom_val_dataset_path", &path(&golden.join("val.jsonl")),
-        "--train_dataset_sample", "-1", "--val_dataset_sample", "-1", "--train_sampler_random", "false",
-        "--init_adapter", &path(&golden.join("adapter_step0.safetensors")),
-        "--lora_target_modules", "c_attn", "--lora_dropout_p", "0", "--learning_rate", "1e-3",
-        "--gradient_accumulation_steps", "16", "--eval_steps", "10", "--save_steps", "10", "--logging_steps", "1",
-        "--gradient_checkpointing", "false",
-        "--output_dir", &path(&dir.path().join("out")),
+        "--model_type",
+        "qwen-1_8b",
+        "--model_id_or_path",
+        &path(&model),
+        "--dtype",
+        "fp32",
+        "--device",
+        "cpu",
+        "--custom_train_dataset_path",
+        &path(&golden.join("train.jsonl")),
+        "--custom_val_dataset_path",
+        &path(&golden.join("val.jsonl")),
+        "--train_dataset_sample",
+        "-1",
+        "--val_dataset_sample",
+        "-1",
+        "--train_sampler_random",
+        "false",
+        "--init_adapter",
+        &path(&golden.join("adapter_step0.safetensors")),
+        "--lora_target_modules",
+        "c_attn",
+        "--lora_dropout_p",
+        "0",
+        "--learning_rate",
+        "1e-3",
+        "--gradient_accumulation_steps",
+        "16",
+        "--eval_steps",
+        "10",
+        "--save_steps",
+        "10",
+        "--logging_steps",
+        "1",
+        "--gradient_checkpointing",
+        "false",
+        "--output_dir",
+        &path(&dir.path().join("out")),
     ]
     .map(str::to_owned)
     .to_vec();
@@ -83,7 +119,8 @@ fn the_run() {
     let figures = json(&golden.join("golden.json"));
     let norms = numbers(&figures["grad_norm"]);
     let log = figures["log"].as_array().unwrap();
-    let steps: Vec<_> = log.iter().filter(|l| l.get("loss").is_some() && l.get("eval_loss").is_none()).collect();
+    let steps: Vec<_> =
+        log.iter().filter(|l| l.get("loss").is_some() && l.get("eval_loss").is_none()).collect();
     let evals: Vec<_> = log.iter().filter(|l| l.get("eval_loss").is_some()).collect();
     let (mut worst_loss, mut worst_norm, mut worst_rate, mut worst_eval) = (0f64, 0f64, 0f64, 0f64);
     let (mut seen, mut evaluated) = (0, 0);
@@ -101,7 +138,10 @@ fn the_run() {
                 let want = evals[evaluated];
                 assert_eq!(want["step"].as_u64(), Some(*step));
                 worst_eval = worst_eval.max(relative(*loss, want["eval_loss"].as_f64().unwrap()));
-                assert!((acc - want["eval_acc"].as_f64().unwrap()).abs() < 1e-6, "step {step}: eval_acc {acc}, {want}");
+                assert!(
+                    (acc - want["eval_acc"].as_f64().unwrap()).abs() < 1e-6,
+                    "step {step}: eval_acc {acc}, {want}"
+                );
                 evaluated += 1;
             }
             _ => {}
@@ -117,8 +157,13 @@ fn the_run() {
     // The adapter of the last step, not of the best: read it from its checkpoint.
     let ours = adapter(&run.checkpoint(37).join("default/adapter_model.safetensors"));
     let theirs = adapter(&golden.join("adapter_last.safetensors"));
-    assert_eq!(ours.iter().map(|x| &x.0).collect::<Vec<_>>(), theirs.iter().map(|x| &x.0).collect::<Vec<_>>());
-    let flat = |all: &[(String, Tensor)]| Tensor::cat(&all.iter().map(|x| x.1.flatten(0, -1)).collect::<Vec<_>>(), 0);
+    assert_eq!(
+        ours.iter().map(|x| &x.0).collect::<Vec<_>>(),
+        theirs.iter().map(|x| &x.0).collect::<Vec<_>>()
+    );
+    let flat = |all: &[(String, Tensor)]| {
+        Tensor::cat(&all.iter().map(|x| x.1.flatten(0, -1)).collect::<Vec<_>>(), 0)
+    };
     let (ours, theirs) = (flat(&ours), flat(&theirs));
     let distance = (&ours - &theirs).norm().double_value(&[]) / theirs.norm().double_value(&[]);
     println!("last adapter: relative distance {distance:.1e}");
@@ -130,7 +175,9 @@ fn adapter(path: &Path) -> Vec<(String, Tensor)> {
     let tensors = shard.tensors().unwrap();
     let mut all: Vec<_> = tensors
         .iter()
-        .map(|(name, view)| (canonical_key(name), weights::to_tensor(&view, Kind::Float, Device::Cpu).unwrap()))
+        .map(|(name, view)| {
+            (canonical_key(name), weights::to_tensor(&view, Kind::Float, Device::Cpu).unwrap())
+        })
         .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     let _: Option<Trainable> = None;

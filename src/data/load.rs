@@ -119,8 +119,11 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
 /// Every training row longer than `max_length`; a template that has no place for a row's system message or history.
 pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<Encoded> {
     let template = Template::new(&args.template_type, args.system.as_deref())?;
-    let truncation =
-        if args.truncation_strategy == "truncation_left" { Truncation::TruncationLeft } else { Truncation::Delete };
+    let truncation = if args.truncation_strategy == "truncation_left" {
+        Truncation::TruncationLeft
+    } else {
+        Truncation::Delete
+    };
     let limit = args.max_length_limit();
     let split = |rows: &[Row], skipped: u64| -> Result<(Vec<Example>, Rows)> {
         template.check(rows)?;

@@ -16,6 +16,11 @@ pub struct RunDir {
     root: PathBuf,
 }
 
+/// The local time as SWIFT writes it into names: `YYYYMMDD-HHMMSS`.
+pub fn timestamp() -> String {
+    chrono::Local::now().format("%Y%m%d-%H%M%S").to_string()
+}
+
 impl RunDir {
     /// Makes the directory of a new run.
     ///
@@ -30,7 +35,7 @@ impl RunDir {
         if !add_suffix {
             return Self::create_at(output_dir);
         }
-        let stamp = || chrono::Local::now().format("%Y%m%d-%H%M%S").to_string();
+        let stamp = timestamp;
         Self::create_version(&output_dir.join(model_type), stamp)
     }
 

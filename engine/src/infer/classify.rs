@@ -77,7 +77,8 @@ impl Session {
                 None => self.score_labels(&part),
             });
             for (n, &row) in batch.iter().enumerate() {
-                scores[row * per_row..(row + 1) * per_row].copy_from_slice(&found[n * per_row..(n + 1) * per_row]);
+                scores[row * per_row..(row + 1) * per_row]
+                    .copy_from_slice(&found[n * per_row..(n + 1) * per_row]);
             }
         }
         scores
@@ -142,6 +143,10 @@ fn verdict(text: &str, scores: &[f64]) -> Verdict {
     Verdict {
         text: text.to_owned(),
         label: LABELS[best].to_owned(),
-        probabilities: LABELS.iter().zip(&weights).map(|(l, w)| ((*l).to_owned(), (w / sum).into())).collect(),
+        probabilities: LABELS
+            .iter()
+            .zip(&weights)
+            .map(|(l, w)| ((*l).to_owned(), (w / sum).into()))
+            .collect(),
     }
 }

@@ -111,9 +111,13 @@ fn choose(logits: &Tensor, seen: &[u32], how: &Generation, random: &mut Mt) -> u
     let mut weights: Vec<f64> =
         order.iter().map(|&i| ((f64::from(logits[i as usize]) - most) / how.temperature).exp()).collect();
     let sum: f64 = weights.iter().sum();
-    let mut before = 0.0;
     // The likeliest tokens whose probabilities add up to top_p, the one that crosses it included.
-    let kept = weights.iter().take_while(|&&w| std::mem::replace(&mut before, before + w / sum) < how.top_p).count();
+    let mut before = 0.0;
+    let mut kept = 0;
+    while kept < weights.len() && before < how.top_p {
+        before += weights[kept] / sum;
+        kept += 1;
+    }
     weights.truncate(kept.max(1));
     let total: f64 = weights.iter().sum();
     let mut point = f64::from(random.next_u32()) / (f64::from(u32::MAX) + 1.0) * total;
@@ -141,7 +145,14 @@ mod tests {
     use super::*;
 
     fn how() -> Generation {
-        Generation { max_new_tokens: 1, do_sample: true, temperature: 1.0, top_k: 0, top_p: 1.0, repetition_penalty: 1.0 }
+        Generation {
+            max_new_tokens: 1,
+            do_sample: true,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            repetition_penalty: 1.0,
+        }
     }
 
     fn draws(how: &Generation, seen: &[u32]) -> [usize; 4] {

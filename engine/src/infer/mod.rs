@@ -39,7 +39,11 @@ impl Session {
         let whole = ckpt.filter(|dir| dir.join("config.json").is_file());
         let dir = match whole {
             Some(dir) => dir,
-            None => named_model_dir(&args.model_type, args.model_cache_dir.as_deref(), args.model_id_or_path.as_deref())?,
+            None => named_model_dir(
+                &args.model_type,
+                args.model_cache_dir.as_deref(),
+                args.model_id_or_path.as_deref(),
+            )?,
         };
         weights::check_model_dir(dir)?;
         let config = QwenConfig::load(dir)?;

@@ -18,7 +18,12 @@ const HINT: &str = "`exit` or `quit` ends, `clear` forgets the conversation, `mu
 /// Reads queries from `input` until `exit` or its end, and writes the answers to `out`.
 ///
 /// A template that knows no conversation (`default-generation`) answers each query by itself.
-pub fn converse(session: &Session, args: &InferArgs, input: &mut dyn BufRead, out: &mut dyn Write) -> Result<()> {
+pub fn converse(
+    session: &Session,
+    args: &InferArgs,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+) -> Result<()> {
     let how = Generation::from(args);
     let mut random = Mt::new(args.seed as u32);
     let mut file = result_file(args)?;
@@ -82,7 +87,9 @@ fn read_query(input: &mut dyn BufRead, several: bool) -> Result<Option<String>> 
             return Ok(Some(line.to_owned()));
         }
         // A command stands alone in its line.
-        if query.is_empty() && matches!(line.trim().to_lowercase().as_str(), "exit" | "quit" | "clear" | "single-line") {
+        if query.is_empty()
+            && matches!(line.trim().to_lowercase().as_str(), "exit" | "quit" | "clear" | "single-line")
+        {
             return Ok(Some(line.to_owned()));
         }
         if let Some(rest) = line.strip_suffix('#') {

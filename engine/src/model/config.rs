@@ -124,7 +124,8 @@ impl QwenConfig {
                  Qwen-1 has them",
             ));
         }
-        let finite = self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0 && self.rotary_emb_base > 1.0;
+        let finite =
+            self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0 && self.rotary_emb_base > 1.0;
         let dropouts = [self.attn_dropout_prob, self.emb_dropout_prob];
         if !finite || !self.rotary_emb_base.is_finite() || dropouts.iter().any(|p| !(0.0..1.0).contains(p)) {
             return Err(Error::user(

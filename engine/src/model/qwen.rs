@@ -45,7 +45,9 @@ pub struct Mode {
 impl Mode {
     /// Seeds libtorch for the dropout of one layer. Does nothing where nothing is dropped.
     fn seed_layer(&self, config: &QwenConfig, layer: usize) {
-        if self.train && (self.lora_dropout > 0.0 || config.attn_dropout_prob > 0.0 || config.emb_dropout_prob > 0.0) {
+        if self.train
+            && (self.lora_dropout > 0.0 || config.attn_dropout_prob > 0.0 || config.emb_dropout_prob > 0.0)
+        {
             tch::manual_seed(mix(self.seed, layer as u64) as i64);
         }
     }
@@ -65,7 +67,11 @@ impl Linear {
         let base = x.linear(&self.weight, self.bias.as_ref());
         let Some(lora) = &self.lora else { return base };
         let input = x.to_kind(lora.a.kind());
-        let input = if mode.train && mode.lora_dropout > 0.0 { input.dropout(mode.lora_dropout, true) } else { input };
+        let input = if mode.train && mode.lora_dropout > 0.0 {
+            input.dropout(mode.lora_dropout, true)
+        } else {
+            input
+        };
         let update = input.linear(&lora.a, None::<&Tensor>).linear(&lora.b, None::<&Tensor>) * lora.scale;
         base + update.to_kind(x.kind())
     }
@@ -143,7 +149,12 @@ impl Qwen {
     ///
     /// # Panics
     /// Where a tensor of [`QwenConfig::tensors`] is absent: `weights::load` has checked that none is.
-    pub fn assemble(config: &QwenConfig, base: &Named, trained: &Named, mut lora: HashMap<String, Lora>) -> Self {
+    pub fn assemble(
+        config: &QwenConfig,
+        base: &Named,
+        trained: &Named,
+        mut lora: HashMap<String, Lora>,
+    ) -> Self {
         let find = |name: &str| trained.get(name).or_else(|| base.get(name)).map(Tensor::shallow_clone);
         let get = |name: &str| find(name).unwrap_or_else(|| panic!("{name} is not among the loaded weights"));
         let layers = (0..config.num_hidden_layers)

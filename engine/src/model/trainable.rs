@@ -62,7 +62,10 @@ fn module_of(tensor: &str) -> &str {
 
 fn is_decayed(name: &str) -> bool {
     let module = module_of(name);
-    !(name.ends_with(".bias") || module.ends_with("ln_1") || module.ends_with("ln_2") || module.ends_with("ln_f"))
+    !(name.ends_with(".bias")
+        || module.ends_with("ln_1")
+        || module.ends_with("ln_2")
+        || module.ends_with("ln_f"))
 }
 
 impl Trainable {
@@ -70,12 +73,20 @@ impl Trainable {
     ///
     /// # Errors
     /// A target or module to save that matches nothing.
-    pub fn lora(config: &QwenConfig, base: &Named, options: &LoraOptions, seed: u64, device: Device) -> Result<Self> {
+    pub fn lora(
+        config: &QwenConfig,
+        base: &Named,
+        options: &LoraOptions,
+        seed: u64,
+        device: Device,
+    ) -> Result<Self> {
         let modules = config.linear_modules();
         let all = options.targets.iter().any(|t| t == "ALL");
         let matches = |module: &str| all || options.targets.iter().any(|t| module.ends_with(t.as_str()));
-        if let Some(unmatched) =
-            options.targets.iter().find(|t| *t != "ALL" && (t.is_empty() || !modules.iter().any(|m| m.ends_with(t.as_str()))))
+        if let Some(unmatched) = options
+            .targets
+            .iter()
+            .find(|t| *t != "ALL" && (t.is_empty() || !modules.iter().any(|m| m.ends_with(t.as_str()))))
         {
             return Err(Error::user(format!(
                 "lora_target_modules: {unmatched:?} matches no linear layer of this model; they end in c_attn, c_proj \
@@ -118,7 +129,13 @@ impl Trainable {
 
     /// Full-parameter training. `frozen` is the share of parameters frozen from the embedding upwards
     /// (`freeze_parameters`); `additional` are name prefixes trained all the same.
-    pub fn full(config: &QwenConfig, base: &Named, frozen: f64, additional: &[String], device: Device) -> Result<Self> {
+    pub fn full(
+        config: &QwenConfig,
+        base: &Named,
+        frozen: f64,
+        additional: &[String],
+        device: Device,
+    ) -> Result<Self> {
         let all = config.tensors();
         let size = |shape: &[i64]| shape.iter().product::<i64>();
         let budget = all.iter().map(|(_, s)| size(s)).sum::<i64>() as f64 * frozen;
@@ -193,13 +210,21 @@ impl Trainable {
                     let kind = base.get(&entry.name).map_or(Kind::Float, Tensor::kind);
                     replaced.insert(entry.name.clone(), entry.leaf.to_kind(kind));
                 }
-                Role::LoraA => halves.entry(module_of(&entry.name)).or_default().0 = Some(entry.leaf.to_kind(self.lora_kind)),
-                Role::LoraB => halves.entry(module_of(&entry.name)).or_default().1 = Some(entry.leaf.to_kind(self.lora_kind)),
+                Role::LoraA => {
+                    halves.entry(module_of(&entry.name)).or_default().0 =
+                        Some(entry.leaf.to_kind(self.lora_kind))
+                }
+                Role::LoraB => {
+                    halves.entry(module_of(&entry.name)).or_default().1 =
+                        Some(entry.leaf.to_kind(self.lora_kind))
+                }
             }
         }
         let lora = halves
             .into_iter()
-            .filter_map(|(module, (a, b))| Some((module.to_owned(), Lora { a: a?, b: b?, scale: self.lora_scale })))
+            .filter_map(|(module, (a, b))| {
+                Some((module.to_owned(), Lora { a: a?, b: b?, scale: self.lora_scale }))
+            })
             .collect();
         Qwen::assemble(config, base, &replaced, lora)
     }
@@ -242,10 +267,13 @@ impl Trainable {
     /// Overwrites the trained tensors with `tensors`, which must hold each of them in its shape.
     pub fn import(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         if let Some(name) = tensors.keys().find(|n| !self.entries.iter().any(|e| e.name == **n)) {
-            return Err(Error::user(format!("{name} belongs to none of the trained modules; are rank and targets those of the run?")));
+            return Err(Error::user(format!(
+                "{name} belongs to none of the trained modules; are rank and targets those of the run?"
+            )));
         }
         for entry in &self.entries {
-            let tensor = tensors.get(&entry.name).ok_or_else(|| Error::user(format!("{} is missing", entry.name)))?;
+            let tensor =
+                tensors.get(&entry.name).ok_or_else(|| Error::user(format!("{} is missing", entry.name)))?;
             if tensor.size() != entry.shape {
                 return Err(Error::user(format!(
                     "{} has shape {:?}, expected {:?}",

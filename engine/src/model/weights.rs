@@ -56,8 +56,13 @@ fn kind_of(dtype: Dtype) -> Option<Kind> {
 }
 
 /// Copies `view` to `device` as `kind`; the only copy in memory is the result.
-pub fn to_tensor(view: &safetensors::tensor::TensorView<'_>, kind: Kind, device: Device) -> Result<Tensor, String> {
-    let stored = kind_of(view.dtype()).ok_or(format!("dtype {:?} is not one of F32, BF16, F16, F64", view.dtype()))?;
+pub fn to_tensor(
+    view: &safetensors::tensor::TensorView<'_>,
+    kind: Kind,
+    device: Device,
+) -> Result<Tensor, String> {
+    let stored =
+        kind_of(view.dtype()).ok_or(format!("dtype {:?} is not one of F32, BF16, F16, F64", view.dtype()))?;
     let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
     let bytes = view.data();
     // libtorch reads whole elements: a map that is not aligned to them is copied by `from_data_size` instead.
@@ -66,7 +71,8 @@ pub fn to_tensor(view: &safetensors::tensor::TensorView<'_>, kind: Kind, device:
         let mapped = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], stored, Device::Cpu) };
         mapped.and_then(|t| t.f_to_device_(device, kind, false, true))
     } else {
-        Tensor::f_from_data_size(bytes, &shape, stored).and_then(|t| t.f_to_device_(device, kind, false, true))
+        Tensor::f_from_data_size(bytes, &shape, stored)
+            .and_then(|t| t.f_to_device_(device, kind, false, true))
     };
     tensor.map_err(|e| e.to_string())
 }
@@ -136,7 +142,10 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
     }
     for file in ["config.json", "qwen.tiktoken"] {
         if !dir.join(file).is_file() {
-            return Err(Error::user(format!("{}: missing; a Qwen-1 model directory has it", dir.join(file).display())));
+            return Err(Error::user(format!(
+                "{}: missing; a Qwen-1 model directory has it",
+                dir.join(file).display()
+            )));
         }
     }
     files(dir).map(|_| ())
@@ -154,7 +163,10 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
         let shard = Shard::open(path)?;
         let tensors = shard.tensors()?;
         if let Some(name) = expected.iter().find(|n| tensors.tensor(n).is_err()) {
-            return Err(Error::user(format!("{}: the index says {name} is in it, and it is not", path.display())));
+            return Err(Error::user(format!(
+                "{}: the index says {name} is in it, and it is not",
+                path.display()
+            )));
         }
         for (name, view) in tensors.iter() {
             let Some(shape) = wanted.get(name) else { continue };
@@ -181,7 +193,11 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
 }
 
 /// The tensors of the model in `dir` that `left_out` does not name, on the CPU.
-pub fn load_except(dir: &Path, kind: Kind, left_out: impl Fn(&str) -> bool) -> Result<BTreeMap<String, Tensor>> {
+pub fn load_except(
+    dir: &Path,
+    kind: Kind,
+    left_out: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Tensor>> {
     let mut found = BTreeMap::new();
     for (path, _) in files(dir)? {
         let shard = Shard::open(&path)?;

@@ -136,7 +136,8 @@ impl Keeper {
     pub fn save(&mut self, run: &RunDir, step: u64, state: &State<'_>) -> Result<Vec<Event>> {
         let began = Instant::now();
         let loss = self.evaluated.filter(|&(at, _)| at == step).map(|(_, loss)| loss);
-        let best = loss.is_some_and(|loss| loss.is_finite() && self.best.is_none_or(|(_, least)| loss < least));
+        let best =
+            loss.is_some_and(|loss| loss.is_finite() && self.best.is_none_or(|(_, least)| loss < least));
         let previous = self.best;
         if best {
             self.best = loss.map(|loss| (step, loss));
@@ -180,7 +181,11 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
         for file in MODEL_FILES {
             let from = state.model_dir.join(file);
             if from.is_file() {
-                std::fs::copy(&from, dir.join(file)).user(format!("copying {} to {}", from.display(), dir.display()))?;
+                std::fs::copy(&from, dir.join(file)).user(format!(
+                    "copying {} to {}",
+                    from.display(),
+                    dir.display()
+                ))?;
             }
         }
         let mut tensors = state.trainable.export(state.kind);
@@ -238,8 +243,8 @@ fn read_adapter(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     tensors
         .iter()
         .map(|(key, view)| {
-            let tensor =
-                weights::to_tensor(&view, Kind::Float, Device::Cpu).user(format!("{}: {key}", path.display()))?;
+            let tensor = weights::to_tensor(&view, Kind::Float, Device::Cpu)
+                .user(format!("{}: {key}", path.display()))?;
             Ok((canonical_key(key), tensor))
         })
         .collect()
@@ -258,7 +263,8 @@ pub fn load(dir: &Path, trainable: &mut Trainable) -> Result<()> {
         let all: HashMap<String, _> = shard.tensors()?.iter().map(|(k, v)| (k.to_owned(), v)).collect();
         let mut tensors = BTreeMap::new();
         for name in trainable.names() {
-            let view = all.get(name).ok_or_else(|| Error::user(format!("{}: {name} is missing", dir.display())))?;
+            let view =
+                all.get(name).ok_or_else(|| Error::user(format!("{}: {name} is missing", dir.display())))?;
             let tensor = weights::to_tensor(view, Kind::Float, Device::Cpu).user(dir.display())?;
             tensors.insert(name.to_owned(), tensor);
         }
@@ -280,7 +286,9 @@ pub fn attach(
     let tensors = read_adapter(&files.weights)?;
     let adapter = &files.config;
     let lora_kind = match adapter.lora_dtype.as_deref() {
-        Some("bf16" | "fp16" | "fp32") => device::kind(adapter.lora_dtype.as_deref().unwrap_or("fp32"), device)?,
+        Some("bf16" | "fp16" | "fp32") => {
+            device::kind(adapter.lora_dtype.as_deref().unwrap_or("fp32"), device)?
+        }
         Some(_) => kind,
         None => Kind::Float,
     };

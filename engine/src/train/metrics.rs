@@ -20,10 +20,9 @@ impl AccStrategy {
     fn of(self, rows: &[(u32, u32)]) -> f64 {
         let share = |right: usize, all: usize| if all == 0 { 0.0 } else { right as f64 / all as f64 };
         match self {
-            Self::Token => share(
-                rows.iter().map(|r| r.0 as usize).sum(),
-                rows.iter().map(|r| r.1 as usize).sum(),
-            ),
+            Self::Token => {
+                share(rows.iter().map(|r| r.0 as usize).sum(), rows.iter().map(|r| r.1 as usize).sum())
+            }
             Self::Sentence => share(rows.iter().filter(|r| r.0 == r.1).count(), rows.len()),
         }
     }
@@ -31,7 +30,11 @@ impl AccStrategy {
 
 /// The rows of a step, each label token weighted by 1 / (label tokens of its micro-batch * accumulation): the sum of
 /// the weighted cross entropies is the mean over micro-batches of their mean losses.
-pub fn weigh_step<'a>(examples: &'a [Example], micro: &[Vec<usize>], accumulation: usize) -> Vec<WeightedRow<'a>> {
+pub fn weigh_step<'a>(
+    examples: &'a [Example],
+    micro: &[Vec<usize>],
+    accumulation: usize,
+) -> Vec<WeightedRow<'a>> {
     micro.iter().flat_map(|rows| weigh(examples, rows, 1.0 / accumulation as f64)).collect()
 }
 

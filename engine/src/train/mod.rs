@@ -11,7 +11,10 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use qwen_tui::args::{GradientCheckpointing, SftArgs, schedule::{learning_rate, warmup_steps}};
+use qwen_tui::args::{
+    GradientCheckpointing, SftArgs,
+    schedule::{learning_rate, warmup_steps},
+};
 use qwen_tui::data::template::Example;
 use qwen_tui::data::{self, Tokenizer};
 use qwen_tui::error::{Error, Result};
@@ -57,7 +60,11 @@ pub fn model_dir(args: &SftArgs) -> Result<&Path> {
 ///
 /// # Errors
 /// A hub's id that is no directory here: nothing is downloaded yet.
-pub fn named_model_dir<'a>(model_type: &str, cache_dir: Option<&'a str>, id_or_path: Option<&'a str>) -> Result<&'a Path> {
+pub fn named_model_dir<'a>(
+    model_type: &str,
+    cache_dir: Option<&'a str>,
+    id_or_path: Option<&'a str>,
+) -> Result<&'a Path> {
     let dir = cache_dir.or(id_or_path).ok_or_else(|| {
         Error::user(format!(
             "model_type {model_type:?} names no directory: give the model's with --model_id_or_path DIR (config.json, \
@@ -78,7 +85,12 @@ pub fn named_model_dir<'a>(model_type: &str, cache_dir: Option<&'a str>, id_or_p
 ///
 /// # Errors
 /// Error::User for what the user can mend: model, data, arguments, disk.
-pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command>, emit: &'a mut Sink<'a>) -> Result<()> {
+pub fn train<'a>(
+    args: &'a SftArgs,
+    run: &'a RunDir,
+    commands: &Receiver<Command>,
+    emit: &'a mut Sink<'a>,
+) -> Result<()> {
     let started = Instant::now();
     let device = device::choose(&args.device)?;
     if let Some(threads) = args.threads {
@@ -113,7 +125,10 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
     }
     emit(Event::Stage { stage: Stage::Tokenizing })?;
     let encoded = data::load::encode(args, &tokenizer, &rows)?;
-    emit(Event::Dataset { train: encoded.train_stats.clone(), validation: encoded.validation_stats.clone() })?;
+    emit(Event::Dataset {
+        train: encoded.train_stats.clone(),
+        validation: encoded.validation_stats.clone(),
+    })?;
 
     // The model.
     emit(Event::Stage { stage: Stage::LoadingModel })?;
@@ -150,7 +165,8 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
         args.seed,
         args.train_sampler_random,
     );
-    let total = if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
+    let total =
+        if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
     let warmup = warmup_steps(total, args.warmup_ratio);
     let rate = |step: u64| learning_rate(args.lr_scheduler_type, args.learning_rate, warmup, total, step);
     emit(Event::Plan {
@@ -169,15 +185,15 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
         AdamW::new(trainable.theta().0, (args.adam_beta1, args.adam_beta2), 1e-8, args.weight_decay);
     let checkpoints = checkpoint::Keeper::new(args, total);
     let acc = AccStrategy::parse(&args.acc_strategy);
-    let mut trainer =
-        Trainer { args, run, emit, device, config, base, kind, trainable, acc, checkpoints };
+    let mut trainer = Trainer { args, run, emit, device, config, base, kind, trainable, acc, checkpoints };
     let mut window = Window::default();
     let mut skipped = 0;
     let (mut step, mut stopped) = (0, false);
     while step < total && !stopped {
         // One optimizer step.
         let began = Instant::now();
-        let (batches, tally, gradient) = trainer.gradient(&encoded.train, &mut micro, step, limits, recompute);
+        let (batches, tally, gradient) =
+            trainer.gradient(&encoded.train, &mut micro, step, limits, recompute);
         let norm = optimizer::norm(&gradient);
         let rows: usize = batches.iter().map(Vec::len).sum();
         let (loss, step_acc) =
@@ -228,10 +244,14 @@ pub fn train<'a>(args: &'a SftArgs, run: &'a RunDir, commands: &Receiver<Command
         let asked = trainer.obey(commands, step)?;
         stopped = asked == Asked::Stop && step < total;
         let last = step == total;
-        if args.evaluation_strategy == "steps" && !encoded.validation.is_empty() && (step % args.eval_steps == 0 || last) {
+        if args.evaluation_strategy == "steps"
+            && !encoded.validation.is_empty()
+            && (step % args.eval_steps == 0 || last)
+        {
             trainer.evaluate(&encoded.validation, step, micro.epoch())?;
         }
-        if (args.save_strategy == "steps" && (step % args.save_steps == 0 || last)) || asked != Asked::Nothing {
+        if (args.save_strategy == "steps" && (step % args.save_steps == 0 || last)) || asked != Asked::Nothing
+        {
             trainer.save(step, micro.epoch(), &optimizer)?;
         }
     }

@@ -58,7 +58,9 @@ pub fn plan(rows: &[WeightedRow<'_>], limits: Limits, alone_beyond: Option<usize
         let alone = alone_beyond.is_some_and(|n| longest > n);
         match batches.last_mut() {
             Some(batch)
-                if !alone && (batch.len() + 1) * longest <= limits.tokens && targets + labels <= limits.targets =>
+                if !alone
+                    && (batch.len() + 1) * longest <= limits.tokens
+                    && targets + labels <= limits.targets =>
             {
                 targets += labels;
                 batch.push(i);
@@ -100,7 +102,12 @@ impl Targets {
             start += row.ids.len() as i64;
         }
         let long = |v: &[i64]| Tensor::from_slice(v).to_kind(Kind::Int64).to_device(device);
-        Self { at: long(&at), labels: long(&labels), weights: Tensor::from_slice(&weights).to_device(device), counts }
+        Self {
+            at: long(&at),
+            labels: long(&labels),
+            weights: Tensor::from_slice(&weights).to_device(device),
+            counts,
+        }
     }
 
     /// Loss (a scalar with its graph) and rightly predicted label tokens `[m]` of final hidden states `[tokens, h]`.

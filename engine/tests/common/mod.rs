@@ -71,7 +71,8 @@ pub struct Tiny {
 }
 
 /// The model of the reference run's figures (`make_tiny_qwen.py OUT 128 4 4 704 11`).
-pub const REFERENCE: Tiny = Tiny { hidden: 128, layers: 4, heads: 4, intermediate: 704, vocab: 151_936, seed: 11 };
+pub const REFERENCE: Tiny =
+    Tiny { hidden: 128, layers: 4, heads: 4, intermediate: 704, vocab: 151_936, seed: 11 };
 
 /// A model small enough for any test.
 pub const SMALL: Tiny = Tiny { hidden: 32, layers: 2, heads: 2, intermediate: 96, vocab: 512, seed: 5 };
