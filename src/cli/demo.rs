@@ -3,11 +3,17 @@
 use std::path::PathBuf;
 
 use qwen_tui::demo::base::{BaseOptions, prepare_base};
-use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::demo::play;
+use qwen_tui::error::{Context, Result};
+use qwen_tui::job::find_engine;
 
 use super::out;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Progress and report go to standard error. Further arguments are SWIFT's and override configs/demo.json, as in\n\
+    qwen-tui demo --headless --num_train_epochs 1"
+)]
 pub struct Arguments {
     /// Without a screen: lines on standard error
     #[arg(long)]
@@ -15,10 +21,23 @@ pub struct Arguments {
     /// The figures as one JSON object, the last line of standard output
     #[arg(long, requires = "headless")]
     pub json: bool,
+    /// Folder for the demo's rows and runs
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    output_dir: PathBuf,
+    /// Arguments of `sft`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    flags: Vec<String>,
 }
 
-pub fn run(_arguments: &Arguments) -> Result<()> {
-    Err(Error::internal("the demo is not put together yet"))
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let job = play::prepare(&arguments.output_dir, &arguments.flags)?;
+    find_engine()?;
+    let report = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))?;
+    out::note(&report.text());
+    if arguments.json {
+        out::line(&serde_json::to_string(&report).internal("writing the report as JSON")?)?;
+    }
+    Ok(())
 }
 
 #[derive(clap::Args)]

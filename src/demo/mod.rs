@@ -6,6 +6,8 @@ pub mod bayes;
 pub mod bpe;
 pub mod corpus;
 pub mod everyday;
+pub mod places;
+pub mod play;
 pub mod reviews;
 
 mod near;

@@ -1,10 +1,11 @@
 //! Finding the engine: by `QWEN_TUI_ENGINE`, else beside the running program.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -57,6 +58,42 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
             }
         }
     })
+}
+
+/// Runs `qwen-tui-engine SUBCOMMAND ARGS...` with `input` as its standard input; returns its standard output.
+///
+/// # Errors
+/// The engine's own message, or why it could not start.
+pub fn ask_engine(subcommand: &str, args: &[String], input: &str) -> Result<String> {
+    let engine = find_engine()?;
+    let mut child = std::process::Command::new(&engine)
+        .arg(subcommand)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .user(format!("cannot run the engine {}", engine.display()))?;
+    // Written beside the reading: two full pipes would wait for each other.
+    let writer = child.stdin.take().map(|mut stdin| {
+        let input = input.to_owned();
+        std::thread::spawn(move || stdin.write_all(input.as_bytes()))
+    });
+    let output = child.wait_with_output().internal("waiting for the engine")?;
+    if let Some(writer) = writer {
+        // An engine that ended early has said why.
+        let _ = writer.join();
+    }
+    if output.status.success() {
+        return String::from_utf8(output.stdout).internal("the engine's answer");
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    let message =
+        told.lines().rev().find_map(|l| l.strip_prefix("error: ")).unwrap_or(told.trim()).to_owned();
+    match exit_status(output.status)? {
+        2 => Err(Error::User(message)),
+        status => Err(Error::Internal(format!("the engine ended with status {status}: {message}"))),
+    }
 }
 
 fn exit_status(status: ExitStatus) -> Result<i32> {

@@ -1,0 +1,225 @@
+//! The demo from beginning to end: rows, the base's answers, training, the answers after it, the report.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::bayes::NaiveBayes;
+use super::everyday::everyday;
+use super::reviews::{self, Review};
+use super::{LABELS, places};
+use crate::args::{SftArgs, load_sft};
+use crate::error::{Context, Error, Result};
+use crate::job::engine::ask_engine;
+use crate::job::{Outcome, run_foreground};
+use crate::run::RunDir;
+
+const CONFIG: &str = include_str!("../../configs/demo.json");
+
+/// The demo's job: its arguments, and the rows that the report is about.
+pub struct Job {
+    pub args: SftArgs,
+    base: PathBuf,
+    train: Vec<(String, usize)>,
+    validation: Vec<Review>,
+}
+
+/// The demo's figures. Accuracies are shares of the 1,000 validation rows, which neither the pretraining nor the
+/// training nor the choice of a checkpoint has seen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The base model's.
+    pub accuracy_before: f64,
+    /// The best checkpoint's.
+    pub accuracy_after: f64,
+    /// Of naive Bayes over character 1- and 2-grams, fitted to the same 2,000 rows.
+    pub accuracy_bag_of_words: f64,
+    /// Rows that the base calls positive.
+    pub positive_before: usize,
+    pub steps: u64,
+    /// All of it, from reading the reviews on.
+    pub seconds: f64,
+    /// The training alone.
+    pub train_seconds: f64,
+    pub run_dir: PathBuf,
+    pub checkpoint: PathBuf,
+    pub everyday: EverydayReport,
+}
+
+/// The everyday sentences: how many, and how many were labelled rightly.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EverydayReport {
+    pub sentences: usize,
+    pub right_before: usize,
+    pub right_after: usize,
+    pub right_bag_of_words: usize,
+    /// Those labelled wrongly after training.
+    pub wrong: Vec<String>,
+}
+
+/// Prepares the rows in `output_dir/demo-data` and the arguments of the job; `flags` override `configs/demo.json`.
+pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
+    let base = places::base_dir()?;
+    let data = output_dir.join("demo-data");
+    let prepared = reviews::prepare(&places::reviews_dir()?, &data)?;
+    let data = data.canonicalize().user(data.display())?;
+    let text = |path: &Path| path.display().to_string();
+    let config = data.join("demo.json");
+    std::fs::write(&config, CONFIG).user(config.display())?;
+    let mut all: Vec<String> = [
+        "--model_id_or_path",
+        &text(&base),
+        "--custom_train_dataset_path",
+        &text(&data.join("train.jsonl")),
+        "--custom_val_dataset_path",
+        &text(&data.join("dev.jsonl")),
+        "--output_dir",
+        &text(output_dir),
+    ]
+    .map(str::to_owned)
+    .into();
+    all.extend(flags.iter().cloned());
+    let args = load_sft(Some(&config), &all)?.args;
+    let train = prepared.train.into_iter().map(|r| (r.text, r.label)).collect();
+    Ok(Job { args, base, train, validation: prepared.validation })
+}
+
+/// Runs the job in the foreground; `say` hears what it is about to do.
+pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
+    let started = Instant::now();
+    let sentences = everyday()?;
+    let rows: Vec<(&str, usize)> = job
+        .validation
+        .iter()
+        .map(|r| (r.text.as_str(), r.label))
+        .chain(sentences.iter().map(|e| (e.sentence.as_str(), e.label)))
+        .collect();
+    let (validation, everyday) = rows.split_at(job.validation.len());
+
+    let bayes = NaiveBayes::fit(&job.train);
+    say(&format!("{} rows to train on, {} to report on", job.train.len(), validation.len()));
+    say("the base model's answers, before any training");
+    let before = classify(job, None, &rows)?;
+    say("training");
+    let run = RunDir::create(
+        Path::new(&job.args.output_dir),
+        &job.args.model_type,
+        job.args.add_output_dir_suffix,
+    )?;
+    run.write_args(&job.args.to_json())?;
+    let outcome = run_foreground(run.path())?;
+    let checkpoint = best(&run, &outcome)?;
+    say("the trained model's answers");
+    let after = classify(job, Some(&checkpoint), &rows)?;
+
+    let right = |answers: &[usize], rows: &[(&str, usize)]| {
+        answers.iter().zip(rows).filter(|(answer, (_, label))| *answer == label).count()
+    };
+    let share = |n: usize| n as f64 / validation.len().max(1) as f64;
+    let (before, before_everyday) = before.split_at(validation.len());
+    let (after, after_everyday) = after.split_at(validation.len());
+    let wrong = everyday
+        .iter()
+        .zip(after_everyday)
+        .filter(|((_, label), answer)| label != *answer)
+        .map(|((sentence, _), _)| (*sentence).to_owned())
+        .collect();
+    Ok(Report {
+        accuracy_before: share(right(before, validation)),
+        accuracy_after: share(right(after, validation)),
+        accuracy_bag_of_words: bayes.accuracy(validation.iter().copied()),
+        positive_before: before.iter().filter(|answer| **answer == 1).count(),
+        steps: outcome.step,
+        seconds: started.elapsed().as_secs_f64(),
+        train_seconds: outcome.seconds,
+        run_dir: run.path().to_owned(),
+        checkpoint,
+        everyday: EverydayReport {
+            sentences: everyday.len(),
+            right_before: right(before_everyday, everyday),
+            right_after: right(after_everyday, everyday),
+            right_bag_of_words: everyday.iter().filter(|(s, label)| bayes.predict(s) == *label).count(),
+            wrong,
+        },
+    })
+}
+
+/// The best checkpoint, or the last where none was evaluated.
+fn best(run: &RunDir, outcome: &Outcome) -> Result<PathBuf> {
+    if outcome.stopped {
+        return Err(Error::user(format!(
+            "stopped before the end; what was saved lies in {}",
+            run.path().display()
+        )));
+    }
+    let name = outcome.best_checkpoint.as_ref().or(outcome.last_checkpoint.as_ref());
+    name.map(|name| run.path().join(name)).ok_or_else(|| Error::internal("the run left no checkpoint"))
+}
+
+/// The number of each text's label, by the base or by a checkpoint.
+fn classify(job: &Job, checkpoint: Option<&Path>, rows: &[(&str, usize)]) -> Result<Vec<usize>> {
+    #[derive(Deserialize)]
+    struct Verdict {
+        label: String,
+    }
+    let mut args = vec!["--device".to_owned(), job.args.device.clone()];
+    match checkpoint {
+        Some(dir) => args.extend(["--ckpt_dir".to_owned(), dir.display().to_string()]),
+        None => args.extend(
+            ["--model_type", &job.args.model_type, "--model_id_or_path", &job.base.display().to_string()]
+                .map(str::to_owned),
+        ),
+    }
+    let input: String =
+        rows.iter().map(|(text, _)| format!("{}\n", text.replace(['\n', '\r'], " "))).collect();
+    let answer = ask_engine("classify", &args, &input)?;
+    let labels: Vec<usize> = answer
+        .lines()
+        .map(|line| {
+            let verdict: Verdict = serde_json::from_str(line).internal("the engine's answer")?;
+            LABELS.iter().position(|l| *l == verdict.label).ok_or_else(|| {
+                Error::internal(format!("the engine answered with the label {:?}", verdict.label))
+            })
+        })
+        .collect::<Result<_>>()?;
+    if labels.len() != rows.len() {
+        return Err(Error::internal(format!("the engine answered {} of {} texts", labels.len(), rows.len())));
+    }
+    Ok(labels)
+}
+
+impl Report {
+    /// The report for people.
+    pub fn text(&self) -> String {
+        let Report { everyday: e, .. } = self;
+        let percent = |x: f64| format!("{:.1} %", 100.0 * x);
+        let mut text = format!(
+            "\n                              1,000 reviews   {} everyday sentences\n\
+             before training               {:>10}      {:>2} right\n\
+             after {:>4} steps              {:>10}      {:>2} right\n\
+             bag of words, same rows       {:>10}      {:>2} right\n\n",
+            e.sentences,
+            percent(self.accuracy_before),
+            e.right_before,
+            self.steps,
+            percent(self.accuracy_after),
+            e.right_after,
+            percent(self.accuracy_bag_of_words),
+            e.right_bag_of_words,
+        );
+        if !e.wrong.is_empty() {
+            text += "Everyday sentences it gets wrong:\n";
+            for sentence in &e.wrong {
+                text += &format!("  {sentence}\n");
+            }
+            text.push('\n');
+        }
+        text += &format!(
+            "{:.0} s in all. Try it:\n  qwen-tui classify --ckpt_dir {} 包装不错但是质量太差\n",
+            self.seconds,
+            self.checkpoint.display()
+        );
+        text
+    }
+}
