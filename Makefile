@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help libtorch demo-data build demo test lint clean
+.PHONY: help libtorch demo-data build demo demo-base test lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ build: libtorch ## build target/release/qwen-tui and qwen-tui-engine
 
 demo: build demo-data ## the whole job on real Chinese reviews
 	target/release/qwen-tui demo
+
+demo-base: build ## make the demo's base model again from nothing (over an hour)
+	scripts/make-demo-base.sh
 
 # The tests of qwen-tui start the engine, so it is built before them; both share the release profile,
 # which compiles libtorch's bindings once.

@@ -106,7 +106,11 @@ pub fn dtype_name(kind: Kind) -> &'static str {
 pub fn gpu(number: usize) -> Option<Gpu> {
     static NVML: OnceLock<Option<nvml_wrapper::Nvml>> = OnceLock::new();
     let nvml = NVML.get_or_init(|| nvml_wrapper::Nvml::init().ok()).as_ref()?;
-    let card = nvml.device_by_index(number as u32).ok()?;
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let card = match visible_card(visible.as_deref(), number)? {
+        Card::Index(n) => nvml.device_by_index(n).ok()?,
+        Card::Uuid(uuid) => nvml.device_by_uuid(uuid).ok()?,
+    };
     let memory = card.memory_info().ok();
     Some(Gpu {
         name: card.name().unwrap_or_else(|_| format!("GPU {number}")),
@@ -115,6 +119,26 @@ pub fn gpu(number: usize) -> Option<Gpu> {
         utilization: card.utilization_rates().ok().map(|u| u.gpu),
         temperature: card.temperature(nvml_wrapper::enum_wrappers::device::TemperatureSensor::Gpu).ok(),
     })
+}
+
+/// A card as NVML is asked for it.
+#[derive(Debug, PartialEq)]
+enum Card {
+    Index(u32),
+    Uuid(String),
+}
+
+/// The card that CUDA's device `number` is: CUDA counts those that `CUDA_VISIBLE_DEVICES` leaves, NVML all of them.
+/// None where that cannot be told (a shortened UUID, a MIG slice).
+fn visible_card(visible: Option<&str>, number: usize) -> Option<Card> {
+    let Some(visible) = visible.filter(|v| !v.trim().is_empty()) else {
+        return Some(Card::Index(number as u32));
+    };
+    let name = visible.split(',').nth(number)?.trim();
+    match name.parse() {
+        Ok(index) => Some(Card::Index(index)),
+        Err(_) => (name.starts_with("GPU-") && name.len() == 40).then(|| Card::Uuid(name.to_owned())),
+    }
 }
 
 /// Memory that the device can still give, in bytes.
@@ -175,6 +199,31 @@ impl Meter {
                 Device::Cuda(n) => gpu(n),
                 _ => None,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nvml_is_asked_for_the_card_that_cuda_means() {
+        assert_eq!(visible_card(None, 1), Some(Card::Index(1)));
+        assert_eq!(visible_card(Some("3,0"), 0), Some(Card::Index(3)));
+        assert_eq!(visible_card(Some("3"), 1), None);
+        let uuid = "GPU-5d3c8b1e-0f4a-4f0e-9d0a-1234567890ab";
+        assert_eq!(visible_card(Some(uuid), 0), Some(Card::Uuid(uuid.into())));
+        assert_eq!(visible_card(Some("MIG-7"), 0), None);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_the_users_to_mend() {
+        assert_eq!(choose("cpu").unwrap(), Device::Cpu);
+        assert_eq!(choose("tpu").unwrap_err().exit_code(), 2);
+        if load_cuda().is_err() {
+            assert_eq!(choose("cuda").unwrap_err().exit_code(), 2);
+            assert_eq!(choose("auto").unwrap(), Device::Cpu);
         }
     }
 }

@@ -65,7 +65,7 @@ enum Task {
         #[arg(long, default_value_t = 8192)]
         seq_length: i64,
         #[arg(long, default_value_t = 0.0)]
-        dropout: f64,
+        emb_dropout: f64,
         #[arg(long, default_value = "fp32")]
         dtype: String,
         #[arg(long, default_value_t = 42)]
@@ -81,6 +81,11 @@ struct Raw {
 }
 
 fn main() -> ExitCode {
+    if std::env::var_os("CUDA_DEVICE_ORDER").is_none() {
+        // NVML counts cards in this order; CUDA's own default is the fastest first.
+        // SAFETY: nothing else runs yet.
+        unsafe { std::env::set_var("CUDA_DEVICE_ORDER", "PCI_BUS_ID") };
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
     // libtorch's errors arrive as panics: their first lines are for people, the backtrace is not.
     std::panic::set_hook(Box::new(|info| {
@@ -220,12 +225,12 @@ fn run(task: Task) -> Result<()> {
             mlp,
             vocab,
             seq_length,
-            dropout,
+            emb_dropout,
             dtype,
             seed,
         } => {
             let kind = device::kind(&dtype, tch::Device::Cpu)?;
-            let shape = Shape { hidden, layers, heads, mlp, vocab, seq_length, dropout };
+            let shape = Shape { hidden, layers, heads, mlp, vocab, seq_length, emb_dropout };
             create(&out, &tokenizer, &shape, kind, seed)
         }
     }

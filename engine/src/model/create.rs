@@ -23,8 +23,8 @@ pub struct Shape {
     pub vocab: i64,
     /// Context length.
     pub seq_length: i64,
-    /// Dropout of attention and embedding, for training from nothing.
-    pub dropout: f64,
+    /// Dropout of the embedding, for training from nothing.
+    pub emb_dropout: f64,
 }
 
 /// Writes `config.json`, `generation_config.json`, `qwen.tiktoken` (a copy of `vocabulary`) and `model.safetensors`
@@ -44,8 +44,8 @@ pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, kind: Kind, seed: u6
     let eos = tokenizer.eos();
     let config = json!({
         "architectures": ["QWenLMHeadModel"],
-        "attn_dropout_prob": shape.dropout,
-        "emb_dropout_prob": shape.dropout,
+        "attn_dropout_prob": 0.0,
+        "emb_dropout_prob": shape.emb_dropout,
         "bf16": kind == Kind::BFloat16,
         "fp16": kind == Kind::Half,
         "fp32": kind == Kind::Float,
