@@ -9,7 +9,7 @@ use std::path::Path;
 
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::{Template, Tokenizer};
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::Result;
 use tch::Device;
 
 use crate::device;
@@ -47,15 +47,7 @@ impl Session {
         };
         weights::check_model_dir(dir)?;
         let config = QwenConfig::load(dir)?;
-        let tokenizer = Tokenizer::load(dir)?;
-        if tokenizer.vocab_size() as i64 > config.vocab_size {
-            return Err(Error::user(format!(
-                "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
-                dir.display(),
-                tokenizer.vocab_size(),
-                config.vocab_size
-            )));
-        }
+        let tokenizer = config.tokenizer(dir)?;
         let kind = device::kind(&args.dtype, device)?;
         let base = weights::load(dir, &config, kind, device)?;
         let model = match (ckpt, whole) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use qwen_tui::data::Tokenizer;
 use qwen_tui::error::{Context, Error, Result};
 use serde::Deserialize;
 
@@ -133,6 +134,20 @@ impl QwenConfig {
             ));
         }
         Ok(())
+    }
+
+    /// The tokenizer beside this config, checked to fit the embedding.
+    pub fn tokenizer(&self, dir: &Path) -> Result<Tokenizer> {
+        let tokenizer = Tokenizer::load(dir)?;
+        if tokenizer.vocab_size() as i64 > self.vocab_size {
+            return Err(Error::user(format!(
+                "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
+                dir.display(),
+                tokenizer.vocab_size(),
+                self.vocab_size
+            )));
+        }
+        Ok(tokenizer)
     }
 
     /// Columns of each MLP matrix.

@@ -15,8 +15,8 @@ use qwen_tui::args::{
     GradientCheckpointing, SftArgs,
     schedule::{learning_rate, warmup_steps},
 };
+use qwen_tui::data;
 use qwen_tui::data::template::Example;
-use qwen_tui::data::{self, Tokenizer};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::run::RunDir;
@@ -114,15 +114,7 @@ pub fn train<'a>(
     for message in &rows.warnings {
         emit(Event::Warning { message: message.clone() })?;
     }
-    let tokenizer = Tokenizer::load(dir)?;
-    if tokenizer.vocab_size() as i64 > config.vocab_size {
-        return Err(Error::user(format!(
-            "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
-            dir.display(),
-            tokenizer.vocab_size(),
-            config.vocab_size
-        )));
-    }
+    let tokenizer = config.tokenizer(dir)?;
     emit(Event::Stage { stage: Stage::Tokenizing })?;
     let encoded = data::load::encode(args, &tokenizer, &rows)?;
     emit(Event::Dataset {
