@@ -65,7 +65,7 @@ impl RunDir {
         let run = RunDir { root };
         if run.events_file().exists() {
             return Err(Error::user(format!(
-                "output_dir {} already holds a run (events.jsonl): resume it with resume_from_checkpoint, choose \
+                "output_dir {} already holds a run (events.jsonl): choose \
                  another output_dir, or leave add_output_dir_suffix true",
                 run.root.display()
             )));

@@ -34,6 +34,9 @@ use step::{Limits, WeightedRow};
 /// After so many steps without a finite gradient in a row the run ends.
 const SKIPPED_LIMIT: u32 = 10;
 
+/// Rows that `test_oom_error` leaves, as SWIFT does.
+const LONGEST_ROWS: usize = 20_000;
+
 /// Where events go; an error (a full disk) ends the run.
 pub type Sink<'a> = dyn FnMut(Event) -> Result<()> + 'a;
 
@@ -116,7 +119,12 @@ pub fn train<'a>(
     }
     let tokenizer = config.tokenizer(dir)?;
     emit(Event::Stage { stage: Stage::Tokenizing })?;
-    let encoded = data::load::encode(args, &tokenizer, &rows)?;
+    let mut encoded = data::load::encode(args, &tokenizer, &rows)?;
+    if args.test_oom_error {
+        // The longest rows first, in their order: what does not fit shows at the first step.
+        encoded.train.sort_by_key(|e| std::cmp::Reverse(e.ids.len()));
+        encoded.train.truncate(LONGEST_ROWS);
+    }
     emit(Event::Dataset {
         train: encoded.train_stats.clone(),
         validation: encoded.validation_stats.clone(),
@@ -155,7 +163,7 @@ pub fn train<'a>(
         args.batch_size,
         args.gradient_accumulation_steps,
         args.seed,
-        args.train_sampler_random,
+        args.train_sampler_random && !args.test_oom_error,
     );
     let total =
         if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
