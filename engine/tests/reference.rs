@@ -14,7 +14,7 @@ use rand_mt::Mt;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-use common::{REFERENCE, json, shared, tensors, train, write_model};
+use common::{REFERENCE, json, one_thread, shared, tensors, train, write_model};
 
 fn relative(a: f64, b: f64) -> f64 {
     (a - b).abs() / b.abs().max(1e-12)
@@ -31,6 +31,7 @@ fn the_reference_run() {
     else {
         return;
     };
+    one_thread();
     let dir = tempfile::tempdir().unwrap();
     let model = dir.path().join("model");
     write_model(&model, REFERENCE, &vocabulary);

@@ -26,6 +26,12 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Computes on one thread: small tensors gain little from more, and where other work holds a core, libtorch's threads
+/// wait for each other at every operation.
+pub fn one_thread() {
+    tch::set_num_threads(1);
+}
+
 /// numpy's `RandomState.standard_normal` (Marsaglia's polar method on MT19937).
 pub struct Normal {
     mt: Mt,

@@ -19,7 +19,7 @@ use qwen_tui_engine::model::{LoraOptions, Qwen, QwenConfig, Trainable};
 use rand_mt::Mt;
 use tch::{Device, Kind, Tensor};
 
-use common::{Normal, SMALL, write_model, write_vocabulary};
+use common::{Normal, SMALL, one_thread, write_model, write_vocabulary};
 
 /// A small model on disk and in memory.
 pub struct Small {
@@ -31,6 +31,7 @@ pub struct Small {
 impl Small {
     /// A vocabulary of the 256 bytes and of `words`, each of which is one token.
     pub fn new(words: &[&str]) -> Self {
+        one_thread();
         let dir = tempfile::tempdir().unwrap();
         let vocabulary = dir.path().join("bytes.tiktoken");
         write_vocabulary(&vocabulary, words);
