@@ -328,6 +328,16 @@ impl Qwen {
 
     /// Logits `[1, vocab]` after the last of `ids`, which follow what `cache` has seen (one row, no gradient).
     pub fn step(&self, ids: &[u32], cache: &mut KvCache) -> Tensor {
+        if let [before @ .., last] = ids
+            && cache.seen > 0
+            && !before.is_empty()
+        {
+            // Attention over a cache has no mask, so it reads one new token at a time.
+            for id in before {
+                let _ = self.step(&[*id], cache);
+            }
+            return self.step(&[*last], cache);
+        }
         let mode = Mode::default();
         let batch = Packed::new(&[ids], cache.seen, self.device());
         if cache.seen == 0 {
