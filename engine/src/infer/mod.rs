@@ -56,7 +56,7 @@ impl Session {
                 config.vocab_size
             )));
         }
-        let kind = device::kind(&args.dtype, device)?;
+        let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
         let base = weights::load(dir, &config, kind, device)?;
         let model = match (ckpt, whole) {
             (Some(ckpt), None) => {

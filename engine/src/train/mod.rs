@@ -92,6 +92,13 @@ pub fn train<'a>(
     emit: &'a mut Sink<'a>,
 ) -> Result<()> {
     let started = Instant::now();
+    if let Some(dir) = &args.resume_from_checkpoint {
+        // Better refused than begun anew in silence.
+        return Err(Error::user(format!(
+            "resume_from_checkpoint {dir}: going on with optimizer and all is not supported yet; leave it out, or start \
+             from the checkpoint's weights with --init_adapter {dir}/default/adapter_model.safetensors"
+        )));
+    }
     let device = device::choose(&args.device)?;
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads as i32);
@@ -133,7 +140,7 @@ pub fn train<'a>(
     // The model.
     emit(Event::Stage { stage: Stage::LoadingModel })?;
     let loading = Instant::now();
-    let kind = device::kind(&args.dtype, device)?;
+    let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
     let base = weights::load(dir, &config, kind, device)?;
     let mut trainable = match args.sft_type.as_str() {
         "full" => Trainable::full(
@@ -278,7 +285,10 @@ fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOption
         alpha: args.lora_alpha,
         biases: args.lora_bias_trainable == "all",
         modules_to_save: args.lora_modules_to_save.clone(),
-        kind: if args.lora_dtype == "AUTO" { kind } else { device::kind(&args.lora_dtype, device)? },
+        kind: match args.lora_dtype.as_str() {
+            "AUTO" => kind,
+            dtype => device::kind(dtype, device).map_err(|e| e.context("lora_dtype"))?,
+        },
     })
 }
 
