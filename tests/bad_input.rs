@@ -293,6 +293,12 @@ fn data_without_a_usable_row() {
 fn every_row_longer_than_max_length() {
     let bench = Bench::new();
     refused(&bench, &["--max_length", "5"], &["max_length 5", "rows are longer", "truncation_left"]);
+    // One token has none before it from which it could be predicted.
+    refused(
+        &bench,
+        &["--max_length", "1", "--truncation_strategy", "truncation_left"],
+        &["max_length 1", "nothing to predict"],
+    );
     bench.sft(&["--max_length", "5", "--truncation_strategy", "truncation_left", "--max_steps", "1"]).ok();
 }
 

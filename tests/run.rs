@@ -204,11 +204,13 @@ fn the_checkpoint_answers(bench: &Bench, checkpoint: &Path) {
     assert_eq!(results.len(), 1, "{results:?}");
     let answers = lines(&results[0]);
     assert_eq!(answers.len(), 4);
-    for (answer, row) in answers.iter().zip(&rows(40)) {
+    let rows = rows(40);
+    for answer in &answers {
         assert_eq!(keys(answer), ["response", "query", "label"]);
-        // The first rows are validated.
-        let sentence = row["sentence"].as_str().unwrap();
-        assert!(answer["query"].as_str().unwrap().contains(sentence), "{answer}");
+        let query = answer["query"].as_str().unwrap();
+        let is_its =
+            |row: &&Value| query.contains(&format!("Sentence: {}\n", row["sentence"].as_str().unwrap()));
+        let row = rows.iter().find(is_its).unwrap_or_else(|| panic!("no row says {query}"));
         assert_eq!(answer["label"], ["negative", "positive"][row["label"].as_f64().unwrap() as usize]);
         // Five tokens of a vocabulary of bytes.
         assert!(answer["response"].as_str().unwrap().chars().count() <= 5, "{answer}");
@@ -350,9 +352,6 @@ fn full_training_peft_layout_and_rows_of_odd_lengths() {
     let bare =
         bench.sft(&["--custom_train_dataset_path", "bare.jsonl", "--custom_val_dataset_path", "rows.jsonl"]);
     bare.ok();
-    let step =
-        bench.sft(&["--max_length", "1", "--truncation_strategy", "truncation_left", "--max_steps", "2"]);
-    println!("{:?} {}", step.code, step.stderr);
 }
 
 #[test]
