@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::rows::{OnBroken, Read, read_files, resolve_dataset_name};
 use super::sampling::{SampleOptions, split_and_sample};
-use super::template::{Example, Row, Template, Truncation, encode_rows};
+use super::template::{Example, IGNORE, Row, Template, Truncation, encode_rows};
 use super::tokenizer::Tokenizer;
 use crate::args::{InferArgs, SftArgs};
 use crate::error::{Error, Result};
@@ -143,6 +143,13 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
             "max_length {}: all {} training rows are longer; raise it, or keep their ends with \
              --truncation_strategy truncation_left",
             args.max_length, train_stats.too_long
+        )));
+    }
+    if train.iter().all(|e| e.labels.iter().skip(1).all(|&l| l == IGNORE)) {
+        return Err(Error::user(format!(
+            "max_length {}: there is nothing to predict in any training row, which needs a token before the answer's; \
+             raise it, or look whether the rows are empty",
+            args.max_length
         )));
     }
     Ok(Encoded { train, validation, train_stats, validation_stats })

@@ -48,7 +48,7 @@ impl Session {
         weights::check_model_dir(dir)?;
         let config = QwenConfig::load(dir)?;
         let tokenizer = config.tokenizer(dir)?;
-        let kind = device::kind(&args.dtype, device)?;
+        let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
         let base = weights::load(dir, &config, kind, device)?;
         let model = match (ckpt, whole) {
             (Some(ckpt), None) => {

@@ -88,7 +88,8 @@ fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
             weight_map: BTreeMap<String, String>,
         }
         let text = std::fs::read_to_string(&index).user(index.display())?;
-        let Index { weight_map } = serde_json::from_str(&text).user(index.display())?;
+        let Index { weight_map } = serde_json::from_str(&text)
+            .user(format!("{}: not an index of shards; fetch it again", index.display()))?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (tensor, file) in weight_map {
             if Path::new(&file).components().count() != 1 || file.contains("..") {

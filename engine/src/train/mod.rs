@@ -133,7 +133,7 @@ pub fn train<'a>(
     // The model.
     emit(Event::Stage { stage: Stage::LoadingModel })?;
     let loading = Instant::now();
-    let kind = device::kind(&args.dtype, device)?;
+    let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
     let base = weights::load(dir, &config, kind, device)?;
     let mut trainable = match args.sft_type.as_str() {
         "full" => Trainable::full(
@@ -278,7 +278,10 @@ fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOption
         alpha: args.lora_alpha,
         biases: args.lora_bias_trainable == "all",
         modules_to_save: args.lora_modules_to_save.clone(),
-        kind: if args.lora_dtype == "AUTO" { kind } else { device::kind(&args.lora_dtype, device)? },
+        kind: match args.lora_dtype.as_str() {
+            "AUTO" => kind,
+            dtype => device::kind(dtype, device).map_err(|e| e.context("lora_dtype"))?,
+        },
     })
 }
 
