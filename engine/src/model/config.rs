@@ -89,7 +89,8 @@ fn check_types(raw: &Value) -> Result<()> {
     ];
     const FLAGS: &[&str] =
         &["use_dynamic_ntk", "use_logn_attn", "scale_attn_weights", "no_bias", "tie_word_embeddings"];
-    let types: [(&[&str], &str, fn(&Value) -> bool); 3] = [
+    type Fits = fn(&Value) -> bool;
+    let types: [(&[&str], &str, Fits); 3] = [
         (WHOLE, "a whole number (below 2^63)", Value::is_i64),
         (NUMBERS, "a number", Value::is_number),
         (FLAGS, "true or false", Value::is_boolean),

@@ -273,10 +273,11 @@ impl Qwen {
         let turned = qkv.narrow(1, 0, 2 * h).view([batch.tokens, 2 * heads, dim]);
         let wide = turned.to_kind(Kind::Float);
         let turned = &wide * &rotary.cos + wide.roll([dim / 2], [-1]) * &rotary.sin;
-        let mut q = turned.narrow(1, 0, heads);
-        if let Some(logn) = &rotary.logn {
-            q = q * logn;
-        }
+        let q = turned.narrow(1, 0, heads);
+        let q = match &rotary.logn {
+            Some(logn) => q * logn,
+            None => q,
+        };
         let split = |t: &Tensor| batch.pad(t).view([batch.rows, batch.longest, heads, dim]).transpose(1, 2);
         let q = split(&q.to_kind(x.kind()).reshape([batch.tokens, h]));
         let mut k = split(&turned.narrow(1, heads, heads).to_kind(x.kind()).reshape([batch.tokens, h]));

@@ -184,7 +184,7 @@ impl Trainable {
     }
 
     /// Number of trained parameters.
-    pub fn len(&self) -> i64 {
+    pub fn count(&self) -> i64 {
         self.theta.size1().unwrap_or(0)
     }
 

@@ -66,7 +66,8 @@ pub fn to_tensor(
     let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
     let bytes = view.data();
     // libtorch reads whole elements: a map that is not aligned to them is copied by `from_data_size` instead.
-    let tensor = if bytes.as_ptr() as usize % stored.elt_size_in_bytes() == 0 && !bytes.is_empty() {
+    let tensor = if (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes()) && !bytes.is_empty()
+    {
         // SAFETY: the bytes outlive the copy made by `to_device` below, and are only read.
         let mapped = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], stored, Device::Cpu) };
         mapped.and_then(|t| t.f_to_device_(device, kind, false, true))

@@ -151,9 +151,9 @@ pub fn train<'a>(
     let base_parameters: i64 = config.tensors().iter().map(|(_, s)| s.iter().product::<i64>()).sum();
     emit(Event::Model {
         parameters: (base_parameters + trainable.added()) as u64,
-        trainable: trainable.len() as u64,
+        trainable: trainable.count() as u64,
         dtype: device::dtype_name(kind).to_owned(),
-        bytes: base_parameters as u64 * kind.elt_size_in_bytes() as u64 + trainable.len() as u64 * 4,
+        bytes: base_parameters as u64 * kind.elt_size_in_bytes() as u64 + trainable.count() as u64 * 4,
         seconds: loading.elapsed().as_secs_f64(),
     })?;
 
