@@ -75,7 +75,7 @@ fn no_fault_of_ours<T>(what: Result<T>) -> bool {
 fn configs_and_headers() {
     let dir = tempfile::tempdir().unwrap();
     let vocabulary = dir.path().join("v");
-    write_vocabulary(&vocabulary);
+    write_vocabulary(&vocabulary, &[]);
     write_model(dir.path(), SMALL, &vocabulary);
     let mut mt = Mt::new(17);
 
