@@ -236,5 +236,8 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         .collect::<Result<Vec<_>, _>>()
         .internal(path.display())?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).user(path.display())
+    // The crate makes a file that only its owner may read; others may read it where the umask lets them.
+    let mode = File::create(path).and_then(|f| f.metadata()).user(path.display())?.permissions();
+    safetensors::serialize_to_file(views, Some(metadata), path).user(path.display())?;
+    std::fs::set_permissions(path, mode).user(path.display())
 }
