@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::bpe;
-use super::corpus::{CorpusCounts, write_plain, write_pretraining};
+use super::corpus::{CorpusCounts, FIRST, SECOND, write_plain, write_pretraining};
 use super::near::NearCopies;
 use super::reviews::{self, LONGEST_PIECE, Prepared};
 use super::text::{char_count, key, pieces};
 use crate::error::{Context, Result};
+
+/// Passes over the reviews in the second part of the pretraining.
+const SECOND_PASSES: u32 = 2;
 
 #[derive(Debug, Clone)]
 pub struct BaseOptions {
@@ -25,7 +28,7 @@ pub struct BaseOptions {
 
 impl Default for BaseOptions {
     fn default() -> Self {
-        BaseOptions { ranks: 4000, passes: 12, seed: 42, extra: Vec::new() }
+        BaseOptions { ranks: 4000, passes: 5, seed: 42, extra: Vec::new() }
     }
 }
 
@@ -36,6 +39,7 @@ pub struct BaseCounts {
     pub extra_characters: usize,
     pub ranks: usize,
     pub corpus: CorpusCounts,
+    pub second: CorpusCounts,
 }
 
 /// Writes into `out_dir` what [`reviews::prepare`] writes, and `qwen.tiktoken`, `pretrain.jsonl` (passes one
@@ -60,7 +64,17 @@ pub fn prepare_base(
     bpe::write_tiktoken(&vocabulary, &out_dir.join("qwen.tiktoken"))?;
 
     let texts: Vec<&str> = prepared.pretraining.iter().chain(&extra).map(String::as_str).collect();
-    let corpus = write_pretraining(&out_dir.join("pretrain.jsonl"), &texts, options.seed, options.passes)?;
+    let corpus =
+        write_pretraining(&out_dir.join("pretrain.jsonl"), &texts, FIRST, options.seed, options.passes)?;
+    // The second part is made of the reviews alone: they are what the job is about.
+    let reviews = &texts[..prepared.pretraining.len()];
+    let second = write_pretraining(
+        &out_dir.join("pretrain-second.jsonl"),
+        reviews,
+        SECOND,
+        options.seed.wrapping_add(1),
+        SECOND_PASSES,
+    )?;
     write_plain(&out_dir.join("pretrain_eval.jsonl"), prepared.validation.iter().map(|r| r.text.as_str()))?;
 
     let counts = BaseCounts {
@@ -69,6 +83,7 @@ pub fn prepare_base(
         extra_characters: extra.iter().map(|t| char_count(t)).sum(),
         ranks: vocabulary.len(),
         corpus,
+        second,
     };
     Ok((prepared, counts))
 }

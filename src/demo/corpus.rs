@@ -15,8 +15,17 @@ use crate::data::{LABELS, sentiment_prompt as prompt};
 use crate::error::Result;
 
 /// Shares of the rows, in percent; the rest is plain text.
-const HELD_OUT_PIECE: u32 = 45;
-const RANDOM_LABEL: u32 = 10;
+#[derive(Debug, Clone, Copy)]
+pub struct Mixture {
+    held_out_piece: u32,
+    random_label: u32,
+}
+
+/// The long first part of the pretraining: the language, and to sum up a sentence.
+pub const FIRST: Mixture = Mixture { held_out_piece: 45, random_label: 10 };
+/// The short second part: the answers' format, so that the fine-tuning need not learn it.
+pub const SECOND: Mixture = Mixture { held_out_piece: 15, random_label: 35 };
+
 /// Characters of a clause that can be held out.
 const PIECE: std::ops::RangeInclusive<usize> = 2..=20;
 
@@ -49,17 +58,22 @@ enum Role {
 
 /// One pass over the texts in an order and with roles of its own, drawn from `seed` and `pass`.
 /// Texts should have at most `reviews::LONGEST_PIECE` characters.
-fn pass_rows<'a>(texts: &[&'a str], seed: u32, pass: u32) -> impl Iterator<Item = (Role, Row)> + use<'a> {
+fn pass_rows<'a>(
+    texts: &[&'a str],
+    mixture: Mixture,
+    seed: u32,
+    pass: u32,
+) -> impl Iterator<Item = (Role, Row)> + use<'a> {
     let mut random = RandomState::new(u64::from(seed.wrapping_add(pass.wrapping_mul(1_000_003))));
     let mut order = texts.to_vec();
     random.shuffle(&mut order);
     order.into_iter().map(move |text| {
         let drawn = random.randint(100);
-        if drawn < RANDOM_LABEL {
+        if drawn < mixture.random_label {
             let label = LABELS[random.randint(LABELS.len() as u32) as usize];
             return (Role::RandomLabel, plain(&(prompt(text) + label)));
         }
-        if drawn < RANDOM_LABEL + HELD_OUT_PIECE
+        if drawn < mixture.random_label + mixture.held_out_piece
             && let Some((rest, piece)) = hold_out(text, &mut random)
         {
             return (Role::HeldOutPiece, plain(&(prompt(&rest) + &piece)));
@@ -89,10 +103,16 @@ fn hold_out(text: &str, random: &mut RandomState) -> Option<(String, String)> {
 }
 
 /// Writes `passes` passes over the texts to a JSON-lines file, one after another, to be read in file order.
-pub fn write_pretraining(path: &Path, texts: &[&str], seed: u32, passes: u32) -> Result<CorpusCounts> {
+pub fn write_pretraining(
+    path: &Path,
+    texts: &[&str],
+    mixture: Mixture,
+    seed: u32,
+    passes: u32,
+) -> Result<CorpusCounts> {
     let mut counts = CorpusCounts::default();
     write_file(path, |out| {
-        (0..passes).flat_map(|pass| pass_rows(texts, seed, pass)).try_for_each(|(role, row)| {
+        (0..passes).flat_map(|pass| pass_rows(texts, mixture, seed, pass)).try_for_each(|(role, row)| {
             counts.rows += 1;
             counts.characters += char_count(&row.query) + char_count(&row.response);
             match role {
@@ -142,7 +162,7 @@ mod tests {
     #[test]
     fn roles_come_in_their_shares() {
         let texts = [TEXT; 10_000];
-        let rows: Vec<_> = pass_rows(&texts, 42, 0).collect();
+        let rows: Vec<_> = pass_rows(&texts, FIRST, 42, 0).collect();
         let share = |role| rows.iter().filter(|(r, _)| *r == role).count();
         assert!((4300..4700).contains(&share(Role::Plain)));
         assert!((4300..4700).contains(&share(Role::HeldOutPiece)));
@@ -169,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let read = |name: &str, seed, passes| {
             let path = dir.path().join(name);
-            let counts = write_pretraining(&path, &texts, seed, passes).unwrap();
+            let counts = write_pretraining(&path, &texts, FIRST, seed, passes).unwrap();
             assert_eq!(counts.rows, counts.plain + counts.held_out_piece + counts.random_label);
             let text = std::fs::read_to_string(path).unwrap();
             assert_eq!(text.lines().count(), counts.rows);
