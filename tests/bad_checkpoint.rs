@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use common::{Bench, Ended, HIDDEN, Tensors, random, write_tensors};
@@ -194,7 +197,15 @@ fn texts_to_classify() {
         bench.run(&words, nothing).refused(&["no text to classify", "standard input"]);
     }
     let long = "好".repeat(2000);
-    bench.run(&words, &format!("好\n\n{long}\n")).refused(&["text 2", "context is 1024", "shorten it"]);
+    let told = bench.run(&words, &format!("好\n\n{long}\n"));
+    told.refused(&["standard input, line 3", "context is 1024", "shorten it"]);
+    // What stands before it has its answer.
+    assert_eq!(told.stdout.lines().count(), 1, "{}", told.stdout);
+    // 300 lines are more than one batch.
+    let many = "好\n".repeat(300) + &long;
+    let told = bench.run(&words, &many);
+    told.refused(&["standard input, line 301"]);
+    assert_eq!(told.stdout.lines().count(), 300);
     let args = [&words[..], &["好".to_owned(), long.clone()]].concat();
     bench.run(&args, "").refused(&["text 2", "context is 1024"]);
     let mut input = Vec::from("好\n".as_bytes());
@@ -206,6 +217,88 @@ fn texts_to_classify() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("standard input, line 2: not UTF-8") && said.contains("iconv"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+    for task in ["infer", "classify"] {
+        let mut command = std::process::Command::new(common::PROGRAM);
+        let output = command.arg(task).arg(OsStr::from_bytes(b"\xff")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("argument 1") && said.contains("not UTF-8") && !said.contains("Usage"),
+            "{said}"
+        );
+    }
+}
+
+/// `infer` at a prompt whose input is `input`, with `more`; how it ended, and the answer files in the checkpoint.
+fn talk(bench: &Bench, input: &str, more: &[&str]) -> (Ended, usize) {
+    let how = ["infer", "--ckpt_dir", "run/checkpoint-1", "--device", "cpu", "--max_new_tokens", "2"];
+    let words: Vec<String> = how.iter().chain(more).map(|w| w.to_string()).collect();
+    let ended = bench.run(&words, input);
+    let files = fs::read_dir(bench.path("run/checkpoint-1")).unwrap().flatten();
+    let count = files.filter(|f| f.file_name().to_string_lossy().starts_with("infer_result_")).count();
+    (ended, count)
+}
+
+#[test]
+fn a_conversation_is_saved_from_its_first_answer_on() {
+    let bench = Bench::new();
+    checkpoint(&bench, &adapter());
+    for input in ["", "exit\n", "clear\nquit\n"] {
+        let (ended, files) = talk(&bench, input, &[]);
+        assert!(ended.ok().ends_with("<<< \n"), "{:?}", ended.stdout);
+        assert_eq!(files, 0);
+    }
+    let (ended, files) = talk(&bench, "好\n", &[]);
+    ended.ok();
+    assert!(
+        files == 1 && ended.stderr.contains("answers: run/checkpoint-1/infer_result_"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn prompts_that_are_too_long() {
+    let bench = Bench::new();
+    checkpoint(&bench, &adapter());
+    let (ended, files) = talk(&bench, "好好好\n", &["--max_length", "8"]);
+    assert!(ended.ok().ends_with("<<< <<< \n") && files == 0, "{:?}", ended.stdout);
+    assert!(ended.stderr.contains("9 tokens, more than max_length 8"), "{}", ended.stderr);
+    let cut = ["--max_length", "8", "--truncation_strategy", "truncation_left"];
+    assert_eq!(talk(&bench, "好好好\n", &cut).1, 1);
+    // Dynamic NTK goes beyond the context of 1024; a model without it does not.
+    let rows =
+        ["infer", "--ckpt_dir", "run/checkpoint-1", "--load_dataset_config", "true", "--device", "cpu"];
+    let rows = |more: &[&str]| bench.words(&[&rows[..], &["--val_dataset_sample", "2"], more].concat());
+    rows(&["--max_length", "10"]).refused(&["every validation row is longer than max_length"]);
+    let (ended, _) = talk(&bench, &format!("{}\n", "a".repeat(1023)), &[]);
+    ended.ok();
+    assert!(
+        ended.stderr.contains("1023 tokens") && ended.stderr.contains("context of 1024"),
+        "{}",
+        ended.stderr
+    );
+    let mut config = common::config();
+    config["use_dynamic_ntk"] = json!(false);
+    bench.write("model/config.json", config.to_string());
+    rows(&["--max_new_tokens", "1024"]).refused(&["validation row 1", "context of 1024", "--max_new_tokens"]);
+}
+
+#[test]
+fn answers_that_cannot_be_saved_are_told_all_the_same() {
+    if rustix::process::getuid().is_root() {
+        eprintln!("skipped: root may write anywhere");
+        return;
+    }
+    let bench = Bench::new();
+    let dir = checkpoint(&bench, &adapter());
+    let mode = |bits| fs::set_permissions(&dir, fs::Permissions::from_mode(bits)).unwrap();
+    mode(0o555);
+    let (ended, files) = talk(&bench, "好\n不好\n", &[]);
+    mode(0o755);
+    ended.ok();
+    assert_eq!((files, ended.stderr.matches("answers are not saved").count()), (0, 1), "{}", ended.stderr);
 }
 
 #[test]

@@ -204,7 +204,18 @@ fn absurd_sizes_in_the_models_config() {
         &[],
         &["weight has shape [512, 16]", "[4194304, 16]"],
     );
-    refused(&with_config("layer_norm_epsilon", json!(0)), &[], &["config.json", "layer_norm_epsilon"]);
+    refused(&with_config("layer_norm_epsilon", json!(0)), &[], &["config.json", "layer_norm_epsilon is 0"]);
+    refused(
+        &with_config("rotary_emb_base", json!(0)),
+        &[],
+        &["config.json", "rotary_emb_base is 0", "above 1"],
+    );
+    refused(&with_config("emb_dropout_prob", json!(1)), &[], &["config.json", "emb_dropout_prob is 1"]);
+    let bench = Bench::new();
+    let mut deeper = weights();
+    deeper.push(("transformer.h.3.ln_1.weight".into(), vec![16], vec![1.0; 16]));
+    write_tensors(&bench.path("model/model.safetensors"), &deeper);
+    refused(&bench, &[], &["model.safetensors", "transformer.h.3", "num_hidden_layers is 1"]);
     refused(&with_config("no_bias", json!(false)), &[], &["config.json", "no_bias"]);
     refused(&with_config("model_type", json!("qwen2")), &[], &["config.json", "qwen2", "first Qwen"]);
     for text in ["", "{", "[]", "null", "\u{feff}{}", "{\"hidden_size\": 16}"] {
@@ -370,8 +381,8 @@ fn the_command_line() {
         (&["--quantization_bit", "4"], &["quantization_bit is 4", "not supported"]),
         (&["--model_type", "qwen9"], &["model_type", "\"qwen9\"", "qwen-1_8b"]),
         (&["--system", "你是", "--template_type", "default-generation"], &["system"]),
-        (&["--init_adapter", "/nowhere/a.safetensors"], &["/nowhere/a.safetensors"]),
-        (&["--init_adapter", "rows.jsonl"], &["rows.jsonl", "not a whole safetensors file"]),
+        (&["--init_adapter", "/nowhere/a.safetensors"], &["init_adapter", "/nowhere/a.safetensors"]),
+        (&["--init_adapter", "rows.jsonl"], &["init_adapter", "rows.jsonl", "not a whole safetensors file"]),
         (
             &["--init_adapter", "model/model.safetensors"],
             &["model.safetensors", "none of the trained modules"],

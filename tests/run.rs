@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Bench, Started, rows, shared, write_rows};
 use qwen_tui::args::{SftArgs, load_sft};
-use qwen_tui::job::Event;
+use qwen_tui::job::event::{Event, Stage};
 use qwen_tui::run::{Record, RunDir, list_checkpoints, read_events, replay, verify_checkpoint};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -284,6 +284,63 @@ fn sigterm_saves_too() {
     let ended = started.wait();
     ended.ok();
     assert!(matches!(events(&run).last().unwrap().event, Event::Finished { stopped: true, .. }));
+}
+
+/// Starts a worker on a new run of `words` without a client, and waits for an event that `seen` knows.
+fn worker_at(bench: &Bench, words: &[&str], seen: fn(&Event) -> bool) -> (std::process::Child, PathBuf) {
+    let run = RunDir::create(&bench.path("out"), "qwen-1_8b", true).unwrap();
+    let flags: Vec<String> = bench.sft_words(words).split_off(1);
+    run.write_args(&load_sft(None, &flags).unwrap().args.to_json()).unwrap();
+    let path = run.path().to_owned();
+    fs::create_dir(path.join(".checkpoint-3.tmp-999999999")).unwrap();
+    let child = Command::new(Path::new(common::PROGRAM).with_file_name("qwen-tui-engine"))
+        .arg("worker")
+        .arg(&path)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while !read_events::<Event>(&path.join("events.jsonl")).unwrap_or_default().iter().any(|r| seen(&r.event))
+    {
+        assert!(began.elapsed() < Duration::from_secs(60), "the event did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (child, path)
+}
+
+#[test]
+fn a_stop_is_obeyed_before_the_first_step_and_within_an_evaluation() {
+    let bench = Bench::new();
+    let text: String = rows(20_000).iter().map(|r| format!("{r}\n")).collect();
+    bench.write("many.jsonl", text);
+    let many = |file: &'static str| ["--custom_val_dataset_path", file, "--val_dataset_sample", "-1"];
+
+    let (mut child, run) =
+        worker_at(&bench, &many("many.jsonl"), |e| matches!(e, Event::Stage { stage: Stage::ReadingData }));
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    let all = events(&run);
+    let Event::Finished { step: 0, stopped: true, last_checkpoint: None, .. } = &all.last().unwrap().event
+    else {
+        panic!("{:?}", all.last());
+    };
+    // What a dead worker had left half-written is gone.
+    assert!(!run.join(".checkpoint-3.tmp-999999999").exists());
+
+    let more = ["--eval_steps", "1", "--save_steps", "1", "--max_steps", "3"];
+    let words = [&many("many.jsonl")[..], &more].concat();
+    let (mut child, run) =
+        worker_at(&bench, &words, |e| matches!(e, Event::Stage { stage: Stage::Evaluating }));
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
+    let all = events(&run);
+    let Event::Finished { step: 1, stopped: true, last_checkpoint: Some(last), .. } =
+        &all.last().unwrap().event
+    else {
+        panic!("{:?}", all.last());
+    };
+    assert!(!all.iter().any(|r| matches!(r.event, Event::Eval { .. })), "the evaluation is given up");
+    verify_checkpoint(&run.join(last)).unwrap();
 }
 
 #[test]

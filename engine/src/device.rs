@@ -1,14 +1,31 @@
 //! Where to compute: CPU or GPU, libtorch's CUDA half, and what the machine has.
 
 use std::ffi::CString;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Event, Gpu};
 use tch::{Cuda, Device, Kind};
 
-/// libtorch's version as the linked headers had it.
-pub const LIBTORCH: &str = "2.11.0";
+/// Version of the libtorch that is loaded, such as `2.11.0`; of one that does not tell (older than 2.9), what this
+/// engine was built for.
+pub fn libtorch() -> String {
+    // SAFETY: a NUL-terminated name, looked up among the libraries that are loaded.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"aoti_torch_abi_version".as_ptr()) };
+    if symbol.is_null() {
+        return "unknown (built for 2.11.0)".to_owned();
+    }
+    // SAFETY: libtorch's C header declares it `uint64_t aoti_torch_abi_version()`.
+    let version = unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> u64>(symbol)() };
+    version_text(version)
+}
+
+/// libtorch packs major, minor and patch into the three highest bytes.
+fn version_text(packed: u64) -> String {
+    let [major, minor, patch, ..] = packed.to_be_bytes();
+    format!("{major}.{minor}.{patch}")
+}
 
 /// Loads `libtorch_cuda.so` where a driver and the library are, before the first CUDA call; says what was missing.
 ///
@@ -83,7 +100,7 @@ pub fn name(device: Device) -> String {
 /// `bf16`, `fp16` or `fp32`; `AUTO` is bf16 on a GPU and fp32 on a CPU, as in SWIFT.
 ///
 /// # Errors
-/// fp16 on a CPU; the caller names the argument.
+/// fp16 on a CPU, an unknown word; the caller names the argument.
 pub fn kind(dtype: &str, device: Device) -> Result<Kind> {
     match dtype {
         "bf16" => Ok(Kind::BFloat16),
@@ -92,7 +109,8 @@ pub fn kind(dtype: &str, device: Device) -> Result<Kind> {
         }
         "fp16" => Ok(Kind::Half),
         "fp32" => Ok(Kind::Float),
-        _ => Ok(if device == Device::Cpu { Kind::Float } else { Kind::BFloat16 }),
+        "AUTO" => Ok(if device == Device::Cpu { Kind::Float } else { Kind::BFloat16 }),
+        other => Err(Error::user(format!("{other:?} is no number format; use bf16, fp16, fp32 or AUTO"))),
     }
 }
 
@@ -151,8 +169,52 @@ pub fn available_memory(device: Device) -> u64 {
         Device::Cuda(n) => {
             gpu(n).and_then(|g| Some(g.memory_total?.saturating_sub(g.memory_used?))).unwrap_or(fallback)
         }
-        _ => kilobytes("/proc/meminfo", "MemAvailable").unwrap_or(fallback),
+        _ => available().unwrap_or(fallback),
     }
+}
+
+/// Memory that this process can still get, in bytes: what the machine has left, or its control group if that is less.
+fn available() -> Option<u64> {
+    let machine = kilobytes("/proc/meminfo", "MemAvailable");
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = cgroup_left(Path::new("/sys/fs/cgroup"), &groups);
+    machine.into_iter().chain(group).min()
+}
+
+/// The least that the limits on a process in `groups` (`/proc/self/cgroup`) leave, those of parent groups included.
+/// Page cache that can be dropped counts as free: mapped weights fill it.
+fn cgroup_left(root: &Path, groups: &str) -> Option<u64> {
+    let mut least = None;
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        // Version 2 names no controllers.
+        let (mount, files) = match controllers {
+            "" => (root.to_owned(), ["memory.max", "memory.current", "inactive_file"]),
+            c if c.split(',').any(|c| c == "memory") => (
+                root.join("memory"),
+                ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"],
+            ),
+            _ => continue,
+        };
+        let mut group = mount.join(path.trim_start_matches('/'));
+        while group.starts_with(&mount) {
+            least = least.into_iter().chain(limit_left(&group, files)).min();
+            if !group.pop() {
+                break;
+            }
+        }
+    }
+    least
+}
+
+/// What one group's limit leaves; none where it has none.
+fn limit_left(group: &Path, [limit, used, cache]: [&str; 3]) -> Option<u64> {
+    let number = |file: &str| std::fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
+    let (limit, used) = (number(limit)?, number(used)?);
+    let stat = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let cache = stat.lines().find_map(|l| l.strip_prefix(cache)?.trim().parse::<u64>().ok()).unwrap_or(0);
+    Some(limit.saturating_sub(used.saturating_sub(cache)))
 }
 
 fn kilobytes(file: &str, key: &str) -> Option<u64> {
@@ -196,7 +258,7 @@ impl Meter {
         self.last = now;
         Event::Resources {
             rss: kilobytes("/proc/self/status", "VmRSS").unwrap_or(0),
-            available: kilobytes("/proc/meminfo", "MemAvailable").unwrap_or(0),
+            available: available().unwrap_or(0),
             cores: (cores * 100.0).round() / 100.0,
             gpu: match self.device {
                 Device::Cuda(n) => gpu(n),
@@ -218,6 +280,38 @@ mod tests {
         let uuid = "GPU-5d3c8b1e-0f4a-4f0e-9d0a-1234567890ab";
         assert_eq!(visible_card(Some(uuid), 0), Some(Card::Uuid(uuid.into())));
         assert_eq!(visible_card(Some("MIG-7"), 0), None);
+    }
+
+    #[test]
+    fn libtorch_tells_its_own_version() {
+        assert_eq!(version_text(0x020b_0300_0000_0000), "2.11.3");
+        assert!(libtorch().starts_with("2."), "{}", libtorch());
+    }
+
+    #[test]
+    fn the_tightest_limit_counts_and_page_cache_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |file: &str, text: &str| {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        assert_eq!(cgroup_left(dir.path(), "0::/\n"), None);
+        put("a/b/memory.max", "max\n");
+        put("a/b/memory.current", "70\n");
+        put("a/memory.max", "1000\n");
+        put("a/memory.current", "900\n");
+        put("a/memory.stat", "anon 600\ninactive_file 300\n");
+        assert_eq!(cgroup_left(dir.path(), "0::/a/b\n"), Some(400));
+        put("memory/x/memory.limit_in_bytes", "500");
+        put("memory/x/memory.usage_in_bytes", "600");
+        assert_eq!(cgroup_left(dir.path(), "3:cpu:/\n2:hugetlb,memory:/x\n0::/a\n"), Some(0));
+    }
+
+    #[test]
+    fn an_unknown_dtype_is_refused() {
+        assert_eq!(kind("AUTO", Device::Cpu).unwrap(), Kind::Float);
+        assert!(kind("fp8", Device::Cpu).unwrap_err().to_string().contains("\"fp8\""));
     }
 
     #[test]

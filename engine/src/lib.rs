@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod infer;
+pub mod info;
 pub mod model;
 pub mod train;
 pub mod worker;

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Command, Event};
-use qwen_tui::run::{EventLog, RunDir};
-use tokio::signal::unix::{SignalKind, signal};
+use qwen_tui::run::{EventLog, RunDir, clean_partial};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
 use crate::train;
@@ -17,20 +17,27 @@ use crate::train;
 /// Seconds between two [`Event::Resources`].
 const METER: Duration = Duration::from_secs(2);
 
+/// A second SIGTERM within this time is the same wish: what ends a whole group (a service manager, `timeout`) reaches
+/// the worker itself and through `qwen-tui`, which passes the signal on.
+const ECHO: Duration = Duration::from_secs(1);
+
 /// Trains the run in `dir`, whose `sft_args.json` says how, to its end.
 ///
 /// # Errors
 /// As [`train::train`]; also written to the event log, with the exit status.
 pub fn run(dir: &Path) -> Result<()> {
-    let run = RunDir::open(dir)?;
-    let _lock = lock(&run)?;
-    let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .internal("tokio")?;
-    let outcome = runtime.block_on(train_async(run, Arc::clone(&log)));
+    // Before anything else: a signal that comes while files are read must not end the process.
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let run = RunDir::open(dir)?;
+    let _lock = lock(&run)?;
+    clean_partial(&run);
+    let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
+    let outcome = runtime.block_on(train_async(run, Arc::clone(&log), signals));
     // A compute thread that hangs in libtorch must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Err(e) = &outcome {
@@ -38,6 +45,23 @@ pub fn run(dir: &Path) -> Result<()> {
         let _ = append(&log, &event);
     }
     outcome
+}
+
+/// The signals a worker obeys.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).internal("SIGINT")?,
+            terminate: signal(SignalKind::terminate()).internal("SIGTERM")?,
+            hangup: signal(SignalKind::hangup()).internal("SIGHUP")?,
+        })
+    }
 }
 
 /// The lock that lets one worker into a run; the kernel drops it with the process.
@@ -57,12 +81,9 @@ fn append(log: &Mutex<EventLog>, event: &Event) -> Result<()> {
     log.lock().unwrap_or_else(PoisonError::into_inner).append(event).map(|_| ())
 }
 
-async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>) -> Result<()> {
+async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>, mut signals: Signals) -> Result<()> {
     let args = SftArgs::from_run_dir(run.path())?;
     let (commands, received) = mpsc::channel();
-    let mut interrupt = signal(SignalKind::interrupt()).internal("SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).internal("SIGTERM")?;
-    let mut hangup = signal(SignalKind::hangup()).internal("SIGHUP")?;
     let mut meter = Meter::new(device::choose(&args.device)?);
     let events = Arc::clone(&log);
     let mut compute = tokio::task::spawn_blocking(move || {
@@ -70,7 +91,8 @@ async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>) -> Result<()> {
         train::train(&args, &run, &received, &mut emit)
     });
     let mut ticks = tokio::time::interval(METER);
-    let mut interrupts = 0;
+    let mut interrupted = false;
+    let mut terminated: Option<Instant> = None;
     loop {
         tokio::select! {
             ended = &mut compute => return ended.unwrap_or_else(|e| Err(panicked(e))),
@@ -78,21 +100,29 @@ async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>) -> Result<()> {
                 // A log that cannot be written ends the training itself at its next event.
                 let _ = append(&log, &meter.read());
             }
-            _ = interrupt.recv() => {
-                interrupts += 1;
-                if interrupts > 1 {
-                    return Err(Error::internal("interrupted twice: stopped at once, without a last checkpoint"));
+            _ = signals.interrupt.recv() => {
+                if interrupted {
+                    return Err(at_once("interrupted twice"));
                 }
+                interrupted = true;
                 tracing::info!("SIGINT: finishing the step, saving, ending");
                 let _ = commands.send(Command::Stop);
             }
-            _ = terminate.recv() => {
+            _ = signals.terminate.recv() => {
+                if terminated.is_some_and(|first| first.elapsed() > ECHO) {
+                    return Err(at_once("SIGTERM came twice"));
+                }
+                terminated.get_or_insert_with(Instant::now);
                 tracing::info!("SIGTERM: finishing the step, saving, ending");
                 let _ = commands.send(Command::Stop);
             }
-            _ = hangup.recv() => tracing::info!("SIGHUP: the terminal is gone; training goes on"),
+            _ = signals.hangup.recv() => tracing::info!("SIGHUP: the terminal is gone; training goes on"),
         }
     }
+}
+
+fn at_once(why: &str) -> Error {
+    Error::internal(format!("{why}: stopped at once, without a last checkpoint"))
 }
 
 /// libtorch's errors reach us as panics of the compute thread: its words without the backtrace.

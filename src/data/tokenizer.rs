@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use rayon::prelude::*;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -41,8 +40,12 @@ impl Tokenizer {
     /// # Errors
     /// `Error::User` naming file and line where the file is missing or corrupt.
     pub fn load(model_dir: &Path) -> Result<Self> {
-        let path = model_dir.join(VOCABULARY_FILE);
-        let ranks = Ranks::load(&path)?;
+        Self::load_file(&model_dir.join(VOCABULARY_FILE))
+    }
+
+    /// [`load`](Self::load) of a file of another name or place.
+    pub fn load_file(path: &Path) -> Result<Self> {
+        let ranks = Ranks::load(path)?;
         let specials = special_tokens();
         if let Some(special) = specials.iter().find(|s| ranks.ids.contains_key(s.as_bytes())) {
             return Err(Error::user(format!(
@@ -71,11 +74,6 @@ impl Tokenizer {
             // Every byte is a token, so there is nothing left to fail; were it to, the text is still kept whole.
             Err(_) => text.bytes().map(|b| self.bytes[b as usize]).collect(),
         }
-    }
-
-    /// [`encode`](Self::encode) of each text, on the threads of rayon's current pool; the order is kept.
-    pub fn encode_many(&self, texts: &[&str]) -> Vec<Vec<u32>> {
-        texts.par_iter().map(|text| self.encode(text)).collect()
     }
 
     /// The text of `ids`, special tokens written out. Bytes that are no UTF-8 become U+FFFD;
@@ -190,8 +188,6 @@ mod tests {
             assert_eq!(tokenizer.encode(&g.text), g.ids, "{:?}", g.text);
             assert_eq!(tokenizer.decode(&g.ids), g.decoded);
         }
-        let texts: Vec<&str> = golden.iter().map(|g| g.text.as_str()).collect();
-        assert_eq!(tokenizer.encode_many(&texts), golden.iter().map(|g| g.ids.clone()).collect::<Vec<_>>());
         assert_eq!((tokenizer.eos(), tokenizer.im_start(), tokenizer.im_end()), (151_643, 151_644, 151_645));
         assert_eq!(tokenizer.vocab_size(), 151_851);
         assert_eq!(tokenizer.encode("<|extra_204|>"), [151_850]);

@@ -15,7 +15,7 @@ pub enum Event {
         pid: u32,
         /// Version of the engine.
         version: String,
-        /// Version of libtorch, such as `2.11.0`.
+        /// Version of the libtorch that is loaded, such as `2.11.0`.
         libtorch: String,
         /// `cpu` or `cuda:N`.
         device: String,

@@ -73,11 +73,6 @@ pub struct AdapterConfig {
 }
 
 impl AdapterConfig {
-    /// The factor of the adapter's output: alpha / rank.
-    pub fn scaling(&self) -> f64 {
-        self.lora_alpha / self.r as f64
-    }
-
     /// Every key that SWIFT 1.5.3, or PEFT 0.7.1 under it, writes, sorted as there.
     pub fn to_json(&self, layout: Layout) -> Map<String, Value> {
         let swift = layout == Layout::Swift;

@@ -26,7 +26,7 @@ fn both_layouts_come_back() {
     let found = find_adapter(dir.path()).unwrap();
     assert_eq!((found.layout, found.name.as_str(), &found.config), (Layout::Swift, "default", &config()));
     assert_eq!(found.weights, dir.path().join("default/adapter_model.safetensors"));
-    assert_eq!(found.config.scaling(), 4.0);
+    assert_eq!((found.config.lora_alpha, found.config.r), (32.0, 8));
     // The adapter's own folder will do.
     assert_eq!(find_adapter(&dir.path().join("default")).unwrap().weights, found.weights);
 

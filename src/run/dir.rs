@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value};
 
-use super::files::{file_error, pretty_json, read_json, sync_dir, write_atomic};
+use super::files::{file_error, pretty_json, sync_dir, write_atomic};
 use crate::error::{Context, Error, Result};
 
 /// A run directory that exists.
@@ -158,11 +158,6 @@ impl RunDir {
     pub fn write_args(&self, args: &Map<String, Value>) -> Result<()> {
         write_atomic(&self.args_file(), &pretty_json(args, 2)?)
     }
-
-    /// Reads `sft_args.json`. Errors: `Error::User` where it is missing or no JSON object.
-    pub fn read_args(&self) -> Result<Map<String, Value>> {
-        read_json(&self.args_file())
-    }
 }
 
 /// One above the highest N of the entries named `vN...` in `parent`; 0 where there are none.
@@ -302,8 +297,5 @@ mod tests {
             text,
             "{\n  \"seed\": 42,\n  \"system\": \"你好\",\n  \"lora_target_modules\": [\n    \"c_attn\"\n  ]\n}\n"
         );
-        assert_eq!(run.read_args().unwrap(), args);
-        fs::write(run.args_file(), "[1]").unwrap();
-        assert_eq!(run.read_args().unwrap_err().exit_code(), 2);
     }
 }

@@ -91,8 +91,8 @@ impl LogLine {
                     steps,
                     runtime,
                 ));
-                // We count no floating-point operations; SWIFT's readers expect the key.
-                f.extend([("total_flos", 0.0), ("train_loss", loss)]);
+                // SWIFT's total_flos is left out: floating-point operations are not counted here.
+                f.push(("train_loss", loss));
                 (f, epoch, step)
             }
         };
@@ -180,7 +180,7 @@ mod tests {
             text(end.to_log()),
             concat!(
                 r#"{"train_runtime":53.0266,"train_samples_per_second":11.315,"train_steps_per_second":0.698,"#,
-                r#""total_flos":0.0,"train_loss":3.5,"epoch":0.98,"global_step":37}"#
+                r#""train_loss":3.5,"epoch":0.98,"global_step":37}"#
             )
         );
     }

@@ -11,6 +11,9 @@ use crate::model::{Mode, Packed};
 use crate::train::limits;
 use crate::train::step::{WeightedRow, plan};
 
+/// Tokens kept free for the label.
+const LABEL_ROOM: usize = 8;
+
 /// What the model makes of a text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
@@ -27,26 +30,52 @@ struct Candidate {
     labels: Vec<i64>,
 }
 
+/// A text to label, in the task's prompt.
+pub struct Text {
+    text: String,
+    prompt: Vec<u32>,
+}
+
 impl Session {
-    /// Labels for `texts`, many at once: P(label) is the product of its tokens' probabilities after the prompt, over
-    /// the sum of both labels'. Where every label is one token, one pass over the prompt scores all of them.
+    /// `text` in the task's prompt.
+    ///
+    /// # Errors
+    /// One beyond the model's context.
+    pub fn prepare(&self, text: &str) -> Result<Text> {
+        let prompt = self.template.encode_prompt(&self.tokenizer, &Row::new(sentiment_prompt(text), ""));
+        let limit = self.model.config().seq_length as usize;
+        if prompt.len() + LABEL_ROOM > limit {
+            return Err(Error::user(format!(
+                "the text has {} tokens with the task's prompt; the model's context is {limit}: shorten it",
+                prompt.len()
+            )));
+        }
+        Ok(Text { text: text.to_owned(), prompt })
+    }
+
+    /// [`prepare`](Self::prepare) of each; an error tells which one, from 1.
+    pub fn prepare_all(&self, texts: &[String]) -> Result<Vec<Text>> {
+        let text = |(n, text): (usize, &String)| {
+            self.prepare(text).map_err(|e| e.context(format!("text {}", n + 1)))
+        };
+        texts.iter().enumerate().map(text).collect()
+    }
+
+    /// Labels for `texts`.
     ///
     /// # Errors
     /// A text beyond the model's context.
     pub fn classify(&self, texts: &[String]) -> Result<Vec<Verdict>> {
+        Ok(self.label(&self.prepare_all(texts)?))
+    }
+
+    /// Labels, many at once: P(label) is the product of its tokens' probabilities after the prompt, over the sum of
+    /// both labels'. Where every label is one token, one pass over the prompt scores all of them.
+    pub fn label(&self, texts: &[Text]) -> Vec<Verdict> {
         let words: Vec<Vec<u32>> = LABELS.iter().map(|l| self.tokenizer.encode(l)).collect();
         let single = words.iter().all(|w| w.len() == 1);
         let mut candidates = Vec::new();
-        for (n, text) in texts.iter().enumerate() {
-            let prompt = self.template.encode_prompt(&self.tokenizer, &Row::new(sentiment_prompt(text), ""));
-            let limit = self.model.config().seq_length as usize;
-            if prompt.len() + 8 > limit {
-                return Err(Error::user(format!(
-                    "text {} has {} tokens with the task's prompt; the model's context is {limit}: shorten it",
-                    n + 1,
-                    prompt.len()
-                )));
-            }
+        for Text { prompt, .. } in texts {
             for word in if single { &words[..1] } else { &words[..] } {
                 let mut ids = prompt.clone();
                 let mut labels = vec![-100i64; prompt.len()];
@@ -56,11 +85,7 @@ impl Session {
             }
         }
         let scores = self.score(&candidates, single.then_some(&words));
-        Ok(texts
-            .iter()
-            .zip(scores.chunks(LABELS.len()))
-            .map(|(text, scores)| verdict(text, scores))
-            .collect())
+        texts.iter().zip(scores.chunks(LABELS.len())).map(|(t, scores)| verdict(&t.text, scores)).collect()
     }
 
     /// Log-probabilities: of each candidate's label tokens, or where `words` are given of each word's one token.

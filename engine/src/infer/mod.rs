@@ -1,9 +1,12 @@
 //! After training: labels for texts, answers to prompts.
 
+mod answers;
 pub mod classify;
 pub mod generate;
 pub mod prompt;
+mod room;
 pub mod rows;
+pub mod stdio;
 
 use std::path::Path;
 

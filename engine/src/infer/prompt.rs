@@ -4,13 +4,15 @@ use std::io::{BufRead, Write};
 
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::Row;
-use qwen_tui::error::{Context, Result};
+use qwen_tui::error::{Context, Error, Result};
 use rand_mt::Mt;
 use serde_json::json;
 
 use super::Session;
+use super::answers::Answers;
 use super::generate::Generation;
-use super::rows::{append, result_file};
+use super::room::{Fit, Room};
+use super::stdio::Lines;
 
 const HINT: &str = "`exit` or `quit` ends, `clear` forgets the conversation, `multi-line` takes several lines up to one \
                     that is `#`, `single-line` goes back.";
@@ -24,9 +26,23 @@ pub fn converse(
     input: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> Result<()> {
+    let mut answers = Answers::new(args);
+    let done = talk(session, args, &mut Lines::new(input), out, &mut answers);
+    answers.tell();
+    done
+}
+
+fn talk(
+    session: &Session,
+    args: &InferArgs,
+    input: &mut Lines<'_>,
+    out: &mut dyn Write,
+    answers: &mut Answers,
+) -> Result<()> {
     let how = Generation::from(args);
+    let room = Room::new(args, session.model.config());
     let mut random = Mt::new(args.seed as u32);
-    let mut file = result_file(args)?;
+    let mut stretched = false;
     let mut history: Vec<[String; 2]> = Vec::new();
     let mut several = false;
     eprintln!("{HINT}");
@@ -38,7 +54,11 @@ pub fn converse(
         };
         match query.trim().to_lowercase().as_str() {
             "" => continue,
-            "exit" | "quit" => return Ok(()),
+            "exit" | "quit" => {
+                // Without a terminal nobody has typed the line's end.
+                writeln!(out).user("standard output")?;
+                return Ok(());
+            }
             "clear" => {
                 history.clear();
                 continue;
@@ -57,7 +77,22 @@ pub fn converse(
         if session.template.check(std::slice::from_ref(&row)).is_err() {
             row.history.clear();
         }
-        let prompt = session.template.encode_prompt(&session.tokenizer, &row);
+        let prompt = match room.fit(session.template.encode_prompt(&session.tokenizer, &row)) {
+            Ok(Fit::Whole(prompt)) => prompt,
+            Ok(Fit::Stretched(prompt, message)) => {
+                if !std::mem::replace(&mut stretched, true) {
+                    eprintln!("warning: {message}");
+                }
+                prompt
+            }
+            // A conversation outlives a query that is too long.
+            Ok(Fit::LeftOut(message)) | Err(Error::User(message)) => {
+                let clear = if row.history.is_empty() { "" } else { ", or `clear` the conversation" };
+                eprintln!("warning: {message}{clear}");
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         let mut told = 0;
         let response = session.generate(&prompt, &how, &mut random, &mut |text| {
             if args.stream {
@@ -68,35 +103,27 @@ pub fn converse(
         })?;
         let rest = if args.stream { "" } else { response.as_str() };
         writeln!(out, "{rest}\n{}", "-".repeat(50)).user("standard output")?;
-        append(&mut file, &json!({"query": row.query, "response": response, "history": row.history}))?;
+        answers.append(&json!({"query": row.query, "response": response, "history": row.history}));
         history.push([row.query, response]);
     }
 }
 
 /// One query; none at the end of the input.
-fn read_query(input: &mut dyn BufRead, several: bool) -> Result<Option<String>> {
+fn read_query(input: &mut Lines<'_>, several: bool) -> Result<Option<String>> {
     let mut query = String::new();
     loop {
-        let mut bytes = Vec::new();
-        if input.read_until(b'\n', &mut bytes).user("standard input")? == 0 {
-            return Ok((!query.is_empty()).then_some(query));
-        }
-        let line = String::from_utf8_lossy(&bytes);
-        let line = line.trim_end_matches(['\n', '\r']);
-        if !several {
-            return Ok(Some(line.to_owned()));
-        }
+        let Some(line) = input.next()? else { return Ok((!query.is_empty()).then_some(query)) };
         // A command stands alone in its line.
-        if query.is_empty()
-            && matches!(line.trim().to_lowercase().as_str(), "exit" | "quit" | "clear" | "single-line")
-        {
-            return Ok(Some(line.to_owned()));
+        let command =
+            matches!(line.trim().to_lowercase().as_str(), "exit" | "quit" | "clear" | "single-line");
+        if !several || (query.is_empty() && command) {
+            return Ok(Some(line));
         }
         if let Some(rest) = line.strip_suffix('#') {
             query.push_str(rest);
             return Ok(Some(query));
         }
-        query.push_str(line);
+        query.push_str(&line);
         query.push('\n');
     }
 }

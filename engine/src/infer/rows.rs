@@ -1,8 +1,6 @@
 //! `infer` on validation rows, as SWIFT's `infer_main` does it.
 
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::{Row, load};
@@ -11,25 +9,12 @@ use rand_mt::Mt;
 use serde_json::json;
 
 use super::Session;
+use super::answers::Answers;
 use super::generate::Generation;
+use super::room::{Fit, Room};
 
 /// From this many rows on only the result file has the answers.
 const VERBOSE_LIMIT: usize = 100;
-
-/// The file that answers are appended to, in the checkpoint: `infer_result_YYYYMMDD-HHMMSS.jsonl`.
-pub fn result_file(args: &InferArgs) -> Result<Option<(PathBuf, File)>> {
-    let Some(dir) = args.ckpt_dir.as_deref().filter(|_| args.save_result) else { return Ok(None) };
-    let name = format!("infer_result_{}.jsonl", qwen_tui::run::dir::timestamp());
-    let path = Path::new(dir).join(name);
-    let file = OpenOptions::new().create(true).append(true).open(&path).user(path.display())?;
-    Ok(Some((path, file)))
-}
-
-/// Appends one object to the result file.
-pub fn append(file: &mut Option<(PathBuf, File)>, object: &serde_json::Value) -> Result<()> {
-    let Some((path, file)) = file else { return Ok(()) };
-    writeln!(file, "{object}").user(path.display())
-}
 
 /// Answers the first `val_dataset_sample` validation rows; prints query, response and `[LABELS]label`.
 pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> Result<()> {
@@ -43,20 +28,20 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
         ));
     }
     session.template.check(&chosen.validation)?;
-    let mut file = result_file(args)?;
+    let rows = fitting(session, args, &chosen.validation)?;
+    let mut answers = Answers::new(args);
     let how = Generation::from(args);
     let mut random = Mt::new(args.seed as u32);
-    let verbose = chosen.validation.len() < VERBOSE_LIMIT;
-    let count = chosen.validation.len();
+    let verbose = rows.len() < VERBOSE_LIMIT;
+    let count = rows.len();
     let mut right = 0;
-    for (n, row) in chosen.validation.iter().enumerate() {
+    for (n, (row, prompt)) in rows.iter().enumerate() {
         let Row { query, response: label, .. } = row;
-        let prompt = session.template.encode_prompt(&session.tokenizer, row);
         if verbose {
             write!(out, "query: {query}\nresponse: ").user("standard output")?;
         }
         let mut told = 0;
-        let response = session.generate(&prompt, &how, &mut random, &mut |text| {
+        let response = session.generate(prompt, &how, &mut random, &mut |text| {
             if verbose && args.stream {
                 write!(out, "{}", &text[told..]).and_then(|()| out.flush()).user("standard output")?;
                 told = text.len();
@@ -78,11 +63,37 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
             object["system"] = json!(system);
         }
         object["label"] = json!(label);
-        append(&mut file, &object)?;
+        answers.append(&object);
     }
     eprintln!("{right} of {count} answers equal their label");
-    if let Some((path, _)) = file {
-        eprintln!("answers: {}", path.display());
-    }
+    answers.tell();
     Ok(())
+}
+
+/// The rows to answer with their prompts, before the first is answered: those longer than `max_length` are left out
+/// (and said) or keep their end.
+fn fitting<'a>(session: &Session, args: &InferArgs, rows: &'a [Row]) -> Result<Vec<(&'a Row, Vec<u32>)>> {
+    let room = Room::new(args, session.model.config());
+    let mut kept = Vec::with_capacity(rows.len());
+    let mut stretched = false;
+    for (n, row) in rows.iter().enumerate() {
+        let place = format!("validation row {}", n + 1);
+        match room
+            .fit(session.template.encode_prompt(&session.tokenizer, row))
+            .map_err(|e| e.context(&place))?
+        {
+            Fit::Whole(prompt) => kept.push((row, prompt)),
+            Fit::Stretched(prompt, message) => {
+                if !std::mem::replace(&mut stretched, true) {
+                    eprintln!("warning: {place}: {message}");
+                }
+                kept.push((row, prompt));
+            }
+            Fit::LeftOut(message) => eprintln!("warning: {place}: {message}"),
+        }
+    }
+    if kept.is_empty() {
+        return Err(Error::user("every validation row is longer than max_length: raise --max_length"));
+    }
+    Ok(kept)
 }

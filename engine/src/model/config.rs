@@ -120,9 +120,14 @@ impl QwenConfig {
                 path.display()
             )));
         }
-        check_types(&raw).map_err(|e| e.context(path.display()))?;
-        let config: Self = serde_json::from_value(raw).user(path.display())?;
-        config.check().map_err(|e| e.context(path.display()))?;
+        Self::from_json(raw).map_err(|e| e.context(path.display()))
+    }
+
+    /// The config in a `config.json` that has been read, checked.
+    pub fn from_json(raw: Value) -> Result<Self> {
+        check_types(&raw)?;
+        let config: Self = serde_json::from_value(raw).map_err(|e| Error::user(e.to_string()))?;
+        config.check()?;
         Ok(config)
     }
 
@@ -167,13 +172,16 @@ impl QwenConfig {
                  Qwen-1 has them",
             ));
         }
-        let finite =
-            self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0 && self.rotary_emb_base > 1.0;
-        let dropouts = [self.attn_dropout_prob, self.emb_dropout_prob];
-        if !finite || !self.rotary_emb_base.is_finite() || dropouts.iter().any(|p| !(0.0..1.0).contains(p)) {
-            return Err(Error::user(
-                "layer_norm_epsilon must lie in (0, 1), rotary_emb_base above 1, dropout probabilities in [0, 1)",
-            ));
+        let in_range = |key: &str, value: f64, fits: bool, expected: &str| {
+            if fits { Ok(()) } else { Err(Error::user(format!("{key} is {value}; expected {expected}"))) }
+        };
+        let (eps, base) = (self.layer_norm_epsilon, self.rotary_emb_base);
+        in_range("layer_norm_epsilon", eps, eps > 0.0 && eps < 1.0, "a number between 0 and 1")?;
+        in_range("rotary_emb_base", base, base > 1.0 && base.is_finite(), "a number above 1")?;
+        for (key, p) in
+            [("attn_dropout_prob", self.attn_dropout_prob), ("emb_dropout_prob", self.emb_dropout_prob)]
+        {
+            in_range(key, p, (0.0..1.0).contains(&p), "a probability from 0 to below 1")?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
 use super::weights;
+use crate::device;
 
 /// The shape of a model.
 #[derive(Debug, Clone)]
@@ -29,13 +30,13 @@ pub struct Shape {
 
 /// Writes `config.json`, `generation_config.json`, `qwen.tiktoken` (a copy of `vocabulary`) and `model.safetensors`
 /// to `out`: weights normal(0, 0.02), output projections smaller by sqrt(2 layers) (GPT-2, and Qwen's own code), norms 1.
-pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, kind: Kind, seed: u64) -> Result<()> {
-    if out.join("config.json").exists() {
-        return Err(Error::user(format!("{}: holds a model already; give another --out", out.display())));
-    }
-    std::fs::create_dir_all(out).user(out.display())?;
-    std::fs::copy(vocabulary, out.join("qwen.tiktoken")).user(vocabulary.display())?;
-    let tokenizer = Tokenizer::load(out)?;
+///
+/// # Errors
+/// Sizes that no Qwen has, an unknown `dtype`, an `out` that is not new: nothing is left behind.
+pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, dtype: &str, seed: u64) -> Result<()> {
+    let kind = device::kind(dtype, Device::Cpu).map_err(|e| e.context("--dtype"))?;
+    new_place(out)?;
+    let tokenizer = Tokenizer::load_file(vocabulary)?;
     let tokens = tokenizer.vocab_size() as i64;
     let vocab = if shape.vocab > 0 { shape.vocab } else { (tokens + 63) / 64 * 64 };
     if vocab < tokens {
@@ -75,12 +76,20 @@ pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, kind: Kind, seed: u6
         "chat_format": "raw", "eos_token_id": eos, "pad_token_id": eos, "stop_words_ids": [[eos]],
         "max_new_tokens": 512, "do_sample": true, "top_k": 0, "top_p": 0.8,
     });
-    qwen_tui::run::write_json(&out.join("config.json"), &config)?;
-    qwen_tui::run::write_json(&out.join("generation_config.json"), &generation)?;
-    let config = QwenConfig::load(out)?;
+    let sizes = QwenConfig::from_json(config.clone())?;
+    in_new_directory(out, |dir| {
+        std::fs::copy(vocabulary, dir.join("qwen.tiktoken")).user(vocabulary.display())?;
+        qwen_tui::run::write_json(&dir.join("config.json"), &config)?;
+        qwen_tui::run::write_json(&dir.join("generation_config.json"), &generation)?;
+        weights::save(&dir.join("model.safetensors"), &random(&sizes, kind, seed))
+    })
+}
+
+/// Weights to begin a training with.
+fn random(config: &QwenConfig, kind: Kind, seed: u64) -> BTreeMap<String, Tensor> {
     tch::manual_seed(seed as i64);
     let small = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
-    let tensors: BTreeMap<String, Tensor> = config
+    config
         .tensors()
         .into_iter()
         .map(|(name, size)| {
@@ -93,6 +102,41 @@ pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, kind: Kind, seed: u6
             };
             (name, tensor.to_kind(kind))
         })
-        .collect();
-    weights::save(&out.join("model.safetensors"), &tensors)
+        .collect()
+}
+
+/// Refuses an `--out` in which something stands already.
+fn new_place(out: &Path) -> Result<()> {
+    if out.join("config.json").exists() {
+        return Err(Error::user(format!("{}: holds a model already; give another --out", out.display())));
+    }
+    if out.exists() && !out.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+        return Err(Error::user(format!(
+            "{}: is no empty directory; give another --out, which will be made",
+            out.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Makes the directory `out`, which `fill` puts the files into: it stands whole or not at all.
+///
+/// # Errors
+/// An `out` that is neither new nor empty; what `fill` returns.
+pub(super) fn in_new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    new_place(out)?;
+    // An `out` that is a link to an empty directory leads there.
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let name = out.file_name().ok_or_else(|| Error::user(format!("{}: has no name", out.display())))?;
+    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).user(parent.display())?;
+    let tmp = parent.join(format!(".{}.tmp-{}", name.to_string_lossy(), std::process::id()));
+    let made = std::fs::create_dir(&tmp)
+        .user(tmp.display())
+        .and_then(|()| fill(&tmp))
+        .and_then(|()| std::fs::rename(&tmp, &out).user(out.display()));
+    if made.is_err() {
+        let _ = std::fs::remove_dir_all(&tmp);
+    }
+    made
 }

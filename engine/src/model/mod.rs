@@ -1,6 +1,7 @@
 //! Qwen-1 on libtorch: config, weights, the forward pass, and what of it is trained.
 
 pub mod config;
+pub mod convert;
 pub mod create;
 pub mod packed;
 pub mod qwen;

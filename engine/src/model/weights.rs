@@ -156,12 +156,51 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
 /// Loads every tensor the config asks for, as `kind` on `device`.
 ///
 /// # Errors
-/// A missing or truncated shard, a tensor that is missing, of another shape or dtype: each names file and tensor.
+/// A missing or truncated shard, a tensor that is missing, of another shape or dtype, layers that the config does not
+/// count: each names file and tensor, the first one in the model's order.
 pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Result<Named> {
-    let wanted: HashMap<String, Vec<i64>> = config.tensors().into_iter().collect();
-    let mut found = Named::with_capacity(wanted.len());
     let files = files(dir)?;
-    for (path, expected) in &files {
+    let shapes = shapes(&files, config)?;
+    let order = config.tensors();
+    for (name, expected) in &order {
+        if let Some((path, stored)) = shapes.get(name).filter(|(_, stored)| stored != expected) {
+            return Err(Error::user(format!(
+                "{}: {name} has shape {stored:?}, but config.json asks for {expected:?}",
+                path.display()
+            )));
+        }
+    }
+    if let Some((name, _)) = order.iter().find(|(name, _)| !shapes.contains_key(name)) {
+        let missing = order.iter().filter(|(name, _)| !shapes.contains_key(name)).count();
+        return Err(Error::user(format!(
+            "{}: {name} is missing ({missing} of {} tensors are); is this the whole model that config.json describes?",
+            dir.display(),
+            order.len()
+        )));
+    }
+    let mut found = Named::with_capacity(order.len());
+    for (path, _) in &files {
+        let shard = Shard::open(path)?;
+        let tensors = shard.tensors()?;
+        for (name, view) in
+            tensors.iter().filter(|(name, _)| shapes.get(*name).is_some_and(|(p, _)| *p == path))
+        {
+            let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
+            found.insert(name.to_owned(), tensor);
+        }
+    }
+    Ok(found)
+}
+
+/// The shape of each tensor of `config` that is in `files`, and which file it is in.
+fn shapes<'a>(
+    files: &'a [(PathBuf, Vec<String>)],
+    config: &QwenConfig,
+) -> Result<HashMap<String, (&'a PathBuf, Vec<i64>)>> {
+    let wanted: HashMap<String, Vec<i64>> = config.tensors().into_iter().collect();
+    let mut shapes = HashMap::new();
+    let mut beyond: Option<(i64, &Path)> = None;
+    for (path, expected) in files {
         let shard = Shard::open(path)?;
         let tensors = shard.tensors()?;
         if let Some(name) = expected.iter().find(|n| tensors.tensor(n).is_err()) {
@@ -171,27 +210,31 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
             )));
         }
         for (name, view) in tensors.iter() {
-            let Some(shape) = wanted.get(name) else { continue };
-            let stored: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-            if &stored != shape {
-                return Err(Error::user(format!(
-                    "{}: {name} has shape {stored:?}, but config.json asks for {shape:?}",
-                    path.display()
-                )));
+            if wanted.contains_key(name) {
+                let stored = view.shape().iter().map(|&n| n as i64).collect();
+                shapes.insert(name.to_owned(), (path, stored));
+            } else if let Some(layer) = layer_of(name).filter(|&n| n >= config.num_hidden_layers)
+                && beyond.is_none_or(|(most, _)| layer > most)
+            {
+                beyond = Some((layer, path));
             }
-            let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
-            found.insert(name.to_owned(), tensor);
         }
     }
-    if let Some((name, _)) = config.tensors().iter().find(|(name, _)| !found.contains_key(name)) {
-        let missing = wanted.len() - found.len();
-        return Err(Error::user(format!(
-            "{}: {name} is missing ({missing} of {} tensors are); is this the whole model that config.json describes?",
-            dir.display(),
-            wanted.len()
-        )));
+    match beyond {
+        None => Ok(shapes),
+        Some((layer, path)) => Err(Error::user(format!(
+            "{}: has weights of transformer.h.{layer}, so the model has {} layers or more, but num_hidden_layers is {} \
+             in config.json; config.json and weights are of two models",
+            path.display(),
+            layer.saturating_add(1),
+            config.num_hidden_layers
+        ))),
     }
-    Ok(found)
+}
+
+/// N of `transformer.h.N.REST`.
+fn layer_of(name: &str) -> Option<i64> {
+    name.strip_prefix("transformer.h.")?.split('.').next()?.parse().ok()
 }
 
 /// The tensors of the model in `dir` that `left_out` does not name, on the CPU.

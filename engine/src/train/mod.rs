@@ -102,22 +102,46 @@ pub fn train<'a>(
     emit(Event::Started {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        libtorch: device::LIBTORCH.to_owned(),
+        libtorch: device::libtorch(),
         device: device::label(device),
         device_name: device::name(device),
         threads: tch::get_num_threads() as usize,
     })?;
 
+    // Asked to stop before the first step, the run ends with nothing to save.
+    let stopped = |emit: &mut Sink<'a>| -> Result<bool> {
+        if obey(commands, emit, 0)? != Asked::Stop {
+            return Ok(false);
+        }
+        emit(Event::Finished {
+            step: 0,
+            seconds: started.elapsed().as_secs_f64(),
+            stopped: true,
+            last_checkpoint: None,
+            best_checkpoint: None,
+            best_metric: None,
+        })?;
+        Ok(true)
+    };
+
     // The data: cheap, and where most mistakes are.
     let dir = model_dir(args)?;
     weights::check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
+    if let Some(file) = args.init_adapter.as_deref().filter(|file| !Path::new(file).is_file()) {
+        return Err(Error::user(format!(
+            "init_adapter: {file}: no such file; give an adapter's .safetensors file"
+        )));
+    }
     emit(Event::Stage { stage: Stage::ReadingData })?;
     let rows = data::load::read(&args.into())?;
     for message in &rows.warnings {
         emit(Event::Warning { message: message.clone() })?;
     }
     let tokenizer = config.tokenizer(dir)?;
+    if stopped(emit)? {
+        return Ok(());
+    }
     emit(Event::Stage { stage: Stage::Tokenizing })?;
     let mut encoded = data::load::encode(args, &tokenizer, &rows)?;
     if args.test_oom_error {
@@ -131,6 +155,9 @@ pub fn train<'a>(
     })?;
 
     // The model.
+    if stopped(emit)? {
+        return Ok(());
+    }
     emit(Event::Stage { stage: Stage::LoadingModel })?;
     let loading = Instant::now();
     let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
@@ -146,7 +173,8 @@ pub fn train<'a>(
         _ => Trainable::lora(&config, &base, &lora_options(args, kind, device)?, args.seed, device)?,
     };
     if let Some(file) = &args.init_adapter {
-        checkpoint::load_adapter_file(Path::new(file), &mut trainable)?;
+        checkpoint::load_adapter_file(Path::new(file), &mut trainable)
+            .map_err(|e| e.context("init_adapter"))?;
     }
     let base_parameters: i64 = config.tensors().iter().map(|(_, s)| s.iter().product::<i64>()).sum();
     emit(Event::Model {
@@ -177,6 +205,9 @@ pub fn train<'a>(
         learning_rate: args.learning_rate,
         scheduler: args.lr_scheduler_type.to_string(),
     })?;
+    if stopped(emit)? {
+        return Ok(());
+    }
     emit(Event::Stage { stage: Stage::Training })?;
 
     let recompute = recompute(args, &config, kind, device, &encoded.train);
@@ -208,11 +239,7 @@ pub fn train<'a>(
             skipped += 1;
             (trainer.emit)(Event::StepSkipped { step: step + 1, loss, grad_norm: norm })?;
             if skipped >= SKIPPED_LIMIT {
-                return Err(Error::user(format!(
-                    "loss or gradient was not finite for {SKIPPED_LIMIT} steps in a row (up to step {}): lower \
-                     learning_rate, or use dtype bf16 or fp32; checkpoints saved so far are good",
-                    step + 1
-                )));
+                return Err(trainer.diverged(step + 1));
             }
         }
         step += 1;
@@ -241,15 +268,16 @@ pub fn train<'a>(
         }
 
         // Evaluation, checkpoint, commands.
-        let asked = trainer.obey(commands, step)?;
-        stopped = asked == Asked::Stop && step < total;
+        let mut asked = obey(commands, trainer.emit, step)?;
         let last = step == total;
-        if args.evaluation_strategy == "steps"
+        let due = args.evaluation_strategy == "steps"
             && !encoded.validation.is_empty()
-            && (step % args.eval_steps == 0 || last)
-        {
-            trainer.evaluate(&encoded.validation, step, micro.epoch())?;
+            && (step % args.eval_steps == 0 || last);
+        if due && asked != Asked::Stop {
+            asked = asked.max(trainer.evaluate(&encoded.validation, step, micro.epoch(), commands)?);
         }
+        // Asked for during the last evaluation, it leaves that out.
+        stopped = asked == Asked::Stop && (due || !last);
         if (args.save_strategy == "steps" && (step % args.save_steps == 0 || last)) || asked != Asked::Nothing
         {
             trainer.save(step, micro.epoch(), &optimizer)?;
@@ -285,12 +313,37 @@ fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOption
     })
 }
 
-/// What the commands ask for after a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the commands ask for after a step; what comes later outweighs what comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
     Nothing,
     Save,
     Stop,
+}
+
+/// Obeys what came in since the last look; a pause waits here.
+fn obey(commands: &Receiver<Command>, emit: &mut Sink<'_>, step: u64) -> Result<Asked> {
+    let mut asked = Asked::Nothing;
+    loop {
+        match commands.try_recv() {
+            Ok(Command::Stop) => return Ok(Asked::Stop),
+            Ok(Command::Save) => asked = Asked::Save,
+            Ok(Command::Resume) => {}
+            Ok(Command::Pause) => {
+                emit(Event::Paused { step })?;
+                loop {
+                    match commands.recv() {
+                        Ok(Command::Pause) => {}
+                        Ok(Command::Save) => asked = Asked::Save,
+                        Ok(Command::Stop) => return Ok(Asked::Stop),
+                        Ok(Command::Resume) | Err(_) => break,
+                    }
+                }
+                emit(Event::Resumed { step })?;
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(asked),
+        }
+    }
 }
 
 impl Trainer<'_> {
@@ -321,8 +374,15 @@ impl Trainer<'_> {
         (batches, tally, gradient)
     }
 
-    /// Loss and accuracy on the validation rows.
-    fn evaluate(&mut self, examples: &[Example], step: u64, epoch: f64) -> Result<()> {
+    /// Loss and accuracy on the validation rows; a command to stop gives them up. Returns what was asked for meanwhile.
+    fn evaluate(
+        &mut self,
+        examples: &[Example],
+        step: u64,
+        epoch: f64,
+        commands: &Receiver<Command>,
+    ) -> Result<Asked> {
+        let mut asked = Asked::Nothing;
         (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
         let began = Instant::now();
         let rows = weigh_evaluation(examples, self.args.eval_batch_size);
@@ -332,6 +392,10 @@ impl Trainer<'_> {
         let mut done = 0;
         let mut told = Instant::now();
         for batch in step::plan(&rows, limits, Some(self.config.seq_length as usize)) {
+            asked = asked.max(obey(commands, self.emit, step)?);
+            if asked == Asked::Stop {
+                return Ok(asked);
+            }
             let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
             tally.add(&batch, &step::forward(&model, &part, &Mode::default()));
             done += batch.len() as u64;
@@ -350,7 +414,8 @@ impl Trainer<'_> {
         };
         self.checkpoints.note_evaluation(step, tally.loss);
         self.log(event)?;
-        (self.emit)(Event::Stage { stage: Stage::Training })
+        (self.emit)(Event::Stage { stage: Stage::Training })?;
+        Ok(asked)
     }
 
     /// An event that is also a line of `logging.jsonl`.
@@ -375,29 +440,19 @@ impl Trainer<'_> {
         (self.emit)(Event::Stage { stage: Stage::Training })
     }
 
-    /// Obeys what came in during the step; a pause waits here.
-    fn obey(&mut self, commands: &Receiver<Command>, step: u64) -> Result<Asked> {
-        let mut asked = Asked::Nothing;
-        loop {
-            match commands.try_recv() {
-                Ok(Command::Stop) => return Ok(Asked::Stop),
-                Ok(Command::Save) => asked = Asked::Save,
-                Ok(Command::Resume) => {}
-                Ok(Command::Pause) => {
-                    (self.emit)(Event::Paused { step })?;
-                    loop {
-                        match commands.recv() {
-                            Ok(Command::Pause) => {}
-                            Ok(Command::Save) => asked = Asked::Save,
-                            Ok(Command::Stop) => return Ok(Asked::Stop),
-                            Ok(Command::Resume) | Err(_) => break,
-                        }
-                    }
-                    (self.emit)(Event::Resumed { step })?;
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(asked),
-            }
-        }
+    /// Why a run of steps without a finite gradient is the end, at `step`.
+    fn diverged(&self, step: u64) -> Error {
+        let dtype = match self.kind {
+            Kind::Half => ", or use dtype bf16 or fp32",
+            Kind::BFloat16 => ", or use dtype fp32",
+            _ => "",
+        };
+        let saved = self.checkpoints.last().map(|last| format!("; {last} and those before it are good"));
+        Error::user(format!(
+            "loss or gradient was not finite for {SKIPPED_LIMIT} steps in a row (up to step {step}): lower \
+             learning_rate{dtype}{}",
+            saved.unwrap_or_default()
+        ))
     }
 
     /// Loads the best adapter, as the reference does at the end, and says how the run ended.

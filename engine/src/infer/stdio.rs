@@ -1,0 +1,224 @@
+//! `infer` and `classify` on standard input and output.
+
+use std::ffi::OsString;
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
+
+use qwen_tui::args::{load_infer, load_infer_texts};
+use qwen_tui::error::{Context, Error, Result};
+
+use super::classify::Text;
+use super::{Session, prompt, rows};
+
+/// Texts labelled at once when they come from standard input.
+const CHUNK: usize = 256;
+
+/// Standard output, which remembers that its reader has gone.
+pub struct Out<W> {
+    inner: W,
+    closed: bool,
+}
+
+impl<W: Write> Out<W> {
+    pub fn new(inner: W) -> Self {
+        Self { inner, closed: false }
+    }
+
+    /// The outcome of what was written; a reader that has seen enough (`| head`) is no error.
+    pub fn unless_closed(&self, outcome: Result<()>) -> Result<()> {
+        if self.closed { Ok(()) } else { outcome }
+    }
+
+    fn note<T>(&mut self, done: std::io::Result<T>) -> std::io::Result<T> {
+        self.closed |= matches!(&done, Err(e) if e.kind() == ErrorKind::BrokenPipe);
+        done
+    }
+}
+
+impl<W: Write> Write for Out<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let done = self.inner.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let done = self.inner.flush();
+        self.note(done)
+    }
+}
+
+/// Lines of text, counted from 1.
+pub struct Lines<'a> {
+    input: &'a mut dyn BufRead,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(input: &'a mut dyn BufRead) -> Self {
+        Self { input, number: 0 }
+    }
+
+    /// Where the newest line stands, for messages.
+    pub fn place(&self) -> String {
+        format!("standard input, line {}", self.number)
+    }
+
+    /// The next line without its end; none at the end of the input.
+    ///
+    /// # Errors
+    /// A line that is not UTF-8, by its number.
+    pub fn next(&mut self) -> Result<Option<String>> {
+        let mut bytes = Vec::new();
+        self.number += 1;
+        if self
+            .input
+            .read_until(b'\n', &mut bytes)
+            .map_err(|e| Error::user(e.to_string()).context(self.place()))?
+            == 0
+        {
+            return Ok(None);
+        }
+        let line = String::from_utf8(bytes).map_err(|_| {
+            Error::user("not UTF-8; convert it (iconv -f GBK -t UTF-8)").context(self.place())
+        })?;
+        Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+}
+
+/// Arguments as text.
+///
+/// # Errors
+/// One that is not UTF-8, by its number on the command line.
+fn utf8(args: &[OsString]) -> Result<Vec<String>> {
+    let text = |(n, arg): (usize, &OsString)| {
+        arg.to_str().map(str::to_owned).ok_or_else(|| {
+            Error::user(format!("the command line: argument {} ({}) is not UTF-8", n + 1, arg.display()))
+        })
+    };
+    args.iter().enumerate().map(text).collect()
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// `infer` with SWIFT's arguments: answers to validation rows, or to queries at a prompt.
+pub fn infer(args: &[OsString]) -> Result<()> {
+    let loaded = load_infer(&utf8(args)?)?;
+    warn(&loaded.warnings);
+    let session = Session::open(&loaded.args)?;
+    let mut out = Out::new(std::io::stdout().lock());
+    let done = if loaded.args.eval_human {
+        prompt::converse(&session, &loaded.args, &mut std::io::stdin().lock(), &mut out)
+    } else {
+        rows::answer_rows(&session, &loaded.args, &mut out)
+    };
+    out.unless_closed(done)
+}
+
+/// `classify`: a JSON line for each text, of the command line or else of standard input.
+pub fn classify(args: &[OsString]) -> Result<()> {
+    let (loaded, texts) = load_infer_texts(&utf8(args)?)?;
+    warn(&loaded.warnings);
+    let session = Session::open(&loaded.args)?;
+    let mut out = Out::new(std::io::stdout().lock());
+    let done = if texts.is_empty() {
+        let input = std::io::stdin();
+        // A person at the keyboard wants each answer at once.
+        let chunk = if input.is_terminal() { 1 } else { CHUNK };
+        classify_lines(&session, &mut input.lock(), chunk, &mut out)
+    } else {
+        session.prepare_all(&texts).and_then(|texts| tell(&session, &texts, &mut out))
+    };
+    out.unless_closed(done)
+}
+
+/// Labels each line that is not empty, `chunk` at once. What stands before a bad line is answered first.
+pub fn classify_lines(
+    session: &Session,
+    input: &mut dyn BufRead,
+    chunk: usize,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut lines = Lines::new(input);
+    let mut waiting: Vec<Text> = Vec::new();
+    let mut found = false;
+    loop {
+        let line = lines.next().and_then(|line| {
+            let Some(line) = line else { return Ok(None) };
+            if line.trim().is_empty() {
+                return Ok(Some(None));
+            }
+            session.prepare(&line).map(|text| Some(Some(text))).map_err(|e| e.context(lines.place()))
+        });
+        match line {
+            Ok(Some(None)) => continue,
+            Ok(Some(Some(text))) => {
+                found = true;
+                waiting.push(text);
+                if waiting.len() >= chunk {
+                    tell(session, &std::mem::take(&mut waiting), out)?;
+                }
+            }
+            Ok(None) if !found => {
+                return Err(Error::user(
+                    "no text to classify: give texts after the arguments, or on standard input, one a line",
+                ));
+            }
+            Ok(None) => return tell(session, &waiting, out),
+            Err(e) => {
+                tell(session, &waiting, out)?;
+                return Err(e);
+            }
+        }
+    }
+}
+
+fn tell(session: &Session, texts: &[Text], out: &mut dyn Write) -> Result<()> {
+    for verdict in session.label(texts) {
+        let line = serde_json::to_string(&verdict).internal("writing JSON")?;
+        writeln!(out, "{line}").and_then(|()| out.flush()).user("standard output")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    /// A pipe whose reader is gone.
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_a_closed_output_is_no_error() {
+        let mut out = Out::new(Gone);
+        let mine = || Err(Error::user("a file named Broken pipe"));
+        assert!(out.unless_closed(mine()).is_err());
+        assert!(writeln!(out, "x").is_err());
+        assert!(out.unless_closed(mine()).is_ok());
+    }
+
+    #[test]
+    fn lines_and_arguments_are_told_by_number() {
+        let mut input = &b"a\r\n\n\xba\n"[..];
+        let mut lines = Lines::new(&mut input);
+        assert_eq!(lines.next().unwrap().as_deref(), Some("a"));
+        assert_eq!(lines.next().unwrap().as_deref(), Some(""));
+        assert!(lines.next().unwrap_err().to_string().starts_with("standard input, line 3: not UTF-8"));
+        assert_eq!(lines.next().unwrap(), None);
+        let args = ["--ckpt_dir".into(), OsString::from_vec(vec![0xff])];
+        assert!(utf8(&args).unwrap_err().to_string().contains("argument 2"));
+    }
+}
