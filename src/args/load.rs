@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use super::field::Status;
 use super::flags;
 use super::infer::{INFER_FIELDS, InferArgs};
+use super::models;
 use super::rules;
 use super::sft::{self, FIELDS, SftArgs};
 use super::values::{File, Source, Values};
@@ -131,6 +132,7 @@ pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<Stri
         ));
     }
     rules::infer(&mut values)?;
+    model_is_there(&values)?;
     warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
     Ok((Loaded { args: rules::build(values)?, warnings }, flags.texts))
 }
@@ -197,6 +199,31 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// A model's directory that a checkpoint names may have been moved since, or have been named from another folder.
+fn model_is_there(values: &Values) -> Result<()> {
+    let ckpt = Path::new(values.text("ckpt_dir"));
+    // A checkpoint of full training is a model itself.
+    if values.is_null("ckpt_dir") || ckpt.join("config.json").is_file() {
+        return Ok(());
+    }
+    let named = ["model_cache_dir", "model_id_or_path"].into_iter().find(|key| !values.is_null(key));
+    let Some(key) = named.filter(|key| values.source(key) == Source::Default) else { return Ok(()) };
+    let path = Path::new(values.text(key));
+    if path.exists() || models::by_id(values.text(key)).is_some() {
+        return Ok(());
+    }
+    let from = match path.is_relative() {
+        true => " (from the folder that the training was started in)",
+        false => "",
+    };
+    Err(Error::user(format!(
+        "{}: no such model directory; {} names it as {key}{from}: give the base model's directory with \
+         --model_id_or_path DIR",
+        path.display(),
+        ckpt.join(ARGS_FILE).display()
+    )))
 }
 
 fn no_texts(texts: &[String]) -> Result<()> {
