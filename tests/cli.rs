@@ -85,7 +85,7 @@ fn doctor_works_without_an_engine() {
     let text = stdout(&output);
     assert!(text.contains("missing  engine") && text.contains("/nowhere/qwen-tui-engine"), "{text}");
     assert!(
-        text.contains("make build") && text.contains("memory") && text.contains("cannot run here"),
+        text.contains("unset QWEN_TUI_ENGINE") && text.contains("memory") && text.contains("cannot run here"),
         "{text}"
     );
 

@@ -58,8 +58,8 @@ fn infer_refuses_what_makes_no_sense() {
         &["load_dataset_config is true", "--ckpt_dir"],
     );
     says(&infer("--model_type qwen-7b --eval_human false"), &["eval_human is false", "data set"]);
-    says(&infer(""), &["ckpt_dir is null", "--ckpt_dir DIR"]);
-    says(&infer("--model_id_or_path DIR"), &["model_type is null"]);
+    says(&infer(""), &["--ckpt_dir is missing", "--ckpt_dir DIR"]);
+    says(&infer("--model_id_or_path DIR"), &["--model_type is missing: give one of qwen-1_8b"]);
     says(&infer("--lora_rank 8"), &["unknown flag --lora_rank"]);
     says(&infer("--model_type qwen-7b --num_beams 3"), &["num_beams is 3"]);
     says(&infer(&format!("--ckpt_dir {} x", dir.path().display())), &["\"x\" belongs to no flag"]);
@@ -82,6 +82,14 @@ fn infer_refuses_what_makes_no_sense() {
     let line = format!("--ckpt_dir {} --model_type qwen-7b", empty.path().display());
     let loaded = load_infer(&words(&line)).unwrap();
     assert_eq!((loaded.args.sft_type.as_str(), loaded.warnings.len()), ("lora", 1));
+    let bare = format!("--ckpt_dir {}", empty.path().display());
+    says(&infer(&bare), &["--model_type is missing", "sft_args.json is not there"]);
+    // A run instead of a checkpoint.
+    for step in [9, 10] {
+        std::fs::create_dir(empty.path().join(format!("checkpoint-{step}"))).unwrap();
+    }
+    says(&infer(&bare), &["directory of a run", "/checkpoint-10"]);
+    std::fs::write(empty.path().join("configuration.json"), "{}").unwrap();
     // One with a broken value.
     std::fs::write(empty.path().join(ARGS_FILE), "{\"quantization_bit\": 4}").unwrap();
     says(&infer(&line), &["sft_args.json, line 1", "quantization_bit is 4"]);
