@@ -85,7 +85,7 @@ fn doctor_works_without_an_engine() {
     let text = stdout(&output);
     assert!(text.contains("missing  engine") && text.contains("/nowhere/qwen-tui-engine"), "{text}");
     assert!(
-        text.contains("make build") && text.contains("memory") && text.contains("cannot run here"),
+        text.contains("unset QWEN_TUI_ENGINE") && text.contains("memory") && text.contains("cannot run here"),
         "{text}"
     );
 
@@ -210,6 +210,55 @@ fn ctrl_c_is_the_workers_to_answer() {
         stderr(&output).contains("stopping") && stderr(&output).contains("stopped, with everything saved")
     );
     assert!(stdout(&output).contains("last_checkpoint: "), "{}", stdout(&output));
+}
+
+/// Starts a training run whose worker is a script, and waits until it has made the file `ready` in the run directory.
+fn start_training(dir: &Path, script: &str, ready: &str) -> std::process::Child {
+    let engine = dir.join("engine");
+    std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let child = Command::new(PROGRAM)
+        .args(training(dir))
+        .env("QWEN_TUI_ENGINE", &engine)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let (start, ready) = (Instant::now(), dir.join("run").join(ready));
+    while !ready.exists() && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+#[test]
+fn a_second_interrupt_of_the_front_program_alone_ends_the_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "trap 'n=$((n+1)); test $n -ge 2 && exit 1' INT\ntrap '' TERM\ntouch $2/ready\nwhile :; do sleep 0.1; done";
+    let child = start_training(dir.path(), script, "ready");
+    let front = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    for _ in 0..2 {
+        rustix::process::kill_process(front, rustix::process::Signal::INT).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("Ctrl-C again stops at once") && said.contains("stopping at once\n"), "{said}");
+}
+
+#[test]
+fn an_interrupt_before_the_worker_has_begun_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let child = start_training(dir.path(), "touch $2/worker.lock; exec sleep 20", "worker.lock");
+    let group = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("error: stopped before it began"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("run directory:") && stdout(&output).is_empty());
+    assert!(!dir.path().join("run").exists());
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn parse(line: &[String], fields: &'static [Field]) -> Result<Flags> {
             }
         } else {
             let text = inline.or_else(|| take(&mut rest));
-            read(field, &text.ok_or_else(|| missing(field.name, &field.allowed()))?)
+            read(field, &text.ok_or_else(|| missing(field.name, &field.kind.to_string()))?)
         };
         flags.values.push((field, value));
     }

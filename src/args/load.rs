@@ -1,6 +1,6 @@
 //! Loading: defaults, then the file, then the flags; then the rules.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use super::field::Status;
 use super::flags;
 use super::infer::{INFER_FIELDS, InferArgs};
+use super::models;
 use super::rules;
 use super::sft::{self, FIELDS, SftArgs};
 use super::values::{File, Source, Values};
@@ -40,10 +41,7 @@ pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
     let mut values = Values::new(FIELDS);
     let mut warnings = Vec::new();
     if let Some(path) = file {
-        let unknown = values.take_file(File::read(path)?, |_| true)?;
-        if !unknown.is_empty() {
-            warnings.push(format!("{}: unknown keys, ignored: {}", path.display(), unknown.join(", ")));
-        }
+        take_config(&mut values, path, &mut warnings)?;
     }
     let file_derived = derived_keys(&values);
     for (field, value) in &flags.values {
@@ -111,10 +109,7 @@ pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<Stri
     let mut values = Values::new(INFER_FIELDS);
     let mut warnings = Vec::new();
     if let Some(path) = &flags.config {
-        let unknown = values.take_file(File::read(path)?, |_| true)?;
-        if !unknown.is_empty() {
-            warnings.push(format!("{}: unknown keys, ignored: {}", path.display(), unknown.join(", ")));
-        }
+        take_config(&mut values, path, &mut warnings)?;
     }
     for (field, value) in &flags.values {
         values.take(field, value, Source::Flag)?;
@@ -122,15 +117,22 @@ pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<Stri
     if values.is_null("ckpt_dir") {
         values.put("load_args_from_ckpt_dir", false);
     }
+    let mut bare = None;
     if values.flag("load_args_from_ckpt_dir") {
-        warnings.extend(from_checkpoint(&mut values)?);
+        bare = from_checkpoint(&mut values)?;
+        warnings.extend(bare.clone());
     } else if values.flag("load_dataset_config") {
         return Err(values.refuse(
             "load_dataset_config",
             "false without the checkpoint's arguments: give --ckpt_dir DIR, load_args_from_ckpt_dir left true",
         ));
     }
-    rules::infer(&mut values)?;
+    // An error ends the program before any warning is printed.
+    rules::infer(&mut values).map_err(|e| match bare {
+        Some(why) => Error::user(format!("{e} ({why})")),
+        None => e,
+    })?;
+    model_is_there(&values)?;
     warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
     Ok((Loaded { args: rules::build(values)?, warnings }, flags.texts))
 }
@@ -170,6 +172,15 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
             values.refuse("ckpt_dir", "the directory of a checkpoint, and there is none of this name")
         );
     }
+    if let Some(checkpoint) = last_checkpoint(&dir) {
+        return Err(values.refuse(
+            "ckpt_dir",
+            &format!(
+                "a checkpoint, and this is the directory of a run: give --ckpt_dir {}",
+                checkpoint.display()
+            ),
+        ));
+    }
     let path = dir.join(ARGS_FILE);
     if !path.exists() {
         if values.flag("load_dataset_config") {
@@ -197,6 +208,58 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// Takes `--config FILE`; what is odd about it becomes a warning.
+fn take_config(values: &mut Values, path: &Path, warnings: &mut Vec<String>) -> Result<()> {
+    let file = File::read(path)?;
+    if !file.repeated.is_empty() {
+        let keys = file.repeated.join(", ");
+        warnings.push(format!("{}: set more than once, the last one counts: {keys}", path.display()));
+    }
+    let unknown = values.take_file(file, |_| true)?;
+    if !unknown.is_empty() {
+        warnings.push(format!("{}: unknown keys, ignored: {}", path.display(), unknown.join(", ")));
+    }
+    Ok(())
+}
+
+/// The last `checkpoint-N` in `dir`, where that is a run and no checkpoint itself.
+fn last_checkpoint(dir: &Path) -> Option<PathBuf> {
+    let own = ["configuration.json", "config.json", "default", "adapter_config.json"];
+    if own.iter().any(|name| dir.join(name).exists()) {
+        return None;
+    }
+    let step = |path: &PathBuf| -> Option<u64> {
+        path.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
+    };
+    let paths = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    paths.filter(|path| step(path).is_some() && path.is_dir()).max_by_key(step)
+}
+
+/// A model's directory that a checkpoint names may have been moved since, or have been named from another folder.
+fn model_is_there(values: &Values) -> Result<()> {
+    let ckpt = Path::new(values.text("ckpt_dir"));
+    // A checkpoint of full training is a model itself.
+    if values.is_null("ckpt_dir") || ckpt.join("config.json").is_file() {
+        return Ok(());
+    }
+    let named = ["model_cache_dir", "model_id_or_path"].into_iter().find(|key| !values.is_null(key));
+    let Some(key) = named.filter(|key| values.source(key) == Source::Default) else { return Ok(()) };
+    let path = Path::new(values.text(key));
+    if path.exists() || models::by_id(values.text(key)).is_some() {
+        return Ok(());
+    }
+    let from = match path.is_relative() {
+        true => " (from the folder that the training was started in)",
+        false => "",
+    };
+    Err(Error::user(format!(
+        "{}: no such model directory; {} names it as {key}{from}: give the base model's directory with \
+         --model_id_or_path DIR",
+        path.display(),
+        ckpt.join(ARGS_FILE).display()
+    )))
 }
 
 fn no_texts(texts: &[String]) -> Result<()> {

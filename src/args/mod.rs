@@ -10,6 +10,7 @@ mod infer;
 mod kind;
 mod load;
 pub mod models;
+mod paths;
 mod rules;
 pub mod schedule;
 mod sft;

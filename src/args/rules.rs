@@ -22,7 +22,7 @@ pub fn sft(values: &mut Values) -> Result<()> {
     if no_training_data {
         return Err(values.refuse(
             "dataset",
-            "at least one name or file: give --dataset NAME or --custom_train_dataset_path FILE",
+            "at least one name or file, by --dataset NAME or --custom_train_dataset_path FILE",
         ));
     }
 
@@ -67,7 +67,7 @@ pub fn infer(values: &mut Values) -> Result<()> {
     if ["ckpt_dir", "model_type", "model_id_or_path"].iter().all(|key| values.is_null(key)) {
         return Err(values.refuse(
             "ckpt_dir",
-            "the directory of a checkpoint: give --ckpt_dir DIR, or for a base model alone --model_type NAME \
+            "the directory of a checkpoint (--ckpt_dir DIR), or for a base model alone --model_type NAME \
              --model_id_or_path DIR",
         ));
     }
@@ -136,10 +136,7 @@ fn model(values: &mut Values) -> Result<()> {
         }
     }
     let Some(model) = models::by_type(values.text("model_type")) else {
-        return Err(values.refuse(
-            "model_type",
-            &format!("one of {} (--model_type NAME)", models::MODEL_TYPES.join(", ")),
-        ));
+        return Err(values.refuse("model_type", &format!("one of {}", models::MODEL_TYPES.join(", "))));
     };
     if let Some(id) = model.id {
         values.put_if_null("model_id_or_path", id);

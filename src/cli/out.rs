@@ -14,11 +14,11 @@ pub fn line(line: &str) -> Result<()> {
     text(&format!("{line}\n"))
 }
 
-/// The result of a write to standard output. A reader that has had enough (`| head`) ends the program in silence,
-/// with the exit status that shells give a program ended by SIGPIPE.
+/// The result of a write to standard output. A reader that has had enough (`| head`) ends the program in silence
+/// and well.
 pub fn written(result: std::io::Result<()>) -> Result<()> {
     match result {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(128 + 13),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.user("cannot write to standard output"),
     }
 }

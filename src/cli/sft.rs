@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::{Event, Outcome, find_engine, run_foreground};
-use qwen_tui::run::{RunDir, list_checkpoints, read_events};
+use qwen_tui::job::{Event, NOT_BEGUN, Outcome, find_engine, run_foreground};
+use qwen_tui::run::{RunDir, TrainerState, list_checkpoints, read_events};
 
 use super::{out, wants_help};
 
@@ -40,17 +40,22 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     }
     // Asked now, so that no empty run is left behind.
     find_engine()?;
-    let args = &loaded.args;
+    let mut args = loaded.args;
+    args.make_paths_absolute();
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
-    out::note(&format!("run directory: {}", run.path().display()));
     let result = run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path()));
-    if matches!(result, Err(Error::User(_))) && !began(&run) {
+    let refused = match &result {
+        Ok(_) => false,
+        Err(Error::User(_)) => !began(&run),
+        Err(Error::Internal(message)) => message == NOT_BEGUN,
+    };
+    if refused {
         // A mistake in an argument or a file: what is left of it would only be in the way of the next attempt.
         run.discard(&there_before);
         return result.map(drop);
     }
-    out::text(&report(run.path(), result.as_ref().ok()))?;
+    out::text(&report(&run, result.as_ref().ok()))?;
     result.map(drop)
 }
 
@@ -67,19 +72,31 @@ fn began(run: &RunDir) -> bool {
     events.iter().any(|record| counts(&record.event)) || !list_checkpoints(run).is_empty()
 }
 
-/// What scripts read from standard output.
-fn report(run_dir: &Path, outcome: Option<&Outcome>) -> String {
-    let mut text = format!("run_dir: {}\n", run_dir.display());
-    let checkpoints = [
-        ("last_checkpoint", outcome.and_then(|o| o.last_checkpoint.as_ref())),
-        ("best_checkpoint", outcome.and_then(|o| o.best_checkpoint.as_ref())),
-    ];
-    for (name, checkpoint) in checkpoints {
+/// What scripts read from standard output; after a failure, what lies on disk.
+fn report(run: &RunDir, outcome: Option<&Outcome>) -> String {
+    let (last, best) = match outcome {
+        Some(o) => {
+            let whole = |name: &String| run.path().join(name);
+            (o.last_checkpoint.as_ref().map(whole), o.best_checkpoint.as_ref().map(whole))
+        }
+        None => on_disk(run),
+    };
+    let mut text = format!("run_dir: {}\n", run.path().display());
+    for (name, checkpoint) in [("last_checkpoint", last), ("best_checkpoint", best)] {
         if let Some(checkpoint) = checkpoint {
-            text += &format!("{name}: {}\n", run_dir.join(checkpoint).display());
+            text += &format!("{name}: {}\n", checkpoint.display());
         }
     }
     text
+}
+
+/// The last and the best of the whole checkpoints.
+fn on_disk(run: &RunDir) -> (Option<PathBuf>, Option<PathBuf>) {
+    let Some(last) = list_checkpoints(run).pop() else { return (None, None) };
+    let best = TrainerState::read(&last.path).ok().and_then(|state| state.best_model_checkpoint);
+    // By its name alone: the run may have been moved.
+    let best = best.and_then(|path| Some(run.path().join(Path::new(&path).file_name()?)));
+    (Some(last.path), best.filter(|path| path.is_dir()))
 }
 
 /// Takes `--config FILE` (or `--config=FILE`) out of the arguments.
@@ -134,11 +151,28 @@ mod tests {
 
     #[test]
     fn scripts_get_absolute_checkpoints() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(dir.path(), "", false).unwrap();
+        let at = run.path().display();
         let outcome = Outcome { last_checkpoint: Some("checkpoint-9".into()), ..Outcome::default() };
         assert_eq!(
-            report(Path::new("/r"), Some(&outcome)),
-            "run_dir: /r\nlast_checkpoint: /r/checkpoint-9\n"
+            report(&run, Some(&outcome)),
+            format!("run_dir: {at}\nlast_checkpoint: {at}/checkpoint-9\n")
         );
-        assert_eq!(report(Path::new("/r"), None), "run_dir: /r\n");
+        assert_eq!(report(&run, None), format!("run_dir: {at}\n"));
+
+        // A run that failed later on.
+        for step in [5, 10] {
+            std::fs::create_dir(run.checkpoint(step)).unwrap();
+            let best = Some("/before/it/was/moved/checkpoint-5".to_owned());
+            let state = TrainerState { best_model_checkpoint: best, ..TrainerState::default() };
+            state.write(&run.checkpoint(step)).unwrap();
+        }
+        assert_eq!(
+            report(&run, None),
+            format!(
+                "run_dir: {at}\nlast_checkpoint: {at}/checkpoint-10\nbest_checkpoint: {at}/checkpoint-5\n"
+            )
+        );
     }
 }

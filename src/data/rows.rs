@@ -54,6 +54,9 @@ pub struct Read {
 /// # Errors
 /// `Error::User` where the file cannot be read or has no usable row, and at the first broken row with [`OnBroken::Error`].
 pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
+    if !path.exists() {
+        return Err(Error::user(format!("{}: no such data file", path.display())));
+    }
     if path.is_dir() {
         return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
     }

@@ -14,14 +14,16 @@ pub fn tokenize_stdio(tokenizer: &Tokenizer, mut input: impl BufRead, mut output
     for number in 1u64.. {
         line.clear();
         let read = input.read_until(b'\n', &mut line);
-        if read.map_err(|e| Error::user(format!("input, line {number}: {e}")))? == 0 {
+        if read.map_err(|e| Error::user(format!("standard input, line {number}: {e}")))? == 0 {
             break;
         }
         let text: String = serde_json::from_slice(&line).map_err(|e| {
             let reason = e.to_string();
             // serde_json counts lines within this one line.
             let reason = reason.split(" at line").next().unwrap_or_default();
-            Error::user(format!("input, line {number}: expected one JSON string, such as \"不错\": {reason}"))
+            Error::user(format!(
+                "standard input, line {number}: a JSON string is wanted, such as \"不错\" ({reason})"
+            ))
         })?;
         let ids = tokenizer.encode(&text);
         let mut list = String::with_capacity(7 * ids.len() + 3);

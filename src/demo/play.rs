@@ -13,7 +13,7 @@ use crate::args::{SftArgs, load_sft};
 use crate::data::LABELS;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
-use crate::job::{Outcome, run_foreground};
+use crate::job::{NOT_BEGUN, Outcome, run_foreground};
 use crate::run::RunDir;
 
 const CONFIG: &str = include_str!("../../configs/demo.json");
@@ -21,6 +21,8 @@ const CONFIG: &str = include_str!("../../configs/demo.json");
 /// The demo's job: its arguments, and the rows that the report is about.
 pub struct Job {
     pub args: SftArgs,
+    /// What the user should know of the arguments.
+    pub warnings: Vec<String>,
     base: PathBuf,
     train: Vec<(String, usize)>,
     validation: Vec<Review>,
@@ -59,8 +61,39 @@ pub struct EverydayReport {
     pub wrong: Vec<String>,
 }
 
+/// What the report rests on: the base model before training, the demo's rows, a checkpoint after it.
+const FIXED: [&str; 9] = [
+    "model_type",
+    "model_id_or_path",
+    "model_cache_dir",
+    "template_type",
+    "system",
+    "dataset",
+    "custom_train_dataset_path",
+    "custom_val_dataset_path",
+    "config",
+];
+
+/// Refuses flags with which the report would compare unlike things.
+fn comparable(flags: &[String]) -> Result<()> {
+    let names = flags.iter().filter_map(|flag| flag.strip_prefix("--")?.split('=').next());
+    match names.map(|name| name.replace('-', "_")).find(|name| FIXED.contains(&name.as_str())) {
+        Some(name) => Err(Error::user(format!(
+            "--{name} is the demo's own, which compares its base model and its reviews before and after: train with \
+             `qwen-tui sft --{name} ...`"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Prepares the rows in `output_dir/demo-data` and the arguments of the job; `flags` override `configs/demo.json`.
+///
+/// # Errors
+/// Reviews or base model that are not there, a folder that cannot be written, flags that are wrong or the demo's own.
 pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
+    comparable(flags)?;
+    let output_dir = &std::path::absolute(output_dir)
+        .user(format!("the folder {:?}", output_dir.display().to_string()))?;
     let base = places::base_dir()?;
     let data = output_dir.join("demo-data");
     let prepared = reviews::prepare(&places::reviews_dir()?, &data)?;
@@ -81,9 +114,15 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     .map(str::to_owned)
     .into();
     all.extend(flags.iter().cloned());
-    let args = load_sft(Some(&config), &all)?.args;
+    let loaded = load_sft(Some(&config), &all)?;
+    let args = loaded.args;
+    if args.save_strategy == "no" {
+        return Err(Error::user(
+            "save_strategy is \"no\": the demo reports on a checkpoint; leave it at steps or epoch, or use `qwen-tui sft`",
+        ));
+    }
     let train = prepared.train.into_iter().map(|r| (r.text, r.label)).collect();
-    Ok(Job { args, base, train, validation: prepared.validation })
+    Ok(Job { args, warnings: loaded.warnings, base, train, validation: prepared.validation })
 }
 
 /// Runs the job in the foreground; `say` hears what it is about to do.
@@ -109,7 +148,13 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
         job.args.add_output_dir_suffix,
     )?;
     run.write_args(&job.args.to_json())?;
-    let outcome = run_foreground(run.path())?;
+    let outcome = match run_foreground(run.path()) {
+        Err(Error::Internal(message)) if message == NOT_BEGUN => {
+            run.discard(Path::new(&job.args.output_dir));
+            return Err(Error::Internal(message));
+        }
+        outcome => outcome?,
+    };
     let checkpoint = best(&run, &outcome)?;
     say("the trained model's answers");
     let after = classify(job, Some(&checkpoint), &rows)?;
@@ -222,5 +267,19 @@ impl Report {
             self.checkpoint.display()
         );
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compared_cannot_be_changed() {
+        for flag in ["--model_id_or_path", "--dataset=x.csv", "--custom-val-dataset-path"] {
+            let error = comparable(&["--seed".into(), "1".into(), flag.into()]).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("qwen-tui sft"), "{error}");
+        }
+        assert!(comparable(&["--dataset_seed".into(), "7".into(), "--lora_rank=4".into()]).is_ok());
     }
 }

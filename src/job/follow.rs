@@ -1,10 +1,13 @@
 //! A run in the foreground: a worker is started, and its event log shown until it ends.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::process::{Signal, getpgrp};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
@@ -27,12 +30,17 @@ pub struct Outcome {
     pub best_metric: Option<f64>,
 }
 
+/// The message of the error that [`run_foreground`] gives where a signal ended the worker before it did anything.
+pub const NOT_BEGUN: &str = "stopped before it began: nothing was trained";
+
 /// How often the event log is looked at.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a worker that is to stop at once may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts a worker on `run_dir` and shows the run on stderr until it ends: a progress bar on a terminal, lines elsewhere.
 ///
-/// Ctrl-C makes the worker save and end; this keeps following until it has.
+/// Ctrl-C makes the worker save and end; this keeps following until it has. A second one ends the worker at once.
 ///
 /// # Errors
 /// What the worker's `Failed` event says, or why it ended without one.
@@ -41,7 +49,7 @@ pub fn run_foreground(run_dir: &Path) -> Result<Outcome> {
         .enable_all()
         .build()
         .internal("starting the async runtime")?;
-    runtime.block_on(follow(&find_engine()?, run_dir, Screen::for_stderr()))
+    runtime.block_on(follow(&find_engine()?, run_dir, Screen::for_stderr(run_dir)))
 }
 
 async fn follow(engine: &Path, run_dir: &Path, mut screen: Screen) -> Result<Outcome> {
@@ -54,29 +62,57 @@ async fn follow(engine: &Path, run_dir: &Path, mut screen: Screen) -> Result<Out
     let mut worker = Worker::start_engine(engine, run_dir, Session::Foreground)?;
     let mut tick = tokio::time::interval(POLL);
     let mut end = None;
+    let (mut interrupts, mut terminated, mut seen) = (0, false, false);
+    let mut hurried: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = interrupt.recv() => {
-                screen.say("stopping: the step at hand is finished and saved (Ctrl-C)");
-                // `kill -INT` reaches this program alone; after Ctrl-C, SIGTERM asks the worker for the same once more.
-                worker.terminate();
+                interrupts += 1;
+                match interrupts {
+                    1 => {
+                        screen.say("stopping: the step at hand is finished and saved; Ctrl-C again stops at once");
+                        // `kill -INT` reaches this program alone; after Ctrl-C, this asks the worker once more.
+                        worker.terminate();
+                    }
+                    2 => {
+                        screen.say("stopping at once");
+                        hurried = Some(Instant::now());
+                    }
+                    _ => {}
+                }
                 continue;
             }
             _ = terminate.recv() => {
+                terminated = true;
                 worker.terminate();
                 continue;
             }
+        }
+        // The worker stops at once at its second SIGINT, of which it may have had none so far.
+        match hurried {
+            Some(since) if since.elapsed() > PATIENCE => worker.signal(Signal::KILL),
+            Some(_) => worker.signal(Signal::INT),
+            None => {}
         }
         // Asked before the log is read, so that nothing written before the end is missed.
         let status = worker.try_wait()?;
         for record in events.poll()? {
             screen.show(&record);
+            seen = true;
             end = ending(record.event).or(end);
         }
         if let Some(status) = status {
             screen.close();
-            return end.unwrap_or_else(|| Err(worker.explain(status)));
+            let asked = interrupts > 0 || terminated;
+            return end.unwrap_or_else(|| match status.signal() {
+                // Signals that a worker which has begun would have answered.
+                Some(2 | 15) if asked && !seen => Err(Error::internal(NOT_BEGUN)),
+                Some(2 | 9) if hurried.is_some() => {
+                    Err(Error::internal("stopped at once, without a last checkpoint"))
+                }
+                _ => Err(worker.explain(status)),
+            });
         }
     }
 }
@@ -95,12 +131,14 @@ fn ending(event: Event) -> Option<Result<Outcome>> {
 
 /// Where the run is shown.
 struct Screen {
+    run_dir: PathBuf,
     lines: Lines,
     bar: Option<ProgressBar>,
+    _quiet: Option<QuietKeys>,
 }
 
 impl Screen {
-    fn for_stderr() -> Screen {
+    fn for_stderr(run_dir: &Path) -> Screen {
         let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
         let bar = (std::io::stderr().is_terminal() && !dumb).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -108,11 +146,16 @@ impl Screen {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Screen { lines: Lines::default(), bar }
+        let quiet = bar.as_ref().and_then(|_| QuietKeys::new());
+        Screen { run_dir: run_dir.to_owned(), lines: Lines::default(), bar, _quiet: quiet }
     }
 
     fn show(&mut self, record: &Record<Event>) {
         self.lines.see(&record.event);
+        // Not before: a run that is refused leaves no directory.
+        if let Event::Plan { .. } = &record.event {
+            self.say(&format!("run directory: {}", self.run_dir.display()));
+        }
         if let Some(line) = self.lines.line(&record.event, self.bar.is_some()) {
             self.say(&line);
         }
@@ -137,6 +180,33 @@ impl Screen {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// The terminal as it is to be left; meanwhile it does not show Ctrl-C as `^C`, which beside a bar of full width
+/// begins a new line and leaves a copy of the bar behind.
+struct QuietKeys(Termios);
+
+impl QuietKeys {
+    fn new() -> Option<QuietKeys> {
+        let old = tcgetattr(std::io::stderr()).ok()?;
+        let mut new = old.clone();
+        new.local_modes.remove(LocalModes::ECHOCTL);
+        set_terminal(&new);
+        Some(QuietKeys(old))
+    }
+}
+
+impl Drop for QuietKeys {
+    fn drop(&mut self) {
+        set_terminal(&self.0);
+    }
+}
+
+fn set_terminal(modes: &Termios) {
+    // In the background (`sft &`) this would stop the program.
+    if tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == getpgrp()) {
+        let _ = tcsetattr(std::io::stderr(), OptionalActions::Now, modes);
     }
 }
 

@@ -48,6 +48,11 @@ pub fn count(n: u64) -> String {
     unreachable!("the last unit returns")
 }
 
+/// A number of things: `1 row`, `2 rows`.
+pub fn counted(n: u64, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
 /// How fast steps go: `3.4 steps/s`, or `12.5 s/step` where a step takes longer than a second.
 pub fn speed(seconds_per_step: f64) -> String {
     if !seconds_per_step.is_finite() || seconds_per_step <= 0.0 {

@@ -79,11 +79,15 @@ impl Lines {
     pub fn line(&self, event: &Event, bar: bool) -> Option<String> {
         Some(match event {
             Event::Started { version, libtorch, device, device_name, threads, .. } => {
-                let threads = if device == "cpu" { format!(", {threads} threads") } else { String::new() };
+                let threads = if device == "cpu" {
+                    format!(", {}", human::counted(*threads as u64, "thread"))
+                } else {
+                    String::new()
+                };
                 format!("engine {version}, libtorch {libtorch}, on {device} ({device_name}{threads})")
             }
             Event::Model { parameters, trainable, dtype, bytes, seconds } => format!(
-                "model: {} parameters, {} trainable ({:.4}%), {dtype}, {}, loaded in {}",
+                "model: {} parameters, {} trained ({:.2}%), {dtype} {}, in {}",
                 human::count(*parameters),
                 human::count(*trainable),
                 100.0 * *trainable as f64 / (*parameters).max(1) as f64,
@@ -91,11 +95,12 @@ impl Lines {
                 human::duration(*seconds)
             ),
             Event::Dataset { train, validation } => {
-                format!("data: {} for training; {} for validation", rows(train), rows(validation))
+                format!("data: training {}; validation {}", rows(train), rows(validation))
             }
             Event::Plan { total_steps, warmup_steps, accumulation, learning_rate, scheduler, .. } => format!(
-                "plan: {total_steps} steps of {accumulation} micro-batches, learning rate {learning_rate:e} \
-                 ({scheduler}, warm-up {warmup_steps})"
+                "plan: {} of {}, learning rate {learning_rate:e} ({scheduler}, warm-up {warmup_steps})",
+                human::counted(*total_steps, "step"),
+                human::counted(*accumulation, "micro-batch").replace("batchs", "batches")
             ),
             Event::Log { step, epoch, loss, acc, learning_rate, grad_norm } if !bar => {
                 let mut line = format!(
@@ -108,7 +113,8 @@ impl Lines {
                 line
             }
             Event::Eval { step, loss, acc, rows, seconds, .. } => format!(
-                "evaluation at step {step}: loss {loss:.4}  acc {acc:.3}  ({rows} rows, {})",
+                "evaluation at step {step}: loss {loss:.4}  acc {acc:.3}  ({}, {})",
+                human::counted(*rows, "row"),
                 human::duration(*seconds)
             ),
             Event::Checkpoint { path, bytes, best, .. } => {
@@ -132,7 +138,7 @@ impl Lines {
 }
 
 fn rows(r: &Rows) -> String {
-    let mut text = format!("{} rows", r.rows);
+    let mut text = human::counted(r.rows, "row");
     let left_out: Vec<String> = [(r.skipped, "broken"), (r.too_long, "too long")]
         .iter()
         .filter(|(n, _)| *n > 0)
@@ -142,7 +148,7 @@ fn rows(r: &Rows) -> String {
         text += &format!(" ({} left out)", left_out.join(", "));
     }
     if r.rows > 0 {
-        text += &format!(" of {:.0} tokens", r.tokens.mean);
+        text += &format!(", {:.0} tokens on average", r.tokens.mean);
     }
     text
 }
@@ -170,13 +176,26 @@ mod tests {
     }
 
     #[test]
+    fn the_models_line_fits_80_columns() {
+        let event = Event::Model {
+            parameters: 1_836_828_672,
+            trainable: 1_836_828_672,
+            dtype: "fp32".into(),
+            bytes: 16_400_000_000,
+            seconds: 3599.0,
+        };
+        let line = Lines::default().line(&event, true).unwrap();
+        assert!(line.len() <= 80, "{} {line}", line.len());
+    }
+
+    #[test]
     fn rows_left_out_are_named() {
         let tokens = TokenLengths { mean: 56.3, ..TokenLengths::default() };
         let train = Rows { rows: 1985, skipped: 3, too_long: 12, tokens, ..Rows::default() };
         let event = Event::Dataset { train, validation: Rows::default() };
         assert_eq!(
             Lines::default().line(&event, true).unwrap(),
-            "data: 1985 rows (3 broken, 12 too long left out) of 56 tokens for training; 0 rows for validation"
+            "data: training 1985 rows (3 broken, 12 too long left out), 56 tokens on average; validation 0 rows"
         );
     }
 }

@@ -11,5 +11,5 @@ pub mod worker;
 
 pub use engine::find_engine;
 pub use event::Event;
-pub use follow::{Outcome, run_foreground};
+pub use follow::{NOT_BEGUN, Outcome, run_foreground};
 pub use worker::{Session, Worker};

@@ -6,6 +6,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::process::Signal;
+
 use crate::error::{Context, Error, Result};
 use crate::job::engine::find_engine;
 
@@ -64,9 +66,14 @@ impl Worker {
 
     /// Asks it to finish the step at hand, save and end (SIGTERM).
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw) {
             // It may have ended by itself just now.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
@@ -113,6 +120,8 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
         (Some(2), _) if !last.is_empty() => Error::user(format!("the worker refused to run:\n  {last}")),
         (Some(2), _) => Error::user("the worker refused to run, and did not say why"),
         (Some(code), _) => Error::internal(format!("the worker ended with exit status {code}{said}")),
+        // A limit is the user's to raise.
+        (None, Some(25)) => Error::user(format!("the worker was ended by {}{said}", signal_name(25))),
         (None, Some(signal)) => {
             Error::internal(format!("the worker was ended by {}{said}", signal_name(signal)))
         }
@@ -130,6 +139,7 @@ fn signal_name(signal: i32) -> String {
         9 => ("SIGKILL", "most often the machine ran out of memory: `dmesg` tells"),
         11 => ("SIGSEGV", "a failure inside libtorch"),
         15 => ("SIGTERM", "somebody ended it"),
+        25 => ("SIGXFSZ", "a file grew beyond the limit that `ulimit -f` shows"),
         _ => return format!("signal {signal}"),
     };
     format!("signal {signal} ({name}: {hint})")

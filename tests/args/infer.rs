@@ -6,8 +6,10 @@ use crate::{refused, says, sft, words};
 
 fn checkpoint() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let flags = "--model_type qwen-demo --dataset a.csv --custom_val_dataset_path b.csv --dtype fp32 --dataset_seed 5 --model_cache_dir base --top_k 9";
-    let object = sft(flags).args.to_json();
+    let base = dir.path().join("base");
+    std::fs::create_dir(&base).unwrap();
+    let flags = "--model_type qwen-demo --dataset a.csv --custom_val_dataset_path b.csv --dtype fp32 --dataset_seed 5 --top_k 9";
+    let object = sft(&format!("{flags} --model_cache_dir {}", base.display())).args.to_json();
     std::fs::write(dir.path().join(ARGS_FILE), serde_json::to_vec(&object).unwrap()).unwrap();
     dir
 }
@@ -19,7 +21,7 @@ fn infer_takes_the_checkpoints_arguments() {
     let Loaded { args, warnings } = infer("").unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!((args.model_type.as_str(), args.dtype.as_str()), ("qwen-demo", "fp32"));
-    assert_eq!(args.model_cache_dir.as_deref(), Some("base"));
+    assert_eq!(args.model_cache_dir.as_deref(), dir.path().join("base").to_str());
     assert_eq!((args.sft_type.as_str(), args.template_type.as_str()), ("lora", "default-generation"));
     // Neither data sets nor the settings of generation are taken over.
     assert!(args.dataset.is_empty() && args.eval_human);
@@ -56,11 +58,20 @@ fn infer_refuses_what_makes_no_sense() {
         &["load_dataset_config is true", "--ckpt_dir"],
     );
     says(&infer("--model_type qwen-7b --eval_human false"), &["eval_human is false", "data set"]);
-    says(&infer(""), &["ckpt_dir is null", "--ckpt_dir DIR"]);
-    says(&infer("--model_id_or_path DIR"), &["model_type is null"]);
+    says(&infer(""), &["--ckpt_dir is missing", "--ckpt_dir DIR"]);
+    says(&infer("--model_id_or_path DIR"), &["--model_type is missing: give one of qwen-1_8b"]);
     says(&infer("--lora_rank 8"), &["unknown flag --lora_rank"]);
     says(&infer("--model_type qwen-7b --num_beams 3"), &["num_beams is 3"]);
     says(&infer(&format!("--ckpt_dir {} x", dir.path().display())), &["\"x\" belongs to no flag"]);
+
+    // The base model has been moved.
+    std::fs::remove_dir(dir.path().join("base")).unwrap();
+    let moved = format!("--ckpt_dir {}", dir.path().display());
+    says(
+        &infer(&moved),
+        &["base: no such model directory", "sft_args.json names it", "--model_id_or_path DIR"],
+    );
+    assert!(load_infer(&words(&format!("{moved} --model_id_or_path DIR"))).is_ok());
 
     // A base model without a checkpoint.
     let args = load_infer(&words("--model_type qwen-7b")).unwrap().args;
@@ -71,6 +82,14 @@ fn infer_refuses_what_makes_no_sense() {
     let line = format!("--ckpt_dir {} --model_type qwen-7b", empty.path().display());
     let loaded = load_infer(&words(&line)).unwrap();
     assert_eq!((loaded.args.sft_type.as_str(), loaded.warnings.len()), ("lora", 1));
+    let bare = format!("--ckpt_dir {}", empty.path().display());
+    says(&infer(&bare), &["--model_type is missing", "sft_args.json is not there"]);
+    // A run instead of a checkpoint.
+    for step in [9, 10] {
+        std::fs::create_dir(empty.path().join(format!("checkpoint-{step}"))).unwrap();
+    }
+    says(&infer(&bare), &["directory of a run", "/checkpoint-10"]);
+    std::fs::write(empty.path().join("configuration.json"), "{}").unwrap();
     // One with a broken value.
     std::fs::write(empty.path().join(ARGS_FILE), "{\"quantization_bit\": 4}").unwrap();
     says(&infer(&line), &["sft_args.json, line 1", "quantization_bit is 4"]);

@@ -135,4 +135,11 @@ fn broken_files_are_named() {
     )
     .unwrap();
     says(&refused(load_sft(Some(&path), &[])), &["twice.json, line 5", "seed is -1"]);
+    let whole = with(json!({"dtype": "fp32"})).to_string();
+    std::fs::write(&path, whole.replacen('{', "{\"seed\": 1, \"seed\": 2, ", 1)).unwrap();
+    let loaded = load_sft(Some(&path), &[]).unwrap();
+    assert_eq!(loaded.args.seed, 2);
+    says(&loaded.warnings.join("\n"), &["twice.json: set more than once", "seed"]);
+    let flag = refused(load_sft(None, &["--threads".to_owned(), "x".to_owned()]));
+    assert!(flag.contains("threads is \"x\"") && !flag.contains("null"), "{flag}");
 }

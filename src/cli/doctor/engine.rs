@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::Check;
 
-/// Loading libtorch's CUDA half from a cold network disk can take long.
-const TIMEOUT: Duration = Duration::from_secs(90);
+/// An engine answers within a second or two; from a cold disk it may take several.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What `qwen-tui-engine info --json` prints.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,7 +29,7 @@ pub struct Info {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Device {
     pub name: String,
-    /// `cpu` or `cuda`.
+    /// `cpu` or `cuda:N`.
     pub kind: String,
     #[serde(default)]
     pub memory_total: Option<u64>,
@@ -77,7 +77,12 @@ fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
     };
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
     if let Some(library) = missing_library(&err) {
-        return Err(failed(format!("the loader does not find {library}")));
+        // A file that was cut off while it was fetched or copied.
+        let damaged = err.contains("file too short") || err.contains("invalid ELF header");
+        return Err(failed(match damaged {
+            true => format!("{library} is damaged"),
+            false => format!("the loader does not find {library}"),
+        }));
     }
     let last = err.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("it said nothing");
     if let Some(signal) = status.signal() {
@@ -134,7 +139,8 @@ pub fn devices(info: &Info) -> Check {
             None => format!("{} {}", d.kind, d.name),
         })
         .collect();
-    let threads = info.threads.map(|n| format!("; {n} threads on the CPU")).unwrap_or_default();
+    let threads =
+        info.threads.map(|n| format!("; {} on the CPU", human::counted(n, "thread"))).unwrap_or_default();
     match devices.is_empty() {
         true => Check::warn("devices", "the engine names none", "run `make build` again"),
         false => Check::ok("devices", format!("{}{threads}", devices.join(", "))),
@@ -167,6 +173,10 @@ mod tests {
             "echo 'engine: error while loading shared libraries: libc10.so: cannot open shared object file' >&2; exit 127",
         );
         assert_eq!(missing.unwrap_err().why, "the loader does not find libc10.so");
+        let short = engine(
+            "echo 'engine: error while loading shared libraries: /x/libtorch_cpu.so: file too short' >&2; exit 127",
+        );
+        assert_eq!(short.unwrap_err().why, "/x/libtorch_cpu.so is damaged");
         let symbol = engine("echo 'engine: symbol lookup error: undefined symbol: _ZN2at' >&2; exit 127");
         assert!(symbol.unwrap_err().why.contains("exit status 127: engine: symbol lookup error"));
         assert!(engine("kill -6 $$").unwrap_err().why.contains("signal 6"));

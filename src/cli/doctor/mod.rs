@@ -10,6 +10,7 @@ mod machine;
 use std::io::IsTerminal;
 
 use qwen_tui::error::{Context, Result};
+use qwen_tui::job::engine::ENGINE_VARIABLE;
 use qwen_tui::job::find_engine;
 use serde::Serialize;
 
@@ -82,7 +83,10 @@ fn look() -> Vec<Check> {
             checks.push(Check::missing(
                 "engine",
                 error.to_string(),
-                "run `make build` in the folder of qwen-tui's source",
+                match std::env::var_os(ENGINE_VARIABLE).is_some_and(|v| !v.is_empty()) {
+                    true => format!("`unset {ENGINE_VARIABLE}`, so that the engine beside qwen-tui is used"),
+                    false => "run `make build` in the folder of qwen-tui's source".to_owned(),
+                },
             ));
             checks.push(cuda::check(&nvidia, None));
         }

@@ -9,7 +9,7 @@ fn play(run_dir: &Path, script: &str) -> Result<Outcome> {
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     loop {
-        let screen = Screen { lines: Lines::default(), bar: None };
+        let screen = Screen { run_dir: run_dir.to_owned(), lines: Lines::default(), bar: None, _quiet: None };
         match runtime.block_on(follow(&engine, run_dir, screen)) {
             // Another test forked while the script was open for writing here.
             Err(e) if e.to_string().contains("Text file busy") => std::thread::sleep(POLL),
