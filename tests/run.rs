@@ -296,7 +296,9 @@ fn worker_at(bench: &Bench, words: &[&str], seen: fn(&Event) -> bool) -> (std::p
     let child = Command::new(Path::new(common::PROGRAM).with_file_name("qwen-tui-engine"))
         .arg("worker")
         .arg(&path)
-        .stderr(std::process::Stdio::null())
+        .current_dir(bench.path(""))
+        // As a client has it: the worker's words are in the run.
+        .stderr(fs::File::create(path.join("worker.log")).unwrap())
         .spawn()
         .unwrap();
     let began = Instant::now();
@@ -318,7 +320,8 @@ fn a_stop_is_obeyed_before_the_first_step_and_within_an_evaluation() {
     let (mut child, run) =
         worker_at(&bench, &many("many.jsonl"), |e| matches!(e, Event::Stage { stage: Stage::ReadingData }));
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {}", fs::read_to_string(run.join("worker.log")).unwrap());
     let all = events(&run);
     let Event::Finished { step: 0, stopped: true, last_checkpoint: None, .. } = &all.last().unwrap().event
     else {
@@ -332,7 +335,8 @@ fn a_stop_is_obeyed_before_the_first_step_and_within_an_evaluation() {
     let (mut child, run) =
         worker_at(&bench, &words, |e| matches!(e, Event::Stage { stage: Stage::Evaluating }));
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
-    assert!(child.wait().unwrap().success());
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}: {}", fs::read_to_string(run.join("worker.log")).unwrap());
     let all = events(&run);
     let Event::Finished { step: 1, stopped: true, last_checkpoint: Some(last), .. } =
         &all.last().unwrap().event
