@@ -90,7 +90,8 @@ async fn one_model_after_another() {
     let (base, ckpt) = train_adapter(dir.path(), "one", 5);
     let (other_base, other) = train_adapter(dir.path(), "two", 6);
     let text = "房间很干净，\n早餐也好";
-    let of_base = [("model_type", "qwen-1_8b"), ("model_id_or_path", &base), ("device", "cpu"), ("dtype", "fp32")];
+    let of_base =
+        [("model_type", "qwen-1_8b"), ("model_id_or_path", &base), ("device", "cpu"), ("dtype", "fp32")];
     let plain = positive(text, &of_base);
     let tuned = positive(text, &[("ckpt_dir", &ckpt), ("device", "cpu")]);
     let second = positive(text, &[("ckpt_dir", &other), ("device", "cpu")]);
@@ -134,7 +135,8 @@ async fn one_model_after_another() {
 async fn answers_grow_and_can_be_cancelled() {
     let dir = tempfile::tempdir().unwrap();
     let (base, _) = train_adapter(dir.path(), "one", 5);
-    let of_base = [("model_type", "qwen-1_8b"), ("model_id_or_path", &base[..]), ("device", "cpu"), ("dtype", "fp32")];
+    let of_base =
+        [("model_type", "qwen-1_8b"), ("model_id_or_path", &base[..]), ("device", "cpu"), ("dtype", "fp32")];
     let mut repl = Repl::spawn_engine(Path::new(ENGINE), &flags(&of_base)).unwrap();
     next(&mut repl).await;
     let how = Generate {

@@ -110,7 +110,13 @@ pub fn send(run_dir: &Path, command: Command) -> Result<()> {
     line.push(b'\n');
     let silent =
         |e: std::io::Error| Error::internal(format!("the worker of {} {}", run_dir.display(), silence(&e)));
-    stream.write_all(&line).map_err(silent)?;
+    match stream.write_all(&line) {
+        // Turned away before it was heard: the reason stands in the answer.
+        Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+            return Err(silent(e));
+        }
+        _ => {}
+    }
     let mut frames = Frames::new(LINE_LIMIT);
     let mut buffer = [0; 1024];
     loop {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::Command;
 use qwen_tui::job::frames::{Frames, TooLong};
-use qwen_tui::job::socket::{Address, Answer, LINE_LIMIT, POINTER, private_place, trusted};
+use qwen_tui::job::socket::{Address, Answer, LINE_LIMIT, POINTER, SOCKET, private_place, trusted};
 use qwen_tui::run::RunDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
@@ -52,12 +52,17 @@ impl CommandSocket {
         let pointer = run.path().join(POINTER);
         remove_stale(&path)?;
         let _ = std::fs::remove_file(&pointer);
-        let refused = match listen(run.path(), "worker.sock") {
+        let refused = match listen(run.path(), SOCKET) {
             Ok(listener) => return Ok(Self { listener, files: Files(vec![path]) }),
             Err(e) => e.to_string(),
         };
-        let (dir, name) = private_place(run.path()).map_err(|e| e.context(refused))?;
-        let path = dir.join(&name);
+        Self::bind_elsewhere(run.path()).map_err(|e| e.context(refused))
+    }
+
+    /// In the private directory, with the pointer to it in `run_dir`.
+    fn bind_elsewhere(run_dir: &Path) -> Result<Self> {
+        let (dir, name) = private_place(run_dir)?;
+        let (path, pointer) = (dir.join(&name), run_dir.join(POINTER));
         remove_stale(&path)?;
         let listener = listen(&dir, &name)?;
         let files = Files(vec![path.clone(), pointer.clone()]);
@@ -163,4 +168,47 @@ async fn tell(stream: &mut UnixStream, answer: &Answer) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     tokio::time::timeout(PATIENCE, stream.write_all(&line)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qwen_tui::job::socket::send_async;
+
+    #[tokio::test]
+    async fn a_socket_elsewhere_is_found_and_goes_with_its_worker() {
+        let run = tempfile::tempdir().unwrap();
+        let (commands, received) = mpsc::channel();
+        let socket = CommandSocket::bind_elsewhere(run.path()).unwrap();
+        let files = socket.serve(commands);
+        let path = files.0[0].clone();
+        assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        send_async(run.path().to_owned(), Command::Save).await.unwrap();
+        assert_eq!(received.try_recv(), Ok(Command::Save));
+        drop(received);
+        let error = send_async(run.path().to_owned(), Command::Save).await.unwrap_err();
+        assert!(error.to_string().contains("has ended"), "{error}");
+        drop(files);
+        assert!(!path.exists() && !run.path().join(POINTER).exists());
+    }
+
+    #[tokio::test]
+    async fn more_clients_than_places_are_told_so() {
+        let run = tempfile::tempdir().unwrap();
+        let (commands, _received) = mpsc::channel();
+        let files = CommandSocket::bind_elsewhere(run.path()).unwrap().serve(commands);
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            clients.push(UnixStream::connect(&files.0[0]).await.unwrap());
+        }
+        let error = send_async(run.path().to_owned(), Command::Stop).await.unwrap_err();
+        assert!(error.to_string().contains("too many clients"), "{error}");
+        clients.pop();
+        for attempt in 0.. {
+            match send_async(run.path().to_owned(), Command::Stop).await {
+                Ok(()) => break,
+                Err(e) => assert!(attempt < 100, "{e}"),
+            }
+        }
+    }
 }
