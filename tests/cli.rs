@@ -185,7 +185,7 @@ fn ctrl_c_is_the_workers_to_answer() {
     let end = r#"{"seq":1,"time":3.0,"kind":"finished","step":7,"seconds":1.0,"stopped":true,"last_checkpoint":"checkpoint-7","best_checkpoint":null,"best_metric":null}"#;
     // It takes its time after the signal, as a worker that finishes a step and saves does.
     let script = format!(
-        "#!/bin/sh\ntrap 'sleep 0.5; echo '\\''{end}'\\'' >> $2/events.jsonl; exit 0' INT\ntouch $2/ready\nwhile :; do sleep 0.1; done\n"
+        "#!/bin/sh\ntrap '' TERM\ntrap 'sleep 0.5; echo '\\''{end}'\\'' >> $2/events.jsonl; exit 0' INT\ntouch $2/ready\nwhile :; do sleep 0.1; done\n"
     );
     std::fs::write(&engine, script).unwrap();
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();

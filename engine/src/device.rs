@@ -81,11 +81,14 @@ pub fn name(device: Device) -> String {
 }
 
 /// `bf16`, `fp16` or `fp32`; `AUTO` is bf16 on a GPU and fp32 on a CPU, as in SWIFT.
+///
+/// # Errors
+/// fp16 on a CPU; the caller names the argument.
 pub fn kind(dtype: &str, device: Device) -> Result<Kind> {
     match dtype {
         "bf16" => Ok(Kind::BFloat16),
         "fp16" if device == Device::Cpu => {
-            Err(Error::user("dtype: fp16 needs a GPU (a CPU multiplies no fp16 matrices); use bf16 or fp32"))
+            Err(Error::user("fp16 needs a GPU (a CPU multiplies no fp16 matrices); use bf16 or fp32"))
         }
         "fp16" => Ok(Kind::Half),
         "fp32" => Ok(Kind::Float),

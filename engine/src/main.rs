@@ -144,6 +144,7 @@ fn classify(args: &[String]) -> Result<()> {
     // A person at the keyboard wants each answer at once.
     let chunk = if input.is_terminal() { 1 } else { CHUNK };
     let mut waiting = Vec::new();
+    let mut found = false;
     for (n, line) in input.lock().split(b'\n').enumerate() {
         let line = line.user("standard input")?;
         let text = String::from_utf8(line).map_err(|_| {
@@ -156,10 +157,16 @@ fn classify(args: &[String]) -> Result<()> {
         if text.trim().is_empty() {
             continue;
         }
+        found = true;
         waiting.push(text.to_owned());
         if waiting.len() >= chunk {
             tell(&std::mem::take(&mut waiting))?;
         }
+    }
+    if !found {
+        return Err(Error::user(
+            "no text to classify: give texts after the arguments, or on standard input, one a line",
+        ));
     }
     tell(&waiting)
 }
@@ -199,7 +206,7 @@ fn info() -> Result<()> {
 /// Copies `model` to `out` with its weights as `dtype`.
 fn convert(model: &std::path::Path, out: &std::path::Path, dtype: &str) -> Result<()> {
     weights::check_model_dir(model)?;
-    let kind = device::kind(dtype, tch::Device::Cpu)?;
+    let kind = device::kind(dtype, tch::Device::Cpu).map_err(|e| e.context("--dtype"))?;
     QwenConfig::load(model)?;
     let tensors = weights::load_except(model, kind, |_| false)?;
     std::fs::create_dir_all(out).user(out.display())?;
@@ -234,7 +241,7 @@ fn run(task: Task) -> Result<()> {
             dtype,
             seed,
         } => {
-            let kind = device::kind(&dtype, tch::Device::Cpu)?;
+            let kind = device::kind(&dtype, tch::Device::Cpu).map_err(|e| e.context("--dtype"))?;
             let shape = Shape { hidden, layers, heads, mlp, vocab, seq_length, emb_dropout };
             create(&out, &tokenizer, &shape, kind, seed)
         }

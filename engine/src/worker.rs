@@ -39,7 +39,6 @@ pub fn run(dir: &Path) -> Result<()> {
     if let Err(e) = &outcome {
         let event = Event::Failed { exit_code: e.exit_code(), message: e.to_string() };
         let _ = append(&log, &event);
-        tracing::error!("{e}");
     }
     outcome
 }

@@ -25,7 +25,7 @@ fn flags(pairs: &[(&str, &str)]) -> Vec<String> {
 
 /// Writes a model to `dir/name` and trains an adapter over it for a few steps; returns model and checkpoint.
 fn train_adapter(dir: &Path, name: &str, seed: u32) -> (String, String) {
-    write_vocabulary(&dir.join("vocabulary"));
+    write_vocabulary(&dir.join("vocabulary"), &[]);
     write_model(&dir.join(name), Tiny { seed, ..SMALL }, &dir.join("vocabulary"));
     let rows: String = (0..16).map(|i| format!("{{\"query\":\"q{i}\",\"response\":\"a\"}}\n")).collect();
     std::fs::write(dir.join("rows.jsonl"), rows).unwrap();

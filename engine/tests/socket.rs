@@ -18,7 +18,7 @@ use common::{SMALL, write_model, write_vocabulary};
 
 /// A run that would take very long, in `dir/run`.
 fn make_run(dir: &Path, run: &Path) -> RunDir {
-    write_vocabulary(&dir.join("vocabulary"));
+    write_vocabulary(&dir.join("vocabulary"), &[]);
     write_model(&dir.join("model"), SMALL, &dir.join("vocabulary"));
     let rows: String = (0..16).map(|i| format!("{{\"query\":\"q{i}\",\"response\":\"a\"}}\n")).collect();
     std::fs::write(dir.join("rows.jsonl"), rows).unwrap();

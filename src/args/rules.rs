@@ -64,6 +64,13 @@ pub fn infer(values: &mut Values) -> Result<()> {
     if values.number("show_dataset_sample") != 10.0 && values.number("val_dataset_sample") == 10.0 {
         values.rename("show_dataset_sample", "val_dataset_sample");
     }
+    if ["ckpt_dir", "model_type", "model_id_or_path"].iter().all(|key| values.is_null(key)) {
+        return Err(values.refuse(
+            "ckpt_dir",
+            "the directory of a checkpoint: give --ckpt_dir DIR, or for a base model alone --model_type NAME \
+             --model_id_or_path DIR",
+        ));
+    }
     model(values)?;
     data(values);
     generation(values);

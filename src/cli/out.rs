@@ -30,5 +30,5 @@ pub fn note(line: &str) {
 
 /// Writes an error to standard error.
 pub fn error(error: &Error) {
-    note(&format!("qwen-tui: {error}"));
+    note(&format!("error: {error}"));
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::{Outcome, find_engine, run_foreground};
-use qwen_tui::run::RunDir;
+use qwen_tui::job::{Event, Outcome, find_engine, run_foreground};
+use qwen_tui::run::{RunDir, list_checkpoints, read_events};
 
 use super::{out, wants_help};
 
@@ -41,13 +41,30 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     // Asked now, so that no empty run is left behind.
     find_engine()?;
     let args = &loaded.args;
+    let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
-    run.write_args(&args.to_json())?;
     out::note(&format!("run directory: {}", run.path().display()));
-
-    let result = run_foreground(run.path());
+    let result = run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path()));
+    if matches!(result, Err(Error::User(_))) && !began(&run) {
+        // A mistake in an argument or a file: what is left of it would only be in the way of the next attempt.
+        run.discard(&there_before);
+        return result.map(drop);
+    }
     out::text(&report(run.path(), result.as_ref().ok()))?;
     result.map(drop)
+}
+
+/// The nearest directory above `path` (or itself) that is there.
+fn existing(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_default();
+    path.ancestors().find(|p| p.exists()).unwrap_or(&path).to_owned()
+}
+
+/// Whether a run has anything to show: a step or a checkpoint.
+fn began(run: &RunDir) -> bool {
+    let counts = |event: &Event| matches!(event, Event::Step { .. } | Event::StepSkipped { .. });
+    let events = read_events::<Event>(&run.events_file()).unwrap_or_default();
+    events.iter().any(|record| counts(&record.event)) || !list_checkpoints(run).is_empty()
 }
 
 /// What scripts read from standard output.

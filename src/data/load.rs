@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::rows::{OnBroken, Read, read_files, resolve_dataset_name};
 use super::sampling::{SampleOptions, split_and_sample};
-use super::template::{Example, Row, Template, Truncation, encode_rows};
+use super::template::{Example, IGNORE, Row, Template, Truncation, encode_rows};
 use super::tokenizer::Tokenizer;
 use crate::args::{InferArgs, SftArgs};
 use crate::error::{Error, Result};
@@ -48,37 +48,28 @@ pub struct Sources<'a> {
     pub options: SampleOptions,
 }
 
-impl<'a> From<&'a SftArgs> for Sources<'a> {
-    fn from(args: &'a SftArgs) -> Self {
-        Self {
-            train: [&args.dataset, &args.custom_train_dataset_path],
-            validation: &args.custom_val_dataset_path,
-            strict: args.check_dataset_strategy == "error",
-            options: SampleOptions {
-                dataset_seed: args.dataset_seed,
-                dataset_test_ratio: args.dataset_test_ratio,
-                train_dataset_sample: args.train_dataset_sample,
-                val_dataset_sample: args.val_dataset_sample,
-            },
+/// [`Sources`] from arguments; the two programs differ in how many rows they take.
+macro_rules! sources {
+    ($Args:ty, $train:expr, $validation:expr) => {
+        impl<'a> From<&'a $Args> for Sources<'a> {
+            fn from(args: &'a $Args) -> Self {
+                Self {
+                    train: [&args.dataset, &args.custom_train_dataset_path],
+                    validation: &args.custom_val_dataset_path,
+                    strict: args.check_dataset_strategy == "error",
+                    options: SampleOptions {
+                        dataset_seed: args.dataset_seed,
+                        dataset_test_ratio: args.dataset_test_ratio,
+                        train_dataset_sample: $train(args),
+                        val_dataset_sample: $validation(args),
+                    },
+                }
+            }
         }
-    }
+    };
 }
-
-impl<'a> From<&'a InferArgs> for Sources<'a> {
-    fn from(args: &'a InferArgs) -> Self {
-        Self {
-            train: [&args.dataset, &args.custom_train_dataset_path],
-            validation: &args.custom_val_dataset_path,
-            strict: args.check_dataset_strategy == "error",
-            options: SampleOptions {
-                dataset_seed: args.dataset_seed,
-                dataset_test_ratio: args.dataset_test_ratio,
-                train_dataset_sample: -1,
-                val_dataset_sample: Some(args.val_dataset_sample),
-            },
-        }
-    }
-}
+sources!(SftArgs, |args: &SftArgs| args.train_dataset_sample, |args: &SftArgs| args.val_dataset_sample);
+sources!(InferArgs, |_| -1, |args: &InferArgs| Some(args.val_dataset_sample));
 
 /// Reads the data sets, splits and samples them as SWIFT does.
 ///
@@ -152,6 +143,13 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
             "max_length {}: all {} training rows are longer; raise it, or keep their ends with \
              --truncation_strategy truncation_left",
             args.max_length, train_stats.too_long
+        )));
+    }
+    if train.iter().all(|e| e.labels.iter().skip(1).all(|&l| l == IGNORE)) {
+        return Err(Error::user(format!(
+            "max_length {}: there is nothing to predict in any training row, which needs a token before the answer's; \
+             raise it, or look whether the rows are empty",
+            args.max_length
         )));
     }
     Ok(Encoded { train, validation, train_stats, validation_stats })

@@ -8,6 +8,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::error::{Error, Result};
 
+/// Qwen's longest token has 128 bytes; the work of cutting one in two grows with the square of its length.
+const LONGEST: usize = 4096;
+
 /// Tokens by rank, and ranks by token.
 pub(super) struct Ranks {
     pub tokens: Vec<Vec<u8>>,
@@ -52,6 +55,9 @@ impl Ranks {
             let token = STANDARD.decode(token).map_err(|e| bad(format!("the token is not base64 ({e})")))?;
             if token.is_empty() {
                 return Err(bad("the token is empty".into()));
+            }
+            if token.len() > LONGEST {
+                return Err(bad(format!("a token of {} bytes; {LONGEST} are the most", token.len())));
             }
             let rank: usize = std::str::from_utf8(rank)
                 .ok()

@@ -41,13 +41,18 @@ impl RandomState {
         self.interval(end.saturating_sub(1))
     }
 
+    /// `shuffle(items)`: Fisher and Yates from the end.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            // Rows are counted in 32 bits: more of them would not fit in memory.
+            items.swap(i, self.interval(i as u32) as usize);
+        }
+    }
+
     /// `permutation(n)`.
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
-        for i in (1..n).rev() {
-            // Rows are counted in 32 bits: more of them would not fit in memory.
-            order.swap(i, self.interval(i as u32) as usize);
-        }
+        self.shuffle(&mut order);
         order
     }
 }

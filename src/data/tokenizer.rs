@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Result};
 pub const VOCABULARY_FILE: &str = "qwen.tiktoken";
 
 /// How Qwen-1 cuts a text into words before byte-pair encoding (its published pattern): digits one by one.
-const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Number of `<|extra_N|>` tokens.
 const EXTRAS: usize = 205;

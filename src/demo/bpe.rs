@@ -13,11 +13,10 @@ use tokenizers::{
 };
 use unicode_normalization::UnicodeNormalization;
 
-use super::{LABELS, prompt, write_file};
+use super::write_file;
+use crate::data::tokenizer::SPLIT;
+use crate::data::{LABELS, sentiment_prompt as prompt};
 use crate::error::{Context, Error, Result};
-
-/// Qwen-1's pattern: words with the sign before them, single digits, runs of signs, line breaks, spaces.
-const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// How often the prompt is read beside the texts: more than the rarest merge occurs, so that each of its
 /// words becomes one token.

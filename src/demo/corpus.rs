@@ -8,14 +8,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::random::Random;
 use super::text::{bare, char_count, clauses, key};
-use super::{LABELS, prompt, write_file};
+use super::write_file;
+use crate::data::sampling::RandomState;
+use crate::data::{LABELS, sentiment_prompt as prompt};
 use crate::error::Result;
 
 /// Shares of the rows, in percent; the rest is plain text.
-const HELD_OUT_PIECE: usize = 45;
-const RANDOM_LABEL: usize = 10;
+const HELD_OUT_PIECE: u32 = 45;
+const RANDOM_LABEL: u32 = 10;
 /// Characters of a clause that can be held out.
 const PIECE: std::ops::RangeInclusive<usize> = 2..=20;
 
@@ -49,13 +50,13 @@ enum Role {
 /// One pass over the texts in an order and with roles of its own, drawn from `seed` and `pass`.
 /// Texts should have at most `reviews::LONGEST_PIECE` characters.
 fn pass_rows<'a>(texts: &[&'a str], seed: u32, pass: u32) -> impl Iterator<Item = (Role, Row)> + use<'a> {
-    let mut random = Random::new(seed.wrapping_add(pass.wrapping_mul(1_000_003)));
+    let mut random = RandomState::new(u64::from(seed.wrapping_add(pass.wrapping_mul(1_000_003))));
     let mut order = texts.to_vec();
     random.shuffle(&mut order);
     order.into_iter().map(move |text| {
-        let drawn = random.below(100);
+        let drawn = random.randint(100);
         if drawn < RANDOM_LABEL {
-            let label = LABELS[random.below(LABELS.len())];
+            let label = LABELS[random.randint(LABELS.len() as u32) as usize];
             return (Role::RandomLabel, plain(&(prompt(text) + label)));
         }
         if drawn < RANDOM_LABEL + HELD_OUT_PIECE
@@ -73,7 +74,7 @@ fn plain(text: &str) -> Row {
 
 /// Takes one clause out of the text: what is left, and the clause. The last clause, which often sums up, is
 /// drawn twice as often as another. None where there is no clause to spare.
-fn hold_out(text: &str, random: &mut Random) -> Option<(String, String)> {
+fn hold_out(text: &str, random: &mut RandomState) -> Option<(String, String)> {
     let all = clauses(text);
     let mut candidates: Vec<usize> =
         (0..all.len()).filter(|&n| PIECE.contains(&char_count(&key(bare(all[n]))))).collect();
@@ -81,7 +82,7 @@ fn hold_out(text: &str, random: &mut Random) -> Option<(String, String)> {
     if last + 1 == all.len() {
         candidates.push(last);
     }
-    let taken = candidates[random.below(candidates.len())];
+    let taken = candidates[random.randint(candidates.len() as u32) as usize];
     let rest: String = all.iter().enumerate().filter(|(n, _)| *n != taken).map(|(_, c)| *c).collect();
     let rest = rest.trim().trim_end_matches(['，', ',']).trim_end();
     (char_count(&key(rest)) >= 2).then(|| (rest.to_string(), bare(all[taken]).to_string()))
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_held_out_clause_and_the_rest_make_the_text() {
-        let mut random = Random::new(3);
+        let mut random = RandomState::new(3);
         let mut last = 0;
         for _ in 0..1000 {
             let (rest, piece) = hold_out(TEXT, &mut random).unwrap();

@@ -11,7 +11,6 @@ pub mod play;
 pub mod reviews;
 
 mod near;
-mod random;
 mod text;
 
 use std::fs::{self, File};
@@ -19,17 +18,6 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{Context, Result};
-
-/// The words of the labels; a label's number is its index.
-pub const LABELS: [&str; 2] = ["negative", "positive"];
-
-/// The task's prompt for one sentence. The response follows the colon without a space.
-pub fn prompt(sentence: &str) -> String {
-    format!(
-        "Task: Sentiment Classification\nSentence: {sentence}\nCategory: {}, {}\nOutput:",
-        LABELS[0], LABELS[1]
-    )
-}
 
 /// Writes a file whole or not at all: the bytes go beside it first and are renamed into place.
 fn write_file(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {

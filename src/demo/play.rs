@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bayes::NaiveBayes;
 use super::everyday::everyday;
+use super::places;
 use super::reviews::{self, Review};
-use super::{LABELS, places};
 use crate::args::{SftArgs, load_sft};
+use crate::data::LABELS;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
 use crate::job::{Outcome, run_foreground};

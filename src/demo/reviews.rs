@@ -8,9 +8,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::near::NearCopies;
-use super::random::Random;
 use super::text::{char_count, key, pieces};
 use super::write_file;
+use crate::data::sampling::RandomState;
 use crate::error::{Context, Error, Result};
 
 /// Rows per label.
@@ -136,7 +136,7 @@ fn divide(reviews: &[Review]) -> Result<Prepared> {
             }
         }
     }
-    Random::new(SEED).shuffle(&mut order);
+    RandomState::new(SEED.into()).shuffle(&mut order);
 
     let mut usable: Vec<&Review> = order
         .iter()
@@ -207,9 +207,9 @@ mod tests {
 
     /// Reviews of random characters, so that none is another's near copy: `n` a label, positive first.
     fn made_up(n: usize) -> Vec<Review> {
-        let mut random = Random::new(7);
+        let mut random = RandomState::new(7);
         let mut sentence = || {
-            let text = (0..12).filter_map(|_| char::from_u32(0x4e00 + random.below(5000) as u32));
+            let text = (0..12).filter_map(|_| char::from_u32(0x4e00 + random.randint(5000)));
             text.collect::<String>() + "。"
         };
         [1, 0]

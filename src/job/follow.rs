@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Starts a worker on `run_dir` and shows the run on stderr until it ends: a progress bar on a terminal, lines elsewhere.
 ///
-/// Ctrl-C reaches the worker by itself, which saves and ends; this keeps following until it has.
+/// Ctrl-C makes the worker save and end; this keeps following until it has.
 ///
 /// # Errors
 /// What the worker's `Failed` event says, or why it ended without one.
@@ -59,6 +59,8 @@ async fn follow(engine: &Path, run_dir: &Path, mut screen: Screen) -> Result<Out
             _ = tick.tick() => {}
             _ = interrupt.recv() => {
                 screen.say("stopping: the step at hand is finished and saved (Ctrl-C)");
+                // `kill -INT` reaches this program alone; after Ctrl-C, SIGTERM asks the worker for the same once more.
+                worker.terminate();
                 continue;
             }
             _ = terminate.recv() => {

@@ -95,7 +95,7 @@ impl Lines {
             }
             Event::Plan { total_steps, warmup_steps, accumulation, learning_rate, scheduler, .. } => format!(
                 "plan: {total_steps} steps of {accumulation} micro-batches, learning rate {learning_rate:e} \
-                 ({scheduler}, {warmup_steps} steps of warm-up)"
+                 ({scheduler}, warm-up {warmup_steps})"
             ),
             Event::Log { step, epoch, loss, acc, learning_rate, grad_norm } if !bar => {
                 let mut line = format!(

@@ -109,7 +109,9 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
         false => format!("; the end of {}:\n  {last}", log.display()),
     };
     match (status.code(), status.signal()) {
-        (Some(2), _) => Error::user(format!("the worker refused to run{said}")),
+        // Where it never began, the run directory may be removed, and the log with it.
+        (Some(2), _) if !last.is_empty() => Error::user(format!("the worker refused to run:\n  {last}")),
+        (Some(2), _) => Error::user("the worker refused to run, and did not say why"),
         (Some(code), _) => Error::internal(format!("the worker ended with exit status {code}{said}")),
         (None, Some(signal)) => {
             Error::internal(format!("the worker was ended by {}{said}", signal_name(signal)))

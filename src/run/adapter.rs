@@ -149,7 +149,7 @@ impl AdapterConfig {
             r: get.rank()?,
             lora_alpha: get.number("lora_alpha", 8.0, "a finite number", f64::is_finite)?,
             lora_dropout: get.number("lora_dropout", 0.0, "in [0, 1)", |x| (0.0..1.0).contains(&x))?,
-            target_modules: get.names("target_modules")?,
+            target_modules: get.targets()?,
             bias,
             modules_to_save: get.names("modules_to_save")?,
             lora_dtype: get.string("lora_dtype")?,
@@ -210,6 +210,14 @@ impl Getter<'_> {
         let Some(value) = self.value(key) else { return Ok(Vec::new()) };
         let names = value.as_array().and_then(|a| a.iter().map(|v| v.as_str().map(str::to_owned)).collect());
         names.ok_or_else(|| self.wrong(key, "a list of module names"))
+    }
+
+    fn targets(&self) -> Result<Vec<String>> {
+        let targets = self.names("target_modules")?;
+        if targets.is_empty() {
+            return Err(self.wrong("target_modules", "a list of at least one module name"));
+        }
+        Ok(targets)
     }
 
     /// Settings under which the same weights mean something else.

@@ -65,7 +65,7 @@ impl RunDir {
         let run = RunDir { root };
         if run.events_file().exists() {
             return Err(Error::user(format!(
-                "output_dir {} already holds a run (events.jsonl): resume it with resume_from_checkpoint, choose \
+                "output_dir {} already holds a run (events.jsonl): choose \
                  another output_dir, or leave add_output_dir_suffix true",
                 run.root.display()
             )));
@@ -97,6 +97,20 @@ impl RunDir {
             )));
         }
         Ok(run)
+    }
+
+    /// Removes a run that came to nothing: the files that every worker makes, and then the directories that are
+    /// empty, up to but not including `kept`. What else lies there stays.
+    pub fn discard(self, kept: &Path) {
+        // A file that cannot be removed keeps its directory, and nobody is worse off.
+        for file in [self.args_file(), self.events_file(), self.worker_log(), self.lock(), self.socket()] {
+            let _ = fs::remove_file(file);
+        }
+        let mut dir = self.root.as_path();
+        while dir != kept && fs::remove_dir(dir).is_ok() {
+            let Some(parent) = dir.parent() else { break };
+            dir = parent;
+        }
     }
 
     /// Absolute.
@@ -227,6 +241,24 @@ mod tests {
         let e = RunDir::create(&root, "qwen-1_8b", false).unwrap_err();
         assert!(e.exit_code() == 2 && e.to_string().contains("already holds a run"), "{e}");
         assert_eq!(RunDir::open(&root).unwrap().path(), fs::canonicalize(&root).unwrap());
+    }
+
+    #[test]
+    fn discarding_takes_what_was_made_and_nothing_else() {
+        let out = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&out.path().join("a/b"), "qwen-1_8b", true).unwrap();
+        let other = RunDir::create(&out.path().join("a"), "mine", true).unwrap();
+        for file in [run.args_file(), run.worker_log(), other.args_file(), other.path().join("notes.txt")] {
+            fs::write(file, "x").unwrap();
+        }
+        run.discard(out.path());
+        assert!(!out.path().join("a/b").exists() && out.path().join("a").is_dir());
+        let kept = other.path().to_owned();
+        other.discard(out.path());
+        assert_eq!(fs::read_dir(&kept).unwrap().count(), 1);
+        fs::remove_file(kept.join("notes.txt")).unwrap();
+        RunDir { root: kept }.discard(out.path());
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     }
 
     #[test]

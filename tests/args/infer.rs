@@ -56,7 +56,8 @@ fn infer_refuses_what_makes_no_sense() {
         &["load_dataset_config is true", "--ckpt_dir"],
     );
     says(&infer("--model_type qwen-7b --eval_human false"), &["eval_human is false", "data set"]);
-    says(&infer(""), &["model_type is null"]);
+    says(&infer(""), &["ckpt_dir is null", "--ckpt_dir DIR"]);
+    says(&infer("--model_id_or_path DIR"), &["model_type is null"]);
     says(&infer("--lora_rank 8"), &["unknown flag --lora_rank"]);
     says(&infer("--model_type qwen-7b --num_beams 3"), &["num_beams is 3"]);
     says(&infer(&format!("--ckpt_dir {} x", dir.path().display())), &["\"x\" belongs to no flag"]);

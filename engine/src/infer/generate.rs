@@ -1,6 +1,6 @@
 //! Answers, a token at a time.
 
-use qwen_tui::error::Result;
+use qwen_tui::error::{Error, Result};
 use rand_mt::Mt;
 use tch::{Device, Kind, Tensor};
 
@@ -36,7 +36,7 @@ impl Session {
     /// The answer to `prompt`; `told` hears the text whenever it has grown.
     ///
     /// # Errors
-    /// What `told` returns.
+    /// A prompt without a token; what `told` returns.
     pub fn generate(
         &self,
         prompt: &[u32],
@@ -56,6 +56,9 @@ impl Session {
         told: &mut dyn FnMut(&str) -> Result<()>,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<String> {
+        if prompt.is_empty() {
+            return Err(Error::user("a query is empty, so there is nothing to answer: remove its row"));
+        }
         let stops = self.template.stop_ids(&self.tokenizer);
         let mut cache = KvCache::new();
         let mut seen = prompt.to_vec();

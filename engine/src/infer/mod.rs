@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::{Template, Tokenizer};
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::Result;
 use tch::{Device, Kind};
 
 use crate::device;
@@ -38,16 +38,7 @@ impl Session {
         if let Some(threads) = args.threads {
             tch::set_num_threads(threads as i32);
         }
-        let base = Base::load(args)?;
-        let tokenizer = Tokenizer::load(&base.dir)?;
-        if tokenizer.vocab_size() as i64 > base.config.vocab_size {
-            return Err(Error::user(format!(
-                "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
-                base.dir.display(),
-                tokenizer.vocab_size(),
-                base.config.vocab_size
-            )));
-        }
+        let (base, tokenizer) = Base::load(args)?;
         let template = Template::new(&args.template_type, args.system.as_deref())?;
         Ok((Self { model: base.assemble(args)?, tokenizer, template, device: base.device }, base))
     }
@@ -65,14 +56,15 @@ pub struct Base {
 }
 
 impl Base {
-    fn load(args: &InferArgs) -> Result<Self> {
+    fn load(args: &InferArgs) -> Result<(Self, Tokenizer)> {
         let device = device::choose(&args.device)?;
         let dir = base_dir(args)?.to_owned();
         weights::check_model_dir(&dir)?;
         let config = QwenConfig::load(&dir)?;
-        let kind = device::kind(&args.dtype, device)?;
+        let tokenizer = config.tokenizer(&dir)?;
+        let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
         let weights = weights::load(&dir, &config, kind, device)?;
-        Ok(Self { dir, kind, device, config, weights })
+        Ok((Self { dir, kind, device, config, weights }, tokenizer))
     }
 
     /// The base with the checkpoint's adapter over it, where `args` name one.

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use qwen_tui::data::Tokenizer;
 use qwen_tui::error::{Context, Error, Result};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The keys of Qwen-1's `config.json` that the computation depends on (`configuration_qwen.py`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -63,12 +65,52 @@ fn yes() -> bool {
     true
 }
 
+/// Refuses a value of another type, by its key, which serde would leave out.
+fn check_types(raw: &Value) -> Result<()> {
+    let Some(object) = raw.as_object() else {
+        return Err(Error::user("a JSON object with a model's sizes is expected; fetch the file again"));
+    };
+    const WHOLE: &[&str] = &[
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "kv_channels",
+        "intermediate_size",
+        "vocab_size",
+        "seq_length",
+    ];
+    const NUMBERS: &[&str] = &[
+        "layer_norm_epsilon",
+        "rotary_emb_base",
+        "rotary_pct",
+        "attn_dropout_prob",
+        "emb_dropout_prob",
+        "initializer_range",
+    ];
+    const FLAGS: &[&str] =
+        &["use_dynamic_ntk", "use_logn_attn", "scale_attn_weights", "no_bias", "tie_word_embeddings"];
+    type Fits = fn(&Value) -> bool;
+    let types: [(&[&str], &str, Fits); 3] = [
+        (WHOLE, "a whole number (below 2^63)", Value::is_i64),
+        (NUMBERS, "a number", Value::is_number),
+        (FLAGS, "true or false", Value::is_boolean),
+    ];
+    for (keys, expected, fits) in types {
+        for key in keys {
+            if let Some(value) = object.get(*key).filter(|v| !fits(v)) {
+                return Err(Error::user(format!("{key} is {value}; expected {expected}")));
+            }
+        }
+    }
+    Ok(())
+}
+
 impl QwenConfig {
     /// Reads and checks `dir/config.json`.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).user(path.display())?;
-        let raw: serde_json::Value = serde_json::from_str(&text).user(path.display())?;
+        let raw: Value = serde_json::from_str(&text).user(format!("{}: not valid JSON", path.display()))?;
         if let Some(kind) = raw.get("model_type").and_then(|v| v.as_str())
             && kind != "qwen"
         {
@@ -78,6 +120,7 @@ impl QwenConfig {
                 path.display()
             )));
         }
+        check_types(&raw).map_err(|e| e.context(path.display()))?;
         let config: Self = serde_json::from_value(raw).user(path.display())?;
         config.check().map_err(|e| e.context(path.display()))?;
         Ok(config)
@@ -133,6 +176,20 @@ impl QwenConfig {
             ));
         }
         Ok(())
+    }
+
+    /// The tokenizer beside this config, checked to fit the embedding.
+    pub fn tokenizer(&self, dir: &Path) -> Result<Tokenizer> {
+        let tokenizer = Tokenizer::load(dir)?;
+        if tokenizer.vocab_size() as i64 > self.vocab_size {
+            return Err(Error::user(format!(
+                "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
+                dir.display(),
+                tokenizer.vocab_size(),
+                self.vocab_size
+            )));
+        }
+        Ok(tokenizer)
     }
 
     /// Columns of each MLP matrix.

@@ -273,10 +273,11 @@ impl Qwen {
         let turned = qkv.narrow(1, 0, 2 * h).view([batch.tokens, 2 * heads, dim]);
         let wide = turned.to_kind(Kind::Float);
         let turned = &wide * &rotary.cos + wide.roll([dim / 2], [-1]) * &rotary.sin;
-        let mut q = turned.narrow(1, 0, heads);
-        if let Some(logn) = &rotary.logn {
-            q = q * logn;
-        }
+        let q = turned.narrow(1, 0, heads);
+        let q = match &rotary.logn {
+            Some(logn) => q * logn,
+            None => q,
+        };
         let split = |t: &Tensor| batch.pad(t).view([batch.rows, batch.longest, heads, dim]).transpose(1, 2);
         let q = split(&q.to_kind(x.kind()).reshape([batch.tokens, h]));
         let mut k = split(&turned.narrow(1, heads, heads).to_kind(x.kind()).reshape([batch.tokens, h]));
@@ -328,6 +329,16 @@ impl Qwen {
 
     /// Logits `[1, vocab]` after the last of `ids`, which follow what `cache` has seen (one row, no gradient).
     pub fn step(&self, ids: &[u32], cache: &mut KvCache) -> Tensor {
+        if let [before @ .., last] = ids
+            && cache.seen > 0
+            && !before.is_empty()
+        {
+            // Attention over a cache has no mask, so it reads one new token at a time.
+            for id in before {
+                let _ = self.step(&[*id], cache);
+            }
+            return self.step(&[*last], cache);
+        }
         let mode = Mode::default();
         let batch = Packed::new(&[ids], cache.seen, self.device());
         if cache.seen == 0 {

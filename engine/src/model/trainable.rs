@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::run::matches_target;
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
@@ -32,7 +33,7 @@ struct Entry {
 /// Which LoRA to attach.
 #[derive(Debug, Clone)]
 pub struct LoraOptions {
-    /// Endings of module paths, such as `c_attn`; `ALL` is every linear layer of the blocks.
+    /// Modules by the ends of their paths, such as `c_attn` or `mlp.c_proj`; `ALL` is every linear layer of the blocks.
     pub targets: Vec<String>,
     pub rank: i64,
     pub alpha: f64,
@@ -82,12 +83,9 @@ impl Trainable {
     ) -> Result<Self> {
         let modules = config.linear_modules();
         let all = options.targets.iter().any(|t| t == "ALL");
-        let matches = |module: &str| all || options.targets.iter().any(|t| module.ends_with(t.as_str()));
-        if let Some(unmatched) = options
-            .targets
-            .iter()
-            .find(|t| *t != "ALL" && (t.is_empty() || !modules.iter().any(|m| m.ends_with(t.as_str()))))
-        {
+        let matches = |module: &str| all || matches_target(module, &options.targets);
+        let named = |target: &String| modules.iter().any(|m| matches_target(m, std::slice::from_ref(target)));
+        if let Some(unmatched) = options.targets.iter().find(|t| *t != "ALL" && !named(t)) {
             return Err(Error::user(format!(
                 "lora_target_modules: {unmatched:?} matches no linear layer of this model; they end in c_attn, c_proj \
                  (attn.c_proj, mlp.c_proj), w1, w2; DEFAULT is c_attn, ALL is all of them"
@@ -186,7 +184,7 @@ impl Trainable {
     }
 
     /// Number of trained parameters.
-    pub fn len(&self) -> i64 {
+    pub fn count(&self) -> i64 {
         self.theta.size1().unwrap_or(0)
     }
 

@@ -66,7 +66,8 @@ pub fn to_tensor(
     let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
     let bytes = view.data();
     // libtorch reads whole elements: a map that is not aligned to them is copied by `from_data_size` instead.
-    let tensor = if bytes.as_ptr() as usize % stored.elt_size_in_bytes() == 0 && !bytes.is_empty() {
+    let tensor = if (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes()) && !bytes.is_empty()
+    {
         // SAFETY: the bytes outlive the copy made by `to_device` below, and are only read.
         let mapped = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], stored, Device::Cpu) };
         mapped.and_then(|t| t.f_to_device_(device, kind, false, true))
@@ -88,7 +89,8 @@ fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
             weight_map: BTreeMap<String, String>,
         }
         let text = std::fs::read_to_string(&index).user(index.display())?;
-        let Index { weight_map } = serde_json::from_str(&text).user(index.display())?;
+        let Index { weight_map } = serde_json::from_str(&text)
+            .user(format!("{}: not an index of shards; fetch it again", index.display()))?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (tensor, file) in weight_map {
             if Path::new(&file).components().count() != 1 || file.contains("..") {
@@ -234,5 +236,8 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         .collect::<Result<Vec<_>, _>>()
         .internal(path.display())?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).user(path.display())
+    // The crate makes a file that only its owner may read; others may read it where the umask lets them.
+    let mode = File::create(path).and_then(|f| f.metadata()).user(path.display())?.permissions();
+    safetensors::serialize_to_file(views, Some(metadata), path).user(path.display())?;
+    std::fs::set_permissions(path, mode).user(path.display())
 }

@@ -286,9 +286,9 @@ pub fn attach(
     let tensors = read_adapter(&files.weights)?;
     let adapter = &files.config;
     let lora_kind = match adapter.lora_dtype.as_deref() {
-        Some("bf16" | "fp16" | "fp32") => {
-            device::kind(adapter.lora_dtype.as_deref().unwrap_or("fp32"), device)?
-        }
+        // fp16 from a GPU is exact in fp32, which a CPU can multiply.
+        Some("fp16") if device == Device::Cpu => Kind::Float,
+        Some(dtype @ ("bf16" | "fp16" | "fp32")) => device::kind(dtype, device)?,
         Some(_) => kind,
         None => Kind::Float,
     };

@@ -15,8 +15,8 @@ use qwen_tui::args::{
     GradientCheckpointing, SftArgs,
     schedule::{learning_rate, warmup_steps},
 };
+use qwen_tui::data;
 use qwen_tui::data::template::Example;
-use qwen_tui::data::{self, Tokenizer};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::run::RunDir;
@@ -33,6 +33,9 @@ use step::{Limits, WeightedRow};
 
 /// After so many steps without a finite gradient in a row the run ends.
 const SKIPPED_LIMIT: u32 = 10;
+
+/// Rows that `test_oom_error` leaves, as SWIFT does.
+const LONGEST_ROWS: usize = 20_000;
 
 /// Where events go; an error (a full disk) ends the run.
 pub type Sink<'a> = dyn FnMut(Event) -> Result<()> + 'a;
@@ -114,17 +117,14 @@ pub fn train<'a>(
     for message in &rows.warnings {
         emit(Event::Warning { message: message.clone() })?;
     }
-    let tokenizer = Tokenizer::load(dir)?;
-    if tokenizer.vocab_size() as i64 > config.vocab_size {
-        return Err(Error::user(format!(
-            "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
-            dir.display(),
-            tokenizer.vocab_size(),
-            config.vocab_size
-        )));
-    }
+    let tokenizer = config.tokenizer(dir)?;
     emit(Event::Stage { stage: Stage::Tokenizing })?;
-    let encoded = data::load::encode(args, &tokenizer, &rows)?;
+    let mut encoded = data::load::encode(args, &tokenizer, &rows)?;
+    if args.test_oom_error {
+        // The longest rows first, in their order: what does not fit shows at the first step.
+        encoded.train.sort_by_key(|e| std::cmp::Reverse(e.ids.len()));
+        encoded.train.truncate(LONGEST_ROWS);
+    }
     emit(Event::Dataset {
         train: encoded.train_stats.clone(),
         validation: encoded.validation_stats.clone(),
@@ -133,7 +133,7 @@ pub fn train<'a>(
     // The model.
     emit(Event::Stage { stage: Stage::LoadingModel })?;
     let loading = Instant::now();
-    let kind = device::kind(&args.dtype, device)?;
+    let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
     let base = weights::load(dir, &config, kind, device)?;
     let mut trainable = match args.sft_type.as_str() {
         "full" => Trainable::full(
@@ -151,9 +151,9 @@ pub fn train<'a>(
     let base_parameters: i64 = config.tensors().iter().map(|(_, s)| s.iter().product::<i64>()).sum();
     emit(Event::Model {
         parameters: (base_parameters + trainable.added()) as u64,
-        trainable: trainable.len() as u64,
+        trainable: trainable.count() as u64,
         dtype: device::dtype_name(kind).to_owned(),
-        bytes: base_parameters as u64 * kind.elt_size_in_bytes() as u64 + trainable.len() as u64 * 4,
+        bytes: base_parameters as u64 * kind.elt_size_in_bytes() as u64 + trainable.count() as u64 * 4,
         seconds: loading.elapsed().as_secs_f64(),
     })?;
 
@@ -163,7 +163,7 @@ pub fn train<'a>(
         args.batch_size,
         args.gradient_accumulation_steps,
         args.seed,
-        args.train_sampler_random,
+        args.train_sampler_random && !args.test_oom_error,
     );
     let total =
         if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
@@ -278,7 +278,10 @@ fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOption
         alpha: args.lora_alpha,
         biases: args.lora_bias_trainable == "all",
         modules_to_save: args.lora_modules_to_save.clone(),
-        kind: if args.lora_dtype == "AUTO" { kind } else { device::kind(&args.lora_dtype, device)? },
+        kind: match args.lora_dtype.as_str() {
+            "AUTO" => kind,
+            dtype => device::kind(dtype, device).map_err(|e| e.context("lora_dtype"))?,
+        },
     })
 }
 

@@ -41,8 +41,16 @@ impl AdamW {
 }
 
 /// Global norm of a gradient `[n]`.
+///
+/// Summed in pieces and their norms in fp64: one sum in fp32 over 40 million numbers is off by 3e-3 on a CPU.
 pub fn norm(gradient: &Tensor) -> f64 {
-    gradient.norm_scalaropt_dim(2.0, [0i64].as_slice(), false).to_kind(Kind::Double).double_value(&[])
+    const PIECE: i64 = 1 << 14;
+    let n = gradient.numel() as i64;
+    let whole = n / PIECE;
+    let of = |t: Tensor| t.norm_scalaropt_dim(2.0, [1i64].as_slice(), false).to_kind(Kind::Double);
+    let pieces = of(gradient.narrow(0, 0, whole * PIECE).view([whole, PIECE]));
+    let rest = of(gradient.narrow(0, whole * PIECE, n - whole * PIECE).view([1, -1]));
+    Tensor::cat(&[pieces, rest], 0).square().sum(Kind::Double).double_value(&[]).sqrt()
 }
 
 /// Scales the gradient so that its norm is at most `max`, as torch.nn.utils.clip_grad_norm_ does.
@@ -84,6 +92,7 @@ mod tests {
     fn clipping_leaves_a_small_gradient_alone() {
         let g = Tensor::from_slice(&[3.0f32, 4.0]);
         assert_eq!(norm(&g), 5.0);
+        assert_eq!(norm(&Tensor::ones([1 << 15], (Kind::Float, tch::Device::Cpu))), 2f64.powi(15).sqrt());
         assert_eq!(norm(&clip(g.shallow_clone(), 5.0, 10.0)), 5.0);
         assert!((norm(&clip(g, 5.0, 0.5)) - 0.5).abs() < 1e-6);
     }

@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
+use qwen_tui::args::load_sft;
+use qwen_tui::job::event::Event;
+use qwen_tui::run::{RunDir, canonical_key};
 use qwen_tui_engine::model::weights;
+use qwen_tui_engine::train;
 use rand_mt::Mt;
 use serde_json::json;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// `name` in the folder of reference data, or None (said on standard error) where that folder is absent.
 pub fn shared(name: &str) -> Option<PathBuf> {
@@ -19,6 +24,12 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     }
     eprintln!("skipped: {} is not there", path.display());
     None
+}
+
+/// Computes on one thread: small tensors gain little from more, and where other work holds a core, libtorch's threads
+/// wait for each other at every operation.
+pub fn one_thread() {
+    tch::set_num_threads(1);
 }
 
 /// numpy's `RandomState.standard_normal` (Marsaglia's polar method on MT19937).
@@ -110,13 +121,48 @@ pub fn write_model(dir: &Path, tiny: Tiny, vocabulary: &Path) {
     std::fs::copy(vocabulary, dir.join("qwen.tiktoken")).unwrap();
 }
 
-/// A `qwen.tiktoken` of the 256 bytes and nothing else.
-pub fn write_vocabulary(path: &Path) {
+/// A `qwen.tiktoken` of the 256 bytes and of `words`: all their beginnings are tokens, so each word becomes one.
+pub fn write_vocabulary(path: &Path, words: &[&str]) {
     use base64::Engine;
-    let lines: String = (0..=255u8)
-        .map(|b| format!("{} {b}\n", base64::engine::general_purpose::STANDARD.encode([b])))
+    let mut tokens: Vec<Vec<u8>> = (0..=255u8).map(|b| vec![b]).collect();
+    for word in words {
+        let beginnings = (2..=word.len()).map(|n| word.as_bytes()[..n].to_vec());
+        tokens.extend(beginnings.filter(|b| !tokens.contains(b)).collect::<Vec<_>>());
+    }
+    let lines: String = tokens
+        .iter()
+        .enumerate()
+        .map(|(rank, bytes)| format!("{} {rank}\n", base64::engine::general_purpose::STANDARD.encode(bytes)))
         .collect();
     std::fs::write(path, lines).unwrap();
+}
+
+/// Trains as the flags say: the run and what it told.
+pub fn train(flags: &[&str]) -> (RunDir, Vec<Event>) {
+    let flags: Vec<String> = flags.iter().map(|&f| f.to_owned()).collect();
+    let args = load_sft(None, &flags).unwrap().args;
+    let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, true).unwrap();
+    let mut events = Vec::new();
+    let mut emit = |event: Event| {
+        events.push(event);
+        Ok(())
+    };
+    let (_keep, commands) = mpsc::channel();
+    train::train(&args, &run, &commands, &mut emit).unwrap();
+    (run, events)
+}
+
+/// A tensor file, names in SWIFT's or PEFT's form made canonical.
+pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
+    let shard = weights::Shard::open(path).unwrap();
+    let views = shard.tensors().unwrap();
+    views
+        .iter()
+        .filter(|(_, view)| view.dtype() != safetensors::Dtype::I64)
+        .map(|(name, view)| {
+            (canonical_key(name), weights::to_tensor(&view, Kind::Float, Device::Cpu).unwrap())
+        })
+        .collect()
 }
 
 /// A JSON file as a value.

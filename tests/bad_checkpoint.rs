@@ -1,0 +1,232 @@
+//! Wrong checkpoints, and what else `infer` and `classify` can be asked for in vain.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::{Bench, Ended, HIDDEN, Tensors, random, write_tensors};
+use qwen_tui::run::{AdapterConfig, Bias, Layout, RunDir, write_checkpoint};
+use rand_mt::Mt;
+use serde_json::json;
+
+const RANK: usize = 4;
+
+fn adapter() -> Tensors {
+    let mut mt = Mt::new(3);
+    let mut put = |half: &str, shape: &[usize]| {
+        random(&format!("transformer.h.0.attn.c_attn.{half}.default.weight"), shape, 0.0, 0.1, &mut mt)
+    };
+    vec![put("lora_A", &[RANK, HIDDEN]), put("lora_B", &[3 * HIDDEN, RANK])]
+}
+
+/// Writes `run/checkpoint-1` with `adapter` in it, as a run does.
+fn checkpoint(bench: &Bench, adapter: &Tensors) -> PathBuf {
+    let run = RunDir::create(&bench.path("run"), "qwen-1_8b", false).unwrap();
+    let args = json!({
+        "model_type": "qwen-1_8b", "model_id_or_path": bench.path("model"), "sft_type": "lora", "dtype": "fp32",
+        "template_type": "default-generation", "dataset": [], "custom_train_dataset_path": [bench.path("rows.jsonl")],
+    });
+    let config = AdapterConfig {
+        r: RANK as u64,
+        lora_alpha: 32.0,
+        lora_dropout: 0.05,
+        target_modules: vec!["c_attn".into()],
+        bias: Bias::None,
+        modules_to_save: Vec::new(),
+        lora_dtype: Some("fp32".into()),
+        base_model_name_or_path: None,
+    };
+    let fill = |dir: &std::path::Path| {
+        fs::write(dir.join("sft_args.json"), args.to_string()).unwrap();
+        write_tensors(&config.write(dir, Layout::Swift)?, adapter);
+        Ok(())
+    };
+    write_checkpoint(&run, 1, fill).unwrap().0
+}
+
+/// `classify` with a checkpoint whose files were changed by `change`; the checksums go first where `checked` is false.
+fn changed(checked: bool, change: impl Fn(&Bench, &str)) -> Ended {
+    let bench = Bench::new();
+    let dir = checkpoint(&bench, &adapter());
+    if !checked {
+        fs::remove_file(dir.join("checksums.json")).unwrap();
+    }
+    change(&bench, "run/checkpoint-1");
+    bench.words(&["classify", "--ckpt_dir", "run/checkpoint-1", "--device", "cpu", "好"])
+}
+
+#[test]
+fn a_good_one_answers() {
+    let ended = changed(true, |_, _| {});
+    let verdict: serde_json::Value = serde_json::from_str(ended.ok()).unwrap();
+    assert_eq!(verdict["text"], "好");
+    // SWIFT's have no checksums.
+    changed(false, |_, _| {}).ok();
+}
+
+#[test]
+fn no_checkpoint() {
+    let bench = Bench::new();
+    for task in ["infer", "classify"] {
+        bench.words(&[task, "--ckpt_dir", "/nowhere/checkpoint-1"]).refused(&[
+            "ckpt_dir",
+            "/nowhere/checkpoint-1",
+            "none of this name",
+        ]);
+        bench.words(&[task, "--ckpt_dir", "rows.jsonl"]).refused(&["ckpt_dir", "rows.jsonl", "directory"]);
+        bench.words(&[task]).refused(&["--ckpt_dir DIR"]);
+        bench.words(&[task, "--ckpt_dri", "x"]).refused(&["--ckpt_dri", "did you mean --ckpt_dir"]);
+        bench.words(&[task, "--ckpt_dir", "model"]).refused(&["model_type"]);
+    }
+    bench
+        .words(&[
+            "infer",
+            "--ckpt_dir",
+            "model",
+            "--model_type",
+            "qwen-1_8b",
+            "--model_id_or_path",
+            "model",
+            "--load_dataset_config",
+            "true",
+        ])
+        .refused(&["load_dataset_config", "sft_args.json"]);
+    fs::create_dir(bench.path("empty")).unwrap();
+    bench
+        .words(&["infer", "--ckpt_dir", "empty", "--model_type", "qwen-1_8b", "--model_id_or_path", "model"])
+        .refused(&["empty holds no adapter", "adapter_config.json"]);
+}
+
+#[test]
+fn a_damaged_checkpoint() {
+    let weights = "default/adapter_model.safetensors";
+    let cut = |bench: &Bench, dir: &str, file: &str| {
+        let path = bench.path(dir).join(file);
+        let whole = fs::read(&path).unwrap();
+        fs::write(path, &whole[..whole.len() - 9]).unwrap();
+    };
+    changed(true, |b, dir| cut(b, dir, weights)).refused(&[weights, "is damaged", "use another checkpoint"]);
+    changed(false, |b, dir| cut(b, dir, weights)).refused(&[weights, "truncated"]);
+    changed(true, |b, dir| cut(b, dir, "checksums.json")).refused(&["checksums.json"]);
+    changed(true, |b, dir| fs::remove_file(b.path(dir).join(weights)).unwrap()).refused(&[weights]);
+    changed(false, |b, dir| fs::remove_file(b.path(dir).join(weights)).unwrap())
+        .refused(&["weights are missing", weights]);
+    changed(false, |b, dir| fs::remove_dir_all(b.path(dir).join("default")).unwrap())
+        .refused(&["holds no adapter"]);
+    changed(true, |b, dir| cut(b, dir, "sft_args.json"))
+        .refused(&["sft_args.json, line 1", "not valid JSON"]);
+    changed(false, |b, dir| {
+        let from = b.path(dir).join(weights);
+        fs::rename(&from, from.with_file_name("adapter_model.bin")).unwrap();
+    })
+    .refused(&["adapter_model.bin", "pickle"]);
+}
+
+#[test]
+fn weights_that_do_not_fit_their_config() {
+    let with = |adapter: &Tensors| {
+        let bench = Bench::new();
+        checkpoint(&bench, adapter);
+        bench.words(&["classify", "--ckpt_dir", "run/checkpoint-1", "--device", "cpu", "好"])
+    };
+    let mut other = adapter();
+    (other[0].1, other[0].2) = (vec![2, HIDDEN], vec![0.0; 2 * HIDDEN]);
+    with(&other).refused(&[
+        "adapter_model.safetensors",
+        "c_attn.lora_A has shape [2, 16]",
+        "expected [4, 16]",
+    ]);
+    let mut foreign = adapter();
+    foreign.push(("model.layers.0.q_proj.lora_A.weight".into(), vec![1], vec![0.0]));
+    with(&foreign).refused(&[
+        "adapter_model.safetensors",
+        "model.layers.0.q_proj.lora_A",
+        "none of the trained modules",
+    ]);
+    with(&adapter()[..1].to_vec()).refused(&["adapter_model.safetensors", "c_attn.lora_B is missing"]);
+    with(&Vec::new()).refused(&["adapter_model.safetensors", "is missing"]);
+    let mut number = adapter();
+    (number[0].1, number[0].2) = (vec![], vec![0.0]);
+    with(&number).refused(&["adapter_model.safetensors", "c_attn.lora_A has shape []"]);
+}
+
+#[test]
+fn the_adapters_config() {
+    let with = |key: &str, value: serde_json::Value| {
+        changed(false, |bench, dir| {
+            let path = bench.path(dir).join("default/adapter_config.json");
+            let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            config[key] = value.clone();
+            fs::write(path, config.to_string()).unwrap();
+        })
+    };
+    for (key, value, needle) in [
+        ("r", json!(0), "r is 0"),
+        ("r", json!(1i64 << 60), "r is 1152921504606846976"),
+        ("r", json!(8), "has shape"),
+        ("lora_alpha", json!("x"), "lora_alpha is \"x\""),
+        ("target_modules", json!(["no_such"]), "\"no_such\" matches no linear layer"),
+        ("target_modules", json!([]), "target_modules"),
+        ("target_modules", json!("c_attn|c_proj"), "target_modules"),
+        ("swift_type", json!("ADAPTER"), "swift_type is \"ADAPTER\""),
+        ("use_dora", json!(true), "use_dora"),
+    ] {
+        with(key, value).refused(&["default/adapter_", needle]);
+    }
+}
+
+#[test]
+fn the_model_that_a_checkpoint_names_is_gone() {
+    changed(true, |bench, _| fs::remove_dir_all(bench.path("model")).unwrap()).refused(&[
+        "model",
+        "no such model directory",
+        "--model_id_or_path DIR",
+    ]);
+}
+
+#[test]
+fn texts_to_classify() {
+    let bench = Bench::new();
+    checkpoint(&bench, &adapter());
+    let words = ["classify", "--ckpt_dir", "run/checkpoint-1", "--device", "cpu"].map(str::to_owned);
+    for nothing in ["", "\n \n"] {
+        bench.run(&words, nothing).refused(&["no text to classify", "standard input"]);
+    }
+    let long = "好".repeat(2000);
+    bench.run(&words, &format!("好\n\n{long}\n")).refused(&["text 2", "context is 1024", "shorten it"]);
+    let args = [&words[..], &["好".to_owned(), long.clone()]].concat();
+    bench.run(&args, "").refused(&["text 2", "context is 1024"]);
+    let mut input = Vec::from("好\n".as_bytes());
+    input.extend(b"\xba\xc3\n");
+    fs::write(bench.path("gbk.txt"), input).unwrap();
+    let script = format!("{} {} < gbk.txt", common::PROGRAM, words.join(" "));
+    let output =
+        std::process::Command::new("sh").args(["-c", &script]).current_dir(bench.path("")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("standard input, line 2: not UTF-8") && said.contains("iconv"), "{said}");
+}
+
+#[test]
+fn asked_for_in_vain() {
+    let bench = Bench::new();
+    checkpoint(&bench, &adapter());
+    for (more, needles) in [
+        (&["--max_new_tokens", "0"][..], &["max_new_tokens is 0"][..]),
+        (&["--temperature", "0"], &["temperature is 0"]),
+        (&["--top_p", "1.5"], &["top_p is 1.5"]),
+        (&["--do_sample", "perhaps"], &["do_sample", "\"perhaps\""]),
+        (&["--dtype", "fp16"], &["dtype", "fp16 needs a GPU"]),
+        (&["--device", "cuda:99"], &["device", "cuda:99"]),
+        (&["--num_beams", "4"], &["num_beams is 4", "not supported"]),
+        (&["--merge_lora_and_save", "true"], &["merge_lora_and_save", "not supported"]),
+        (&["--template_type", "nonsense"], &["template_type", "\"nonsense\""]),
+        (&["--val_dataset_sample", "0", "--load_dataset_config", "true"], &["val_dataset_sample is 0"]),
+        (&["--eval_human", "false"], &["eval_human", "--load_dataset_config true"]),
+        (&["--custom_val_dataset_path", "/nowhere/dev.csv"], &["/nowhere/dev.csv"]),
+        (&["stray"], &["stray"]),
+    ] {
+        bench.words(&[&["infer", "--ckpt_dir", "run/checkpoint-1"], more].concat()).refused(needles);
+    }
+}
