@@ -3,5 +3,6 @@
 pub mod device;
 pub mod infer;
 pub mod model;
+pub mod repl;
 pub mod train;
 pub mod worker;

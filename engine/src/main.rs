@@ -10,7 +10,7 @@ use qwen_tui::error::{Context, Error, Result};
 use qwen_tui_engine::infer::{Session, prompt, rows};
 use qwen_tui_engine::model::create::{Shape, create};
 use qwen_tui_engine::model::{QwenConfig, weights};
-use qwen_tui_engine::{device, worker};
+use qwen_tui_engine::{device, repl, worker};
 
 /// The half of qwen-tui that owns libtorch. It is started by `qwen-tui`; nothing here is meant to be typed.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ enum Task {
     Infer(Raw),
     /// Label texts: `--ckpt_dir DIR TEXT...`, or texts from standard input.
     Classify(Raw),
+    /// Answer JSON lines of standard input with a model that stays loaded (arguments of `infer`; docs/repl.md).
+    Repl(Raw),
     /// Tell version, libtorch, devices and threads as one JSON object.
     Info {
         /// Accepted for symmetry: it is always JSON.
@@ -221,6 +223,9 @@ fn run(task: Task) -> Result<()> {
         Task::Worker { run_dir } => worker::run(&run_dir),
         Task::Infer(raw) => infer(&raw.args),
         Task::Classify(raw) => classify(&raw.args),
+        Task::Repl(raw) => {
+            repl::serve(&raw.args, std::io::stdin(), &mut std::io::stdout().lock()).map_err(closed)
+        }
         Task::Info { .. } => info(),
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),
         Task::NewModel {

@@ -5,8 +5,11 @@ pub mod elf;
 pub mod engine;
 pub mod event;
 pub mod follow;
+pub mod frames;
 pub mod human;
 pub mod lines;
+pub mod repl;
+pub mod socket;
 pub mod worker;
 
 pub use engine::find_engine;
