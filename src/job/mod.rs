@@ -7,6 +7,7 @@ pub mod event;
 pub mod follow;
 pub mod human;
 pub mod lines;
+pub mod runs;
 pub mod worker;
 
 pub use engine::find_engine;
