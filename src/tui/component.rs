@@ -70,7 +70,8 @@ pub trait Component {
         Vec::new()
     }
 
-    /// Whether characters are text to it now: then it is asked before the keys that work everywhere.
+    /// Whether characters are text to it now; the bottom bar then names the keys that are none. A component is always
+    /// asked before the keys that work everywhere, but for Ctrl+C.
     fn takes_text(&self) -> bool {
         false
     }

@@ -77,6 +77,12 @@ bindings! {
     SAVE: [char('s')], "s", "save now", "Save a checkpoint after the step at hand";
     STOP: [char('x')], "x", "stop", "Finish the step at hand, save, end; asks first";
 
+    // Checkpoints
+    UP: [key(KeyCode::Up), char('k')], "Up, k", "up", "The one above";
+    DOWN: [key(KeyCode::Down), char('j')], "Down, j", "down", "The one below";
+    OPEN_RUN: [key(KeyCode::Enter)], "Enter", "open", "Open the run";
+    REFRESH: [char('r')], "r", "look again", "Look for runs again";
+
     // Questions and pages over the tabs
     CHOOSE: [key(KeyCode::Enter)], "Enter", "choose", "Choose what is marked";
     CLOSE: [key(KeyCode::Esc)], "Esc", "close", "Close";
@@ -88,6 +94,7 @@ bindings! {
 pub const PLACES: &[(&str, &[&Binding])] = &[
     ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT]),
     ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
+    ("Checkpoints", &[&UP, &DOWN, &OPEN_RUN, &REFRESH]),
     ("Questions and pages", &[&LEFT, &RIGHT, &CHOOSE, &CLOSE]),
 ];
 

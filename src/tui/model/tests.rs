@@ -54,9 +54,7 @@ fn a_worker_that_went_without_a_word_has_crashed_and_one_with_a_word_has_not() {
 #[test]
 fn a_resumed_run_forgets_what_it_does_again() {
     let eval = |step| {
-        format!(
-            r#""kind":"eval","step":{step},"epoch":0.5,"loss":0.4,"acc":0.8,"rows":100,"seconds":7.0"#
-        )
+        format!(r#""kind":"eval","step":{step},"epoch":0.5,"loss":0.4,"acc":0.8,"rows":100,"seconds":7.0"#)
     };
     let run = fold(&[STARTED, &step(1, "1"), &eval(1), &step(2, "1"), &eval(2), STARTED, &step(2, "0.5")]);
     assert_eq!(run.evals.iter().map(|e| e.step).collect::<Vec<_>>(), [1]);
