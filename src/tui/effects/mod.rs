@@ -8,7 +8,7 @@ mod watch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -17,7 +17,7 @@ use super::message::Message;
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::job::event::Command;
-use crate::job::{find_engine, runs};
+use crate::job::{Worker, find_engine, runs};
 use crate::run::RunDir;
 
 /// Where messages go; may be cloned into any thread.
@@ -26,13 +26,13 @@ pub type Sender = UnboundedSender<Message>;
 /// Does what actions ask for.
 pub struct Effects {
     sender: Sender,
-    /// Set to end the thread that follows the run of now.
-    stop_watching: Arc<AtomicBool>,
+    /// Counts the runs followed; the thread that follows one ends when the next begins.
+    followed: Arc<AtomicU64>,
 }
 
 impl Effects {
     pub fn new(sender: Sender) -> Effects {
-        Effects { sender, stop_watching: Arc::default() }
+        Effects { sender, followed: Arc::default() }
     }
 
     /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
@@ -52,16 +52,16 @@ impl Effects {
                 self.background(move |send| send(Message::Runs(runs::list_runs(&output_dir))));
             }
             Action::OpenRun(path) => {
-                let stop = self.watch_another();
+                let followed = Arc::clone(&self.followed);
                 self.background(move |send| match RunDir::open(&path) {
-                    Ok(run) => watch::watch(run.path(), None, &stop, send),
+                    Ok(run) => follow(run.path(), None, &followed, send),
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
             Action::StartJob(args) => {
-                let stop = self.watch_another();
+                let followed = Arc::clone(&self.followed);
                 self.background(move |send| match job::start(&args) {
-                    Ok((run, worker)) => watch::watch(&run, Some(worker), &stop, send),
+                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
@@ -81,13 +81,6 @@ impl Effects {
             Ok(()) => after.into_iter().for_each(send),
             Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
         });
-    }
-
-    /// Ends the thread that follows a run; returns the flag that ends the next.
-    fn watch_another(&mut self) -> Arc<AtomicBool> {
-        self.stop_watching.store(true, Ordering::Relaxed);
-        self.stop_watching = Arc::default();
-        Arc::clone(&self.stop_watching)
     }
 
     /// Runs `work` on a thread of its own, which the end of the program does not wait for.
@@ -111,8 +104,14 @@ impl Effects {
 
 impl Drop for Effects {
     fn drop(&mut self) {
-        self.stop_watching.store(true, Ordering::Relaxed);
+        self.followed.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Follows `run` in the place of the one before. Only now: where the new one did not come to be, the old one stays.
+fn follow(run: &Path, own: Option<Worker>, followed: &AtomicU64, send: &dyn Fn(Message)) {
+    let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
+    watch::watch(run, own, &|| followed.load(Ordering::Relaxed) == this, send);
 }
 
 /// A run directory as it was typed, made absolute.

@@ -1,7 +1,6 @@
 //! Following a run: its event log, and whether a worker is at it.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::job::event::Event;
@@ -16,12 +15,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// Looks at the log for each look at the lock of a worker that this program has not started.
 const LOCK_EVERY: u32 = 5;
 
-/// Follows the run in `dir` (absolute) until `stop`. `own` is its worker where this program has started it.
-pub fn watch(dir: &Path, mut own: Option<Child>, stop: &AtomicBool, send: &dyn Fn(Message)) {
+/// Follows the run in `dir` (absolute) while it is `wanted`. `own` is its worker where this program has started it.
+pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send: &dyn Fn(Message)) {
     send(Message::Opened(dir.to_owned()));
     let mut events = Follower::<Event>::open(&dir.join("events.jsonl"));
     let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
-    while !stop.load(Ordering::Relaxed) {
+    while wanted() {
         // Asked before the log is read, so that what it wrote before its end is told before its end.
         let worker = match &mut own {
             Some(child) => match child.try_wait() {
@@ -37,6 +36,8 @@ pub fn watch(dir: &Path, mut own: Option<Child>, stop: &AtomicBool, send: &dyn F
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
                 any = true;
+                // A new worker may have come and gone between two looks.
+                told = told.filter(|t| *t == Worker::Alive);
                 send(Message::Events { run: dir.to_owned(), records });
             }
             Err(e) if !unreadable => {
@@ -84,8 +85,8 @@ mod tests {
 
     /// The messages until `n` have come, as words.
     fn hear(dir: &Path, n: usize, then: impl Fn(usize)) -> Vec<String> {
-        let (stop, heard) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-        watch(dir, None, &stop, &|message| {
+        let heard = Mutex::new(Vec::new());
+        watch(dir, None, &|| heard.lock().unwrap().len() < n, &|message| {
             let word = match message {
                 Message::Opened(_) => "opened".to_owned(),
                 Message::Events { records, .. } => format!("{} events", records.len()),
@@ -96,7 +97,6 @@ mod tests {
             let mut heard = heard.lock().unwrap();
             heard.push(word);
             then(heard.len());
-            stop.store(heard.len() >= n, Ordering::Relaxed);
         });
         heard.into_inner().unwrap()
     }

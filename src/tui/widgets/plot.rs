@@ -99,7 +99,8 @@ impl Widget for Plot {
                 (across.round() as i32, ((high - y) / (high - low) * rows).round() as i32)
             })
         };
-        for curve in &self.curves {
+        for (layer, curve) in self.curves.iter().enumerate() {
+            dots.layer = layer;
             let mut last = None;
             for point in &curve.points {
                 let at = place(*point);
@@ -122,15 +123,24 @@ impl Widget for Plot {
     }
 }
 
-/// Braille dots of a grid of cells; a cell has the style of the dot that was set last.
+/// Braille dots of a grid of cells. A cell has one style, so a curve of a higher layer takes it for itself: a line
+/// stays a line where it crosses a cloud of dots.
 struct Dots {
     area: Rect,
-    cells: Vec<(u8, Style)>,
+    layer: usize,
+    cells: Vec<Cell>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    bits: u8,
+    layer: usize,
+    style: Style,
 }
 
 impl Dots {
     fn new(area: Rect) -> Dots {
-        Dots { area, cells: vec![(0, Style::new()); area.width as usize * area.height as usize] }
+        Dots { area, layer: 0, cells: vec![Cell::default(); area.width as usize * area.height as usize] }
     }
 
     /// Sets the dot at column `x`, row `y`, both counted in dots.
@@ -139,7 +149,8 @@ impl Dots {
         let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else { return };
         let index = y / 4 * self.area.width as usize + x / 2;
         if let Some(cell) = self.cells.get_mut(index).filter(|_| x / 2 < self.area.width as usize) {
-            *cell = (cell.0 | BITS[y % 4][x % 2], style);
+            let before = if cell.layer == self.layer { cell.bits } else { 0 };
+            *cell = Cell { bits: before | BITS[y % 4][x % 2], layer: self.layer, style };
         }
     }
 
@@ -153,10 +164,10 @@ impl Dots {
     }
 
     fn render(&self, buf: &mut Buffer) {
-        for (i, (bits, style)) in self.cells.iter().enumerate().filter(|(_, c)| c.0 != 0) {
+        for (i, cell) in self.cells.iter().enumerate().filter(|(_, c)| c.bits != 0) {
             let (row, column) = (i / self.area.width as usize, i % self.area.width as usize);
-            let sign = char::from_u32(0x2800 + u32::from(*bits)).unwrap_or(' ');
-            buf[(self.area.x + column as u16, self.area.y + row as u16)].set_char(sign).set_style(*style);
+            let sign = char::from_u32(0x2800 + u32::from(cell.bits)).unwrap_or(' ');
+            buf[(self.area.x + column as u16, self.area.y + row as u16)].set_char(sign).set_style(cell.style);
         }
     }
 }
@@ -184,18 +195,39 @@ mod tests {
     #[test]
     fn a_line_goes_from_corner_to_corner_and_the_axes_are_named() {
         let rows = drawn(&[(0.0, 0.0), (10.0, 1.0)], Mark::Line, 12, 4);
-        assert!(rows[0].starts_with("1.0000 ") && rows[0].ends_with('⠉'), "{rows:#?}");
-        assert!(rows[2].starts_with("     0 ⣀"), "{rows:#?}");
-        assert_eq!(rows[3], "       0  10");
+        assert_eq!(rows, ["1.0000    ⢠⠊", "        ⢀⠔⠁", "     0 ⡠⠃", "       0  10"]);
     }
 
     #[test]
     fn a_value_that_is_not_finite_is_a_gap() {
-        let at = |y| [(0.0, 1.0), (4.0, 1.0), (5.0, y), (6.0, 1.0), (10.0, 1.0), (0.0, 0.0)];
-        let row = |points: &[(f64, f64)]| drawn(&points[..5], Mark::Line, 27, 2)[0].clone();
-        assert!(!row(&at(1.0))[7..].trim().contains(' '));
-        assert!(row(&at(f64::NAN))[7..].trim().contains(' '), "{}", row(&at(f64::NAN)));
+        let row = |y| {
+            let points = [(0.0, 1.0), (4.0, 1.0), (5.0, y), (6.0, 1.0), (10.0, 1.0)];
+            // The label before the curve is cut off.
+            drawn(&points, Mark::Line, 27, 2)[1].chars().skip(7).collect::<String>()
+        };
+        assert_eq!(row(1.0), "⠉".repeat(20));
+        assert_eq!(row(f64::NAN), format!("{}    {}", "⠉".repeat(8), "⠉".repeat(8)));
         assert!(drawn(&[(0.0, f64::NAN)], Mark::Dots, 30, 5).iter().all(String::is_empty));
+    }
+
+    #[test]
+    fn a_line_stays_a_line_in_a_cloud_of_dots() {
+        let area = Rect::new(0, 0, 27, 3);
+        let cloud = (0..=400).map(|i| (f64::from(i % 21) / 2.0, f64::from(i) / 400.0)).collect();
+        let line = vec![(0.0, 0.0), (10.0, 0.0)];
+        let curve = |points, mark| Curve { points, mark, style: Style::new() };
+        let plot = Plot {
+            curves: vec![curve(cloud, Mark::Dots), curve(line, Mark::Line)],
+            x: (0.0, 10.0),
+            y: (f64::NAN, f64::NAN),
+            figure: text::figure,
+            axis: Style::new(),
+        };
+        let mut buf = Buffer::empty(area);
+        plot.render(area, &mut buf);
+        let row = |y| (7..27).map(|x| buf[(x, y)].symbol().to_owned()).collect::<String>();
+        assert_eq!(row(2), "⣀".repeat(20));
+        assert!(row(1).contains('⣿'), "{}", row(1));
     }
 
     #[test]

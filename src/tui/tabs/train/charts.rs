@@ -65,7 +65,12 @@ pub fn schedule(frame: &mut Frame, area: Rect, run: &RunState, theme: &Theme) {
     curves.push(steps(run, |s| s.learning_rate, Mark::Line, theme));
     let here = run.steps.last().map(|s| (s.step as f64, s.learning_rate));
     curves.push(Curve { points: here.into_iter().collect(), mark: Mark::Sign(NOW), style: theme.eval });
-    draw(frame, area, title, curves, run, theme, |x| format!("{x:.0e}"));
+    draw(frame, area, title, curves, run, theme, rate);
+}
+
+/// A learning rate on the axis.
+fn rate(x: f64) -> String {
+    if x == 0.0 { "0".to_owned() } else { format!("{x:.0e}") }
 }
 
 fn steps(run: &RunState, figure: fn(&Step) -> f64, mark: Mark, theme: &Theme) -> Curve {

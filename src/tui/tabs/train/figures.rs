@@ -59,26 +59,23 @@ fn lines(run: &RunState, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     lines.push(plain("eval", eval, theme.eval));
     lines.push(curve("accuracy", last.map(|s| s.acc), |s| s.acc));
     lines.push(curve("grad norm", last.map(|s| s.grad_norm), |s| s.grad_norm));
-    let speed = match (run.steps.tokens_per_second(), run.steps.seconds_per_step()) {
-        (Some(tokens), Some(seconds)) => {
-            format!("{} tokens/s, {}", human::count(tokens.round() as u64), human::speed(seconds))
-        }
-        _ => String::new(),
-    };
-    lines.push(plain("speed", speed, theme.text));
+    let tokens = run.steps.tokens_per_second().map(|t| human::count(t.round() as u64));
+    lines.push(plain("tokens/s", tokens.unwrap_or_default(), theme.text));
     match &run.resources {
         Some(resources) => lines.extend(machine(resources).map(|(name, v)| plain(name, v, theme.text))),
         None => lines.push(plain("process", String::new(), theme.text)),
     }
+    let speed = run.steps.seconds_per_step().map(human::speed);
+    lines.push(plain("speed", speed.unwrap_or_default(), theme.text));
     if let Some(smoothed) = run.steps.smoothed_last() {
         lines.push(plain("smoothed", format!("{} (loss)", text::figure(smoothed)), theme.text));
     }
+    let saved = run.checkpoints.iter().map(|c| format!("{}{}", c.step, if c.best { " (best)" } else { "" }));
+    lines.push(plain("saved", saved.collect::<Vec<_>>().join(", "), theme.text));
     if let Some((train, validation)) = &run.data {
         let rows = format!("{} to train, {} to evaluate", train.rows, validation.rows);
         lines.push(plain("rows", rows, theme.text));
     }
-    let saved = run.checkpoints.iter().map(|c| format!("{}{}", c.step, if c.best { " (best)" } else { "" }));
-    lines.push(plain("saved", saved.collect::<Vec<_>>().join(", "), theme.text));
     lines
 }
 

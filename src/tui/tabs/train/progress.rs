@@ -11,6 +11,9 @@ use crate::tui::model::{Phase, RunState};
 use crate::tui::state::State;
 use crate::tui::text;
 
+/// From this width on the line of progress has room for the time so far.
+const ROOMY: u16 = 100;
+
 /// Name, phase and machine.
 pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let theme = &state.theme;
@@ -51,12 +54,18 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let left = match &run.plan {
         Some(plan) => {
             let epoch = run.steps.last().map_or(0.0, |s| s.epoch);
-            format!(" step {}/{}  epoch {epoch:.2}/{:.0} ", run.step(), plan.total_steps, plan.epochs())
+            // Whole epochs are written as such; a run cut short by max_steps has a part of one.
+            let epochs = format!("{:.2}", plan.epochs());
+            let epochs = epochs.strip_suffix(".00").unwrap_or(&epochs);
+            format!(" step {}/{}  epoch {epoch:.2}/{epochs} ", run.step(), plan.total_steps)
         }
         None => " no plan yet ".to_owned(),
     };
     let took = run.elapsed(state.now);
     let right = match (run.phase(), run.seconds_left()) {
+        (Phase::Busy(_), Some(seconds)) if area.width < ROOMY => {
+            format!(" {:.0} %  {} left ", 100.0 * run.progress(), human::duration(seconds))
+        }
         (Phase::Busy(_), Some(seconds)) => format!(
             " {:.0} %  {} left, {} so far ",
             100.0 * run.progress(),
