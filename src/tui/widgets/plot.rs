@@ -206,7 +206,7 @@ mod tests {
             drawn(&points, Mark::Line, 27, 2)[1].chars().skip(7).collect::<String>()
         };
         assert_eq!(row(1.0), "⠉".repeat(20));
-        assert_eq!(row(f64::NAN), format!("{}    {}", "⠉".repeat(8), "⠉".repeat(8)));
+        assert_eq!(row(f64::NAN), format!("{0}⠁  ⠈{0}", "⠉".repeat(8)));
         assert!(drawn(&[(0.0, f64::NAN)], Mark::Dots, 30, 5).iter().all(String::is_empty));
     }
 

@@ -54,7 +54,10 @@ pub fn schedule(frame: &mut Frame, area: Rect, run: &RunState, theme: &Theme) {
     let name = run.plan.as_ref().map_or(String::new(), |p| format!(" {}", p.scheduler));
     let title = Line::from(vec![
         Span::styled(" learning rate ", theme.title),
-        Span::styled(now.map_or(name, |r| format!("{r:.2e} ")), theme.strong),
+        Span::styled(
+            now.map_or(name, |r| format!("{} ", if r == 0.0 { "0".to_owned() } else { format!("{r:.2e}") })),
+            theme.strong,
+        ),
     ]);
     let mut curves = Vec::new();
     if let Some(plan) = &run.plan {

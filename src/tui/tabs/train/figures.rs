@@ -14,7 +14,7 @@ use crate::tui::theme::Theme;
 use crate::tui::widgets::{panel, spark};
 
 /// Cells of the names, and of a value that has a sparkline beside it.
-const NAME: usize = 10;
+const NAME: usize = 11;
 const VALUE: usize = 10;
 /// Steps that the sparklines show.
 const RECENT: usize = 120;

@@ -47,9 +47,7 @@ pub fn end(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         (Some(End::Failed { exit_code, message }), _) => {
             (format!(" it failed (exit status {exit_code}) "), message.clone())
         }
-        (_, Worker::Gone { why }) => {
-            (format!(" the worker went at step {} without a word of its own ", run.step()), why.clone())
-        }
+        (_, Worker::Gone { why }) => (format!(" the worker crashed at step {} ", run.step()), why.clone()),
         _ => return,
     };
     let inner = panel(frame, area, Line::styled(title, theme.bad), theme);

@@ -72,7 +72,7 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
             human::duration(seconds),
             human::duration(took)
         ),
-        _ => format!(" {:.0} %  {} ", 100.0 * run.progress(), human::duration(took)),
+        _ => format!(" {:.0} %  after {} ", 100.0 * run.progress(), human::duration(took)),
     };
     let room = (area.width as usize).saturating_sub(text::width(&left) + text::width(&right));
     let (done, rest) = bar(run.progress(), room);
