@@ -71,11 +71,11 @@ impl App {
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         match message {
-            Message::Tick(now) => {
-                if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) {
-                    self.notice = None;
-                    self.changed = true;
-                }
+            Message::Tick(now)
+                if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) =>
+            {
+                self.notice = None;
+                self.changed = true;
             }
             Message::Notice(notice) => actions.push(Action::Tell(notice.clone())),
             Message::Runs(runs) if std::mem::take(&mut self.first_run_wanted) && self.state.run.is_none() => {

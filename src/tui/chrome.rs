@@ -57,8 +57,11 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
         _ => String::new(),
     };
     let text = format!("{word}{percent} ");
-    if text::width(&text) <= room {
-        frame.render_widget(Line::styled(text, style).right_aligned(), area);
+    let width = text::width(&text);
+    if width <= room {
+        // In a place of its own: a line's style goes over all of its area.
+        let place = Rect { x: area.right() - width as u16, width: width as u16, ..area };
+        frame.render_widget(Line::styled(text, style), place);
     }
 }
 

@@ -20,11 +20,13 @@ mod text;
 pub mod theme;
 mod widgets;
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossterm::event::EventStream;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
@@ -103,7 +105,7 @@ async fn run_on(screen: &mut Screen, app: &mut App, run: Option<PathBuf>) -> Res
             _ = hangup.recv() => return Ok(128 + 1),
         };
         actions.into_iter().for_each(|a| effects.act(a, &app.state));
-        if take_in_what_waits(app, &mut effects, &mut keys, &mut messages)? {
+        if take_in_what_waits(app, &mut effects, &mut keys, &mut messages).await? {
             return Ok(0);
         }
         if app.take_changed() {
@@ -113,14 +115,16 @@ async fn run_on(screen: &mut Screen, app: &mut App, run: Option<PathBuf>) -> Res
 }
 
 /// Takes in what has come already, so that a burst costs one picture; true where the cockpit should end.
-fn take_in_what_waits(
+async fn take_in_what_waits(
     app: &mut App,
     effects: &mut Effects,
     keys: &mut EventStream,
     messages: &mut UnboundedReceiver<Message>,
 ) -> Result<bool> {
     for _ in 0..BATCH {
-        let actions: Vec<Action> = if let Some(Some(key)) = keys.next().now_or_never() {
+        // Asked with this task's own waker: the stream remembers who asked first, and nobody else would be woken.
+        let key = poll_fn(|cx| Poll::Ready(keys.poll_next_unpin(cx))).await;
+        let actions: Vec<Action> = if let Poll::Ready(Some(key)) = key {
             app.input(key.user("cannot read from the terminal")?)
         } else {
             match messages.try_recv() {

@@ -1,6 +1,7 @@
 //! The terminal: taken over, and given back on every way out.
 
 use std::io::{BufWriter, Stdout, stdout};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::Show;
@@ -17,7 +18,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while the cockpit has it. Dropping it gives it back.
 pub struct Screen {
-    pub terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Never dropped: it would tell on stderr that a terminal which has gone cannot show its cursor, and panic there.
+    pub terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
 }
 
 impl Screen {
@@ -34,7 +36,7 @@ impl Screen {
             Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout())))
         });
         match opened {
-            Ok(terminal) => Ok(Screen { terminal }),
+            Ok(terminal) => Ok(Screen { terminal: ManuallyDrop::new(terminal) }),
             Err(e) => {
                 restore();
                 Err(e).user("cannot take over the terminal")

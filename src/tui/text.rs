@@ -107,7 +107,7 @@ pub fn figure(x: f64) -> String {
     }
     match x.abs() {
         0.0 => "0".to_owned(),
-        a if a < 1e-3 || a >= 1e6 => format!("{x:.2e}"),
+        a if !(1e-3..1e6).contains(&a) => format!("{x:.2e}"),
         a if a < 10.0 => format!("{x:.4}"),
         a if a < 100.0 => format!("{x:.3}"),
         a if a < 1000.0 => format!("{x:.2}"),
