@@ -9,6 +9,7 @@ pub mod frames;
 pub mod human;
 pub mod lines;
 pub mod repl;
+pub mod runs;
 pub mod socket;
 pub mod worker;
 
