@@ -11,3 +11,5 @@ pub mod run;
 pub mod job;
 
 pub mod demo;
+
+pub mod tui;

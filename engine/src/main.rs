@@ -28,6 +28,8 @@ enum Task {
     Infer(Raw),
     /// Label texts: `--ckpt_dir DIR TEXT...`, or texts from standard input.
     Classify(Raw),
+    /// Answer JSON lines of standard input with a model that stays loaded (arguments of `infer`; docs/repl.md).
+    Repl(Raw),
     /// Tell version, libtorch, devices and threads.
     Info {
         /// As one JSON object, for programs.
@@ -119,6 +121,7 @@ fn run(task: Task) -> Result<()> {
         Task::Worker { run_dir } => worker::run(&run_dir),
         Task::Infer(raw) => stdio::infer(&raw.args),
         Task::Classify(raw) => stdio::classify(&raw.args),
+        Task::Repl(raw) => stdio::repl(&raw.args),
         Task::Info { json } => info::tell(json),
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),
         Task::NewModel {

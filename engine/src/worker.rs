@@ -1,4 +1,6 @@
-//! The worker: trains one run as an async task, writes its events, takes commands from signals.
+//! The worker: trains one run as an async task, writes its events, takes commands from its socket and from signals.
+
+mod socket;
 
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
 use crate::train;
+use socket::CommandSocket;
 
 /// Seconds between two [`Event::Resources`].
 const METER: Duration = Duration::from_secs(2);
@@ -84,6 +87,14 @@ fn append(log: &Mutex<EventLog>, event: &Event) -> Result<()> {
 async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>, mut signals: Signals) -> Result<()> {
     let args = SftArgs::from_run_dir(run.path())?;
     let (commands, received) = mpsc::channel();
+    // Without a socket the run is worth as much; signals stop it all the same.
+    let _files = match CommandSocket::bind(&run) {
+        Ok(socket) => Some(socket.serve(commands.clone())),
+        Err(e) => {
+            append(&log, &Event::Warning { message: format!("no commands but by signals: {e}") })?;
+            None
+        }
+    };
     let mut meter = Meter::new(device::choose(&args.device)?);
     let events = Arc::clone(&log);
     let mut compute = tokio::task::spawn_blocking(move || {
@@ -128,14 +139,16 @@ fn at_once(why: &str) -> Error {
 /// libtorch's errors reach us as panics of the compute thread: its words without the backtrace.
 fn panicked(e: tokio::task::JoinError) -> Error {
     let text = match e.try_into_panic() {
-        Ok(payload) => payload
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-            .unwrap_or_else(|| "unknown panic".to_owned()),
+        Ok(payload) => panic_text(payload.as_ref()),
         Err(e) => e.to_string(),
     };
-    Error::internal(format!("the computation failed: {}", brief(&text)))
+    Error::internal(format!("the computation failed: {text}"))
+}
+
+/// What a panic said, in brief.
+pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    brief(text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown panic"))
 }
 
 /// The first lines of libtorch's message, which goes on with a C++ backtrace.

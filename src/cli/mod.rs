@@ -7,26 +7,36 @@ mod sft;
 mod tokenize;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use qwen_tui::args::{INFER_FIELDS, help_text};
-use qwen_tui::error::Result;
+use qwen_tui::error::{Error, Result};
 use qwen_tui::job::engine::run_engine;
+use qwen_tui::tui;
 
 #[derive(Parser)]
 #[command(
     name = "qwen-tui",
     version,
     about = "Fine-tune Qwen-1 for sentiment classification from a terminal, natively on libtorch",
-    after_help = "Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 1 for the rest.\n\
+    after_help = "Without a command, on a terminal: the cockpit, on the running job if there is one.\n\
+        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 1 for the rest.\n\
         Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
-    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
 struct Cli {
+    /// Open the cockpit on this run
+    #[arg(long, value_name = "RUN_DIR")]
+    run: Option<PathBuf>,
+    /// Where the cockpit looks for runs
+    #[arg(long, value_name = "DIR", default_value = "output")]
+    output_dir: PathBuf,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -92,6 +102,18 @@ pub fn main() -> ExitCode {
     // clap's own exit status for a wrong command line is 2 as well.
     let cli = Cli::parse();
     let status = match cli.command {
+        None => cockpit(cli.run, cli.output_dir),
+        Some(command) => run(command),
+    };
+    let code = status.unwrap_or_else(|error| {
+        out::error(&error);
+        error.exit_code()
+    });
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn run(command: Command) -> Result<i32> {
+    match command {
         Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
         Command::Infer(raw) => pass_on("infer", INFER_HELP, &raw.args),
         Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &raw.args),
@@ -99,12 +121,20 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments.args).map(|()| 0),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::DemoData(arguments) => demo::prepare_data(&arguments).map(|()| 0),
-    };
-    let code = status.unwrap_or_else(|error| {
-        out::error(&error);
-        error.exit_code()
-    });
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+    }
+}
+
+/// The cockpit, where there is a terminal to show it on; else the help.
+fn cockpit(run: Option<PathBuf>, output_dir: PathBuf) -> Result<i32> {
+    let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb {
+        return tui::run(tui::Options { run, output_dir });
+    }
+    if run.is_some() {
+        return Err(Error::user("--run opens the cockpit, which needs a terminal to be shown on"));
+    }
+    out::note(&Cli::command().render_help().to_string());
+    Ok(2)
 }
 
 /// A subcommand that the engine does, on this terminal.

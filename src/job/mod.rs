@@ -5,8 +5,12 @@ pub mod elf;
 pub mod engine;
 pub mod event;
 pub mod follow;
+pub mod frames;
 pub mod human;
 pub mod lines;
+pub mod repl;
+pub mod runs;
+pub mod socket;
 pub mod worker;
 
 pub use engine::find_engine;

@@ -129,7 +129,7 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
     }
 }
 
-fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let (name, hint) = match signal {
         1 => ("SIGHUP", "the terminal went away"),
         2 => ("SIGINT", "Ctrl-C"),

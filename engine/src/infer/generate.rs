@@ -44,6 +44,18 @@ impl Session {
         random: &mut Mt,
         told: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<String> {
+        self.generate_until(prompt, how, random, told, &mut || false)
+    }
+
+    /// [`generate`](Self::generate) until `stop`, asked before each token, says so: the answer as far as it has got.
+    pub fn generate_until(
+        &self,
+        prompt: &[u32],
+        how: &Generation,
+        random: &mut Mt,
+        told: &mut dyn FnMut(&str) -> Result<()>,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<String> {
         if prompt.is_empty() {
             return Err(Error::user("a query is empty, so there is nothing to answer: remove its row"));
         }
@@ -54,6 +66,9 @@ impl Session {
         let mut text = String::new();
         let mut next = prompt.to_vec();
         for _ in 0..how.max_new_tokens {
+            if stop() {
+                break;
+            }
             let logits = tch::no_grad(|| self.model.step(&next, &mut cache));
             let id = choose(&logits, &seen, how, random);
             if stops.contains(&id) {

@@ -117,6 +117,13 @@ pub fn infer(args: &[OsString]) -> Result<()> {
     out.unless_closed(done)
 }
 
+/// `repl`: JSON lines in and out with a model that stays loaded.
+pub fn repl(args: &[OsString]) -> Result<()> {
+    let mut out = Out::new(std::io::stdout().lock());
+    let done = crate::repl::serve(&utf8(args)?, std::io::stdin(), &mut out);
+    out.unless_closed(done)
+}
+
 /// `classify`: a JSON line for each text, of the command line or else of standard input.
 pub fn classify(args: &[OsString]) -> Result<()> {
     let (loaded, texts) = load_infer_texts(&utf8(args)?)?;

@@ -1,0 +1,228 @@
+//! Finding runs under an output directory, and telling how each of them stands.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::job::event::Event;
+use crate::run::Record;
+
+/// Bytes read of an event log's beginning and of its end: the plan stands in the one, how it went in the other.
+const HEAD: u64 = 64 << 10;
+const TAIL: u64 = 64 << 10;
+/// Bytes and lines of a worker's last words.
+const WORDS: u64 = 16 << 10;
+const WORD_LINES: usize = 12;
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// A worker holds its lock.
+    Running,
+    Finished,
+    /// Told to stop before its last step, and everything saved.
+    Stopped,
+    Failed,
+    /// A worker began and went without saying how it ended.
+    Crashed,
+    /// No worker has begun on it, or another program made it.
+    Idle,
+}
+
+/// A run as a list shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSummary {
+    /// The run directory, absolute.
+    pub path: PathBuf,
+    pub status: RunStatus,
+    /// Steps done, and in all where the log says so.
+    pub step: u64,
+    pub total_steps: Option<u64>,
+    /// Unix seconds of the first and of the newest event; 0 without an event log.
+    pub began: f64,
+    pub newest: f64,
+}
+
+/// The runs in `output_dir`, beneath it (`MODEL_TYPE/vN-...`) or at it, newest first. What cannot be read is left out.
+pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
+    let root = std::path::absolute(output_dir).unwrap_or_else(|_| output_dir.to_owned());
+    let mut runs = Vec::new();
+    collect(&root, 2, &mut runs);
+    runs.sort_by(|a, b| b.newest.total_cmp(&a.newest).then_with(|| b.path.cmp(&a.path)));
+    runs
+}
+
+fn collect(dir: &Path, depth: usize, runs: &mut Vec<RunSummary>) {
+    if dir.join("events.jsonl").is_file() || dir.join("sft_args.json").is_file() {
+        runs.push(inspect(dir));
+    }
+    if depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // Checkpoints carry the arguments too, and are no runs.
+        let skipped = name.starts_with('.') || name.starts_with("checkpoint-");
+        if !skipped && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            collect(&entry.path(), depth - 1, runs);
+        }
+    }
+}
+
+/// How the run in `dir` stands.
+pub fn inspect(dir: &Path) -> RunSummary {
+    // Asked before the log is read, so that an end written meanwhile is not taken for none.
+    let alive = worker_alive(dir);
+    let mut run = RunSummary {
+        path: dir.to_owned(),
+        status: RunStatus::Idle,
+        step: 0,
+        total_steps: None,
+        began: 0.0,
+        newest: 0.0,
+    };
+    for record in head_and_tail(&dir.join("events.jsonl")) {
+        if run.began == 0.0 {
+            run.began = record.time;
+        }
+        run.newest = record.time;
+        match record.event {
+            Event::Started { .. } => run.status = RunStatus::Crashed,
+            Event::Plan { total_steps, .. } => run.total_steps = Some(total_steps),
+            Event::Step { step, .. } => run.step = step,
+            Event::Finished { stopped: false, .. } => run.status = RunStatus::Finished,
+            Event::Finished { .. } => run.status = RunStatus::Stopped,
+            Event::Failed { .. } => run.status = RunStatus::Failed,
+            _ => {}
+        }
+    }
+    if alive {
+        run.status = RunStatus::Running;
+    }
+    run
+}
+
+/// The events in the first and in the last part of a log.
+fn head_and_tail(path: &Path) -> Vec<Record<Event>> {
+    let read = || -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let (mut head, mut tail) = (Vec::new(), Vec::new());
+        Read::by_ref(&mut file).take(HEAD).read_to_end(&mut head)?;
+        if length > HEAD {
+            file.seek(SeekFrom::Start(HEAD.max(length.saturating_sub(TAIL))))?;
+            file.take(TAIL).read_to_end(&mut tail)?;
+        }
+        Ok((head, tail))
+    };
+    let (head, tail) = read().unwrap_or_default();
+    // Lines cut at either end of a part are no JSON and fall out.
+    let lines = head.split(|b| *b == b'\n').chain(tail.split(|b| *b == b'\n'));
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Whether a worker holds the run's lock. The kernel drops it with the process, however that ended.
+pub fn worker_alive(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join("worker.lock")) else { return false };
+    // Shared, so that two who ask at once do not take each other for a worker; dropped again with the file.
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// The end of what the run's worker printed; empty where it printed nothing.
+pub fn last_words(dir: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(dir.join("worker.log"))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(WORDS)))?;
+        let mut bytes = Vec::new();
+        file.take(WORDS).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(WORD_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTED: &str = r#"{"seq":1,"time":10,"kind":"started","pid":1,"version":"0","libtorch":"2","device":"cpu","device_name":"","threads":1}"#;
+    const PLAN: &str = r#"{"seq":2,"time":11,"kind":"plan","total_steps":9,"warmup_steps":0,"micro_batches":9,"accumulation":1,"learning_rate":1,"scheduler":"linear"}"#;
+
+    fn run(root: &Path, name: &str, lines: &[&str]) -> PathBuf {
+        let dir = root.join(name);
+        fs::create_dir_all(dir.join("checkpoint-5")).unwrap();
+        fs::write(dir.join("checkpoint-5/sft_args.json"), "{}").unwrap();
+        fs::write(dir.join("events.jsonl"), lines.iter().map(|l| format!("{l}\n")).collect::<String>())
+            .unwrap();
+        dir
+    }
+
+    fn finished(time: u64, stopped: bool) -> String {
+        format!(
+            r#"{{"seq":9,"time":{time},"kind":"finished","step":9,"seconds":1,"stopped":{stopped},"last_checkpoint":null,"best_checkpoint":null,"best_metric":null}}"#
+        )
+    }
+
+    #[test]
+    fn each_run_is_found_once_and_told_as_it_is() {
+        let out = tempfile::tempdir().unwrap();
+        let failed = r#"{"seq":9,"time":30,"kind":"failed","exit_code":2,"message":"m"}"#;
+        run(out.path(), "m/v0-a", &[STARTED, PLAN, &finished(20, false)]);
+        run(out.path(), "m/v1-b", &[STARTED, PLAN, failed]);
+        run(out.path(), "m/v2-c", &[STARTED, PLAN, &finished(40, true)]);
+        run(out.path(), "mine", &[STARTED, PLAN]);
+        let live = run(out.path(), "m/v3-d", &[STARTED, PLAN]);
+        let lock = File::create(live.join("worker.lock")).unwrap();
+        lock.lock().unwrap();
+        fs::create_dir_all(out.path().join("m/swift")).unwrap();
+        fs::write(out.path().join("m/swift/sft_args.json"), "{}").unwrap();
+        fs::create_dir_all(out.path().join("demo-data")).unwrap();
+
+        let told: Vec<_> = list_runs(out.path())
+            .into_iter()
+            .map(|r| (r.path.file_name().unwrap().to_string_lossy().into_owned(), r.status, r.total_steps))
+            .collect();
+        let wanted = [
+            ("v2-c", RunStatus::Stopped, Some(9)),
+            ("v1-b", RunStatus::Failed, Some(9)),
+            ("v0-a", RunStatus::Finished, Some(9)),
+            ("mine", RunStatus::Crashed, Some(9)),
+            ("v3-d", RunStatus::Running, Some(9)),
+            ("swift", RunStatus::Idle, None),
+        ];
+        assert_eq!(told, wanted.map(|(n, s, t)| (n.to_owned(), s, t)));
+        drop(lock);
+        assert_eq!(inspect(&live).status, RunStatus::Crashed);
+    }
+
+    #[test]
+    fn a_long_log_is_read_at_both_ends() {
+        let out = tempfile::tempdir().unwrap();
+        let step = |n: u64| {
+            format!(
+                r#"{{"seq":{n},"time":{n},"kind":"step","step":{n},"epoch":0.5,"loss":"NaN","acc":0,"learning_rate":0,"grad_norm":0,"rows":1,"tokens":1,"seconds":1}}"#
+            )
+        };
+        let steps: Vec<String> = (100..3000).map(step).collect();
+        let mut lines = vec![STARTED, PLAN];
+        lines.extend(steps.iter().map(String::as_str));
+        let dir = run(out.path(), "long", &lines);
+        assert!(fs::metadata(dir.join("events.jsonl")).unwrap().len() > 2 * (HEAD + TAIL));
+        let summary = inspect(&dir);
+        assert_eq!((summary.began, summary.newest, summary.step), (10.0, 2999.0, 2999));
+        assert_eq!(summary.total_steps, Some(9));
+    }
+
+    #[test]
+    fn last_words_are_few() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(last_words(dir.path()), "");
+        let log: String = (0..99).map(|i| format!("line {i}\n\n")).collect();
+        fs::write(dir.path().join("worker.log"), log).unwrap();
+        let words = last_words(dir.path());
+        assert!(words.starts_with("line 87\n") && words.ends_with("line 98"), "{words}");
+    }
+}

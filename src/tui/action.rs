@@ -1,0 +1,74 @@
+//! What components ask for. The application does some of it; all that touches the world is done in `effects`.
+
+use std::path::PathBuf;
+
+use super::popups::Question;
+use crate::args::SftArgs;
+use crate::job::event::Command;
+
+/// The tabs, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tab {
+    Config,
+    Train,
+    Checkpoints,
+    Repl,
+}
+
+impl Tab {
+    pub const ALL: [Tab; 4] = [Tab::Config, Tab::Train, Tab::Checkpoints, Tab::Repl];
+
+    pub fn title(self) -> &'static str {
+        ["Config", "Train", "Checkpoints", "REPL"][self as usize]
+    }
+
+    /// The tab `by` further, round and round.
+    pub fn step(self, by: isize) -> Tab {
+        let n = Self::ALL.len() as isize;
+        Self::ALL[(self as isize + by).rem_euclid(n) as usize]
+    }
+}
+
+/// Something to be done.
+#[derive(Debug, Clone)]
+pub enum Action {
+    // By the application
+    Show(Tab),
+    /// Puts a question over the tabs.
+    Ask(Box<Question>),
+    /// Says something in the bottom line.
+    Tell(Notice),
+    /// Quits; asks first while a job runs.
+    Quit,
+
+    // By the effects
+    /// Makes a run directory and starts a worker on it, which is then followed.
+    StartJob(Box<SftArgs>),
+    /// Follows a run, alive or not, in the place of the one followed now.
+    OpenRun(PathBuf),
+    /// To the worker of the run that is followed.
+    Send(Command),
+    /// Looks for runs under the output directory.
+    ListRuns,
+    /// Asks the worker to stop and, once it has been told, quits.
+    StopAndExit,
+    /// Quits and leaves everything as it is.
+    Exit,
+}
+
+/// A line for the person at the keyboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub text: String,
+    pub is_error: bool,
+}
+
+impl Notice {
+    pub fn info(text: impl Into<String>) -> Notice {
+        Notice { text: text.into(), is_error: false }
+    }
+
+    pub fn error(text: impl Into<String>) -> Notice {
+        Notice { text: text.into(), is_error: true }
+    }
+}

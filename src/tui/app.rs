@@ -1,0 +1,201 @@
+//! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
+
+use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::Frame;
+
+use super::action::{Action, Notice, Tab};
+use super::chrome;
+use super::component::{CommandInfo, Component, Handled};
+use super::keys;
+use super::message::Message;
+use super::popups::{Choice, Help, Popup, Question};
+use super::state::State;
+use super::tabs;
+
+/// Seconds that a notice stays where no key takes it away.
+const NOTICE_SECONDS: f64 = 8.0;
+
+/// The whole cockpit.
+pub struct App {
+    pub state: State,
+    tabs: [Box<dyn Component>; 4],
+    shown: Tab,
+    popup: Option<Popup>,
+    notice: Option<(Notice, f64)>,
+    /// Whether a run is still looked for, to be opened as the first.
+    first_run_wanted: bool,
+    /// What was drawn last is not what is.
+    changed: bool,
+}
+
+impl App {
+    /// With `open_first_run`, the running job, or else the newest run, is opened when the runs are known.
+    pub fn new(state: State, open_first_run: bool) -> App {
+        App {
+            state,
+            tabs: tabs::all(),
+            shown: if open_first_run { Tab::Config } else { Tab::Train },
+            popup: None,
+            notice: None,
+            first_run_wanted: open_first_run,
+            changed: true,
+        }
+    }
+
+    /// Whether it should be drawn again; asked once for each drawing.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Takes what the terminal sent; returns what the effects should do.
+    pub fn input(&mut self, input: Input) -> Vec<Action> {
+        let actions = match input {
+            Input::Key(key) if key.kind != KeyEventKind::Release => self.key(&key),
+            Input::Paste(text) if self.popup.is_none() => {
+                let text = text.replace("\r\n", "\n").replace('\r', "\n");
+                match self.tabs[self.shown as usize].paste(&text, &self.state) {
+                    Handled::Yes(actions) => actions,
+                    Handled::No => Vec::new(),
+                }
+            }
+            Input::Resize(..) => Vec::new(),
+            _ => return Vec::new(),
+        };
+        self.changed = true;
+        self.act(actions)
+    }
+
+    /// Takes news of the world; returns what the effects should do.
+    pub fn message(&mut self, message: &Message) -> Vec<Action> {
+        self.changed |= self.state.see(message);
+        let mut actions: Vec<Action> =
+            self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
+        match message {
+            Message::Tick(now)
+                if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) =>
+            {
+                self.notice = None;
+                self.changed = true;
+            }
+            Message::Notice(notice) => actions.push(Action::Tell(notice.clone())),
+            Message::Runs(runs) if std::mem::take(&mut self.first_run_wanted) && self.state.run.is_none() => {
+                let running = runs.iter().find(|r| r.status == crate::job::runs::RunStatus::Running);
+                if running.is_some() {
+                    actions.push(Action::Show(Tab::Train));
+                }
+                actions.extend(running.or(runs.first()).map(|r| Action::OpenRun(r.path.clone())));
+            }
+            _ => {}
+        }
+        self.act(actions)
+    }
+
+    /// Asks to quit, as its key does.
+    pub fn quit(&mut self) -> Vec<Action> {
+        self.act(vec![Action::Quit])
+    }
+
+    fn key(&mut self, key: &KeyEvent) -> Vec<Action> {
+        self.notice = None;
+        // Ctrl+C is never text and never a popup's.
+        if key.modifiers.contains(KeyModifiers::CONTROL) && keys::QUIT.is(key) {
+            return vec![Action::Quit];
+        }
+        if let Some(popup) = &mut self.popup {
+            // Popups keep every key; what they answer with `Yes` closes them.
+            let Handled::Yes(actions) = popup.component().handle(key, &self.state) else { return Vec::new() };
+            self.popup = None;
+            return actions;
+        }
+        match self.tabs[self.shown as usize].handle(key, &self.state) {
+            Handled::Yes(actions) => actions,
+            Handled::No => self.everywhere(key),
+        }
+    }
+
+    fn everywhere(&mut self, key: &KeyEvent) -> Vec<Action> {
+        let tabs = [keys::TAB_1, keys::TAB_2, keys::TAB_3, keys::TAB_4];
+        if let Some(i) = tabs.iter().position(|b| b.is(key)) {
+            vec![Action::Show(Tab::ALL[i])]
+        } else if keys::NEXT_TAB.is(key) {
+            vec![Action::Show(self.shown.step(1))]
+        } else if keys::PREVIOUS_TAB.is(key) {
+            vec![Action::Show(self.shown.step(-1))]
+        } else if keys::QUIT.is(key) {
+            vec![Action::Quit]
+        } else {
+            if keys::HELP.is(key) {
+                let here = self.tabs[self.shown as usize].commands(&self.state);
+                let sections =
+                    vec![(self.shown.title().to_owned(), here), ("Everywhere".to_owned(), everywhere())];
+                self.popup = Some(Popup::Help(Help::new(sections)));
+            }
+            Vec::new()
+        }
+    }
+
+    /// Does what is the application's own; the rest is returned.
+    fn act(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let mut rest = Vec::new();
+        for action in actions {
+            match action {
+                Action::Show(tab) => self.shown = tab,
+                Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
+                Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
+                Action::Quit if self.state.is_live() => {
+                    self.popup = Some(Popup::Question(quit_question()));
+                }
+                Action::Quit => rest.push(Action::Exit),
+                Action::StartJob(args) => {
+                    self.shown = Tab::Train;
+                    rest.push(Action::StartJob(args));
+                }
+                action => rest.push(action),
+            }
+            self.changed = true;
+        }
+        rest
+    }
+
+    /// Draws everything.
+    pub fn draw(&self, frame: &mut Frame) {
+        let Some([top, middle, bottom]) = chrome::areas(frame, &self.state) else {
+            if let Some(popup) = &self.popup {
+                popup.as_component().draw(frame, frame.area(), &self.state);
+            }
+            return;
+        };
+        chrome::top(frame, top, self.shown, &self.state);
+        let tab = &self.tabs[self.shown as usize];
+        tab.draw(frame, middle, &self.state);
+        let mut commands = match &self.popup {
+            Some(popup) => popup.as_component().commands(&self.state),
+            None => tab.commands(&self.state),
+        };
+        if let Some(popup) = &self.popup {
+            popup.as_component().draw(frame, middle, &self.state);
+        } else {
+            commands.extend(everywhere());
+        }
+        let typing = self.popup.is_none() && tab.takes_text();
+        let notice = self.notice.as_ref().map(|(n, _)| n);
+        chrome::bottom(frame, bottom, notice, &commands, typing, &self.state);
+    }
+}
+
+/// The commands of everywhere.
+fn everywhere() -> Vec<CommandInfo> {
+    let main = [&keys::NEXT_TAB, &keys::HELP, &keys::QUIT].map(|b| CommandInfo::main(b, true));
+    let others =
+        [&keys::PREVIOUS_TAB, &keys::TAB_1, &keys::TAB_2, &keys::TAB_3, &keys::TAB_4].map(CommandInfo::other);
+    main.into_iter().chain(others).collect()
+}
+
+fn quit_question() -> Question {
+    let choices = vec![
+        Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
+        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
+        Choice::new('s', "Stay", Vec::new()),
+    ];
+    Question::new("Quit", "A job is running. It does not need this screen.", choices)
+}

@@ -1,0 +1,123 @@
+//! The lines around the tabs: their names above, the main keys or a notice below.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::action::{Notice, Tab};
+use super::component::CommandInfo;
+use super::model::Phase;
+use super::state::State;
+use super::text;
+
+/// The smallest terminal that the cockpit is drawn on.
+pub const SMALLEST: (u16, u16) = (60, 16);
+
+/// Top line, tab, bottom line; `None` on a terminal that is too small, which is then told so.
+pub fn areas(frame: &mut Frame, state: &State) -> Option<[Rect; 3]> {
+    let area = frame.area();
+    if area.width >= SMALLEST.0 && area.height >= SMALLEST.1 {
+        return Some(
+            Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(area),
+        );
+    }
+    let lines: Vec<Line> = text::wrap(
+        &format!(
+            "This terminal has {}x{} cells; the cockpit needs {}x{}.\nMake it larger, or press q to quit.",
+            area.width, area.height, SMALLEST.0, SMALLEST.1
+        ),
+        area.width as usize,
+    )
+    .into_iter()
+    .map(Line::from)
+    .collect();
+    let height = (lines.len() as u16).min(area.height);
+    let place = Rect { y: area.y + (area.height - height) / 2, height, ..area };
+    frame.render_widget(Paragraph::new(lines).centered().style(state.theme.text), place);
+    None
+}
+
+/// The tabs' names, and how the run stands that is followed.
+pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
+    let theme = &state.theme;
+    let mut spans = vec![Span::styled(" qwen-tui ", theme.title)];
+    for (i, tab) in Tab::ALL.into_iter().enumerate() {
+        let style = if tab == shown { theme.selected } else { theme.text };
+        spans.push(Span::raw(" "));
+        spans.push(Span::styled(format!(" {} {} ", i + 1, tab.title()), style));
+    }
+    let line = Line::from(spans);
+    let room = (area.width as usize).saturating_sub(line.width() + 2);
+    frame.render_widget(line, area);
+    let Some(run) = &state.run else { return };
+    let (word, style) = phase(run.phase(), state);
+    let percent = match run.phase() {
+        Phase::Busy(_) | Phase::Paused if run.plan.is_some() => format!(" {:.0} %", 100.0 * run.progress()),
+        _ => String::new(),
+    };
+    let text = format!("{word}{percent} ");
+    let width = text::width(&text);
+    if width <= room {
+        // In a place of its own: a line's style goes over all of its area.
+        let place = Rect { x: area.right() - width as u16, width: width as u16, ..area };
+        frame.render_widget(Line::styled(text, style), place);
+    }
+}
+
+/// A run's phase in a word or two, with its style.
+pub fn phase(phase: Phase, state: &State) -> (&'static str, ratatui::style::Style) {
+    use crate::job::event::Stage::{Evaluating, LoadingModel, ReadingData, Saving, Tokenizing, Training};
+    let theme = &state.theme;
+    match phase {
+        Phase::Opening => ("opening", theme.dim),
+        Phase::Starting => ("starting the engine", theme.text),
+        Phase::Busy(ReadingData) => ("reading the data", theme.text),
+        Phase::Busy(Tokenizing) => ("tokenizing", theme.text),
+        Phase::Busy(LoadingModel) => ("loading the model", theme.text),
+        Phase::Busy(Training) => ("training", theme.good),
+        Phase::Busy(Evaluating) => ("evaluating", theme.good),
+        Phase::Busy(Saving) => ("saving", theme.good),
+        Phase::Paused => ("paused", theme.warning),
+        Phase::Finished => ("finished", theme.good),
+        Phase::Stopped => ("stopped", theme.warning),
+        Phase::Failed => ("failed", theme.bad),
+        Phase::Crashed => ("crashed", theme.bad),
+    }
+}
+
+/// The notice, or else the main commands, as many as fit; those of the place come first. Where characters are text
+/// (`typing`) each is named by its other key.
+pub fn bottom(
+    frame: &mut Frame,
+    area: Rect,
+    notice: Option<&Notice>,
+    commands: &[CommandInfo],
+    typing: bool,
+    state: &State,
+) {
+    let theme = &state.theme;
+    if let Some(notice) = notice {
+        let style = if notice.is_error { theme.bad } else { theme.strong };
+        let text = notice.text.replace('\n', " ");
+        let line = Line::styled(text::fit(&format!(" {text}"), area.width as usize), style);
+        frame.render_widget(line, area);
+        return;
+    }
+    let mut spans = Vec::new();
+    let mut room = area.width as usize;
+    for command in commands.iter().filter(|c| c.main && c.enabled) {
+        // The bar has room for one key of each.
+        let mut names = command.binding.keys.split(", ");
+        let key = if typing { names.last() } else { names.next() }.unwrap_or_default();
+        let needed = text::width(key) + text::width(command.binding.short) + 4;
+        if needed > room {
+            break;
+        }
+        room -= needed;
+        spans.push(Span::raw(" "));
+        spans.push(Span::styled(key, theme.key));
+        spans.push(Span::styled(format!(" {}  ", command.binding.short), theme.dim));
+    }
+    frame.render_widget(Line::from(spans), area);
+}

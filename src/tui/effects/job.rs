@@ -1,0 +1,69 @@
+//! Starting a job, and telling its worker something.
+
+use std::path::{Path, PathBuf};
+
+use crate::args::SftArgs;
+use crate::error::{Context, Error, Result};
+use crate::job::event::Command;
+use crate::job::{Session, Worker, find_engine, socket};
+use crate::run::RunDir;
+
+/// Makes the run directory, writes its arguments, starts the worker in a session of its own.
+///
+/// # Errors
+/// `Error::User` where there is no engine or the directory cannot be made; nothing is left behind without an engine.
+pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
+    let engine = find_engine()?;
+    let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
+    run.write_args(&args.to_json())?;
+    let worker = Worker::start_engine(&engine, run.path(), Session::Background)?;
+    Ok((run.path().to_owned(), worker))
+}
+
+/// Gives the worker of `run` a command. `Stop` also goes without a socket: as SIGTERM to `pid`.
+///
+/// # Errors
+/// The socket's, where the command could not be given.
+pub fn tell(run: &Path, pid: Option<u32>, command: Command) -> Result<()> {
+    match (socket::send(run, command), command) {
+        (Ok(()), _) => Ok(()),
+        (Err(e), Command::Stop) => terminate(run, pid).map_err(|_| e),
+        (Err(e), _) => Err(e),
+    }
+}
+
+/// SIGTERM to `pid`, if that is still a process that works on `run`.
+fn terminate(run: &Path, pid: Option<u32>) -> Result<()> {
+    let pid = pid.ok_or_else(|| Error::user("the worker has not told its process id yet; try again"))?;
+    // A number may have gone to another process since the log named it.
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).user(format!("process {pid}"))?;
+    let named = line.split(|b| *b == 0).any(|word| word == run.as_os_str().as_encoded_bytes());
+    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).filter(|_| named);
+    let process = process.ok_or_else(|| Error::user(format!("process {pid} is not this run's worker")))?;
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).user(format!("process {pid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn without_a_socket_stop_is_a_signal_and_only_for_the_runs_own_worker() {
+        let dir = tempfile::tempdir().unwrap();
+        let worker = || {
+            let mut sh = std::process::Command::new("sh");
+            sh.args(["-c", "sleep 60; :", "worker"]).arg(dir.path());
+            sh.spawn().unwrap()
+        };
+        let (mut own, mut other) = (worker(), std::process::Command::new("sleep").arg("60").spawn().unwrap());
+        assert!(tell(dir.path(), Some(other.id()), Command::Stop).is_err());
+        assert!(tell(dir.path(), None, Command::Stop).is_err());
+        assert!(tell(dir.path(), Some(own.id()), Command::Pause).is_err());
+        assert!(other.try_wait().unwrap().is_none() && own.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        tell(dir.path(), Some(own.id()), Command::Stop).unwrap();
+        assert_eq!(own.wait().unwrap().signal(), Some(15));
+    }
+}

@@ -1,0 +1,126 @@
+//! The cockpit's hands: whatever an action does to the world is done here, away from the screen's thread, and what
+//! comes of it comes back as a message.
+
+mod job;
+mod watch;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::action::{Action, Notice};
+use super::message::Message;
+use super::state::State;
+use crate::error::{Error, Result};
+use crate::job::event::Command;
+use crate::job::{Worker, find_engine, runs};
+use crate::run::RunDir;
+
+/// Where messages go; may be cloned into any thread.
+pub type Sender = UnboundedSender<Message>;
+
+/// Does what actions ask for.
+pub struct Effects {
+    sender: Sender,
+    /// Counts the runs followed; the thread that follows one ends when the next begins.
+    followed: Arc<AtomicU64>,
+}
+
+impl Effects {
+    pub fn new(sender: Sender) -> Effects {
+        Effects { sender, followed: Arc::default() }
+    }
+
+    /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
+    pub fn start(&mut self, run: Option<&Path>, state: &State) {
+        self.background(|send| send(Message::Engine(find_engine().map_err(|e| e.to_string()))));
+        if let Some(run) = run {
+            self.act(Action::OpenRun(run.to_owned()), state);
+        }
+        self.act(Action::ListRuns, state);
+    }
+
+    /// Begins an action; never waits for it.
+    pub fn act(&mut self, action: Action, state: &State) {
+        match action {
+            Action::ListRuns => {
+                let output_dir = state.output_dir.clone();
+                self.background(move |send| send(Message::Runs(runs::list_runs(&output_dir))));
+            }
+            Action::OpenRun(path) => {
+                let followed = Arc::clone(&self.followed);
+                self.background(move |send| match RunDir::open(&path) {
+                    Ok(run) => follow(run.path(), None, &followed, send),
+                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                });
+            }
+            Action::StartJob(args) => {
+                let followed = Arc::clone(&self.followed);
+                self.background(move |send| match job::start(&args) {
+                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
+                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                });
+            }
+            Action::Send(command) => self.tell_worker(command, state, None),
+            Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
+            Action::Exit => drop(self.sender.send(Message::Exit)),
+            // The application's own.
+            Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::Quit => {}
+        }
+    }
+
+    /// Sends `command` to the worker of the run that is followed, then `after`.
+    fn tell_worker(&self, command: Command, state: &State, after: Option<Message>) {
+        let Some(run) = &state.run else { return };
+        let (path, pid) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid));
+        self.background(move |send| match job::tell(&path, pid, command) {
+            Ok(()) => after.into_iter().for_each(send),
+            Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+        });
+    }
+
+    /// Runs `work` on a thread of its own, which the end of the program does not wait for.
+    fn background(&self, work: impl FnOnce(&dyn Fn(Message)) + Send + 'static) {
+        let sender = self.sender.clone();
+        let run = move || {
+            // Once the cockpit has gone nobody listens, which is no error.
+            let send = |message| drop(sender.send(message));
+            if catch_unwind(AssertUnwindSafe(|| work(&send))).is_err() {
+                send(Message::Notice(Notice::error(
+                    "an error inside the cockpit; logs/cockpit.log has more",
+                )));
+            }
+        };
+        if let Err(e) = std::thread::Builder::new().name("effect".to_owned()).spawn(run) {
+            let notice = Notice::error(format!("cannot start a thread: {e}"));
+            let _ = self.sender.send(Message::Notice(notice));
+        }
+    }
+}
+
+impl Drop for Effects {
+    fn drop(&mut self) {
+        self.followed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows `run` in the place of the one before. Only now: where the new one did not come to be, the old one stays.
+fn follow(run: &Path, own: Option<Worker>, followed: &AtomicU64, send: &dyn Fn(Message)) {
+    let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
+    watch::watch(run, own, &|| followed.load(Ordering::Relaxed) == this, send);
+}
+
+/// A run directory as it was typed, made absolute.
+///
+/// # Errors
+/// `Error::User` where there is no run.
+pub fn run_dir(path: &Path) -> Result<PathBuf> {
+    match RunDir::open(path) {
+        Ok(run) => Ok(run.path().to_owned()),
+        Err(Error::User(message)) => Err(Error::User(format!("--run: {message}"))),
+        Err(e) => Err(e),
+    }
+}

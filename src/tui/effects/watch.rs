@@ -1,0 +1,124 @@
+//! Following a run: its event log, and whether a worker is at it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::job::event::Event;
+use crate::job::{Worker as Child, runs};
+use crate::run::Follower;
+use crate::tui::action::Notice;
+use crate::tui::message::Message;
+use crate::tui::model::Worker;
+
+/// How often the event log is looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// Looks at the log for each look at the lock of a worker that this program has not started.
+const LOCK_EVERY: u32 = 5;
+
+/// Follows the run in `dir` (absolute) while it is `wanted`. `own` is its worker where this program has started it.
+pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send: &dyn Fn(Message)) {
+    send(Message::Opened(dir.to_owned()));
+    let mut events = Follower::<Event>::open(&dir.join("events.jsonl"));
+    let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
+    while wanted() {
+        // Asked before the log is read, so that what it wrote before its end is told before its end.
+        let worker = match &mut own {
+            Some(child) => match child.try_wait() {
+                Ok(None) => Some(Worker::Alive),
+                Ok(Some(status)) => Some(Worker::Gone { why: child.explain(status).to_string() }),
+                Err(e) => Some(Worker::Gone { why: e.to_string() }),
+            },
+            None if polls % LOCK_EVERY == 0 => Some(look_from_outside(dir)),
+            None => None,
+        };
+        polls = polls.wrapping_add(1);
+        match events.poll() {
+            Ok(records) if records.is_empty() => {}
+            Ok(records) => {
+                any = true;
+                // A new worker may have come and gone between two looks.
+                told = told.filter(|t| *t == Worker::Alive);
+                send(Message::Events { run: dir.to_owned(), records });
+            }
+            Err(e) if !unreadable => {
+                unreadable = true;
+                send(Message::Notice(Notice::error(e.to_string())));
+            }
+            Err(_) => {}
+        }
+        if let Some(worker) = worker {
+            let gone = matches!(worker, Worker::Gone { .. });
+            let was_own = own.is_some();
+            // Others may start the next worker of this run.
+            own = own.filter(|_| !gone);
+            // A directory in which nothing has happened has lost no worker; and why an own one went was told.
+            let said_before = gone && matches!(told, Some(Worker::Gone { .. }));
+            if (!gone || any || was_own) && !said_before && told.as_ref() != Some(&worker) {
+                send(Message::Worker { run: dir.to_owned(), worker: worker.clone() });
+                told = Some(worker);
+            }
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// What the lock and the log say of a worker.
+fn look_from_outside(dir: &Path) -> Worker {
+    if runs::worker_alive(dir) {
+        return Worker::Alive;
+    }
+    let words = runs::last_words(dir);
+    let why = match words.is_empty() {
+        true => "It printed nothing. Killed, out of memory, or a machine switched off: `dmesg` may tell."
+            .to_owned(),
+        false => format!("The end of worker.log:\n{words}"),
+    };
+    Worker::Gone { why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    const STARTED: &str = r#"{"seq":1,"time":10,"kind":"started","pid":1,"version":"0","libtorch":"2","device":"cpu","device_name":"","threads":1}"#;
+
+    /// The messages until `n` have come, as words.
+    fn hear(dir: &Path, n: usize, then: impl Fn(usize)) -> Vec<String> {
+        let heard = Mutex::new(Vec::new());
+        watch(dir, None, &|| heard.lock().unwrap().len() < n, &|message| {
+            let word = match message {
+                Message::Opened(_) => "opened".to_owned(),
+                Message::Events { records, .. } => format!("{} events", records.len()),
+                Message::Worker { worker: Worker::Alive, .. } => "alive".to_owned(),
+                Message::Worker { worker: Worker::Gone { why }, .. } => format!("gone: {why}"),
+                other => format!("{other:?}"),
+            };
+            let mut heard = heard.lock().unwrap();
+            heard.push(word);
+            then(heard.len());
+        });
+        heard.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_worker_that_goes_is_told_after_what_it_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("events.jsonl"), format!("{STARTED}\n")).unwrap();
+        let lock = std::fs::File::create(dir.path().join("worker.lock")).unwrap();
+        lock.lock().unwrap();
+        let heard = hear(dir.path(), 5, |n| {
+            if n == 3 {
+                let mut log = std::fs::read_to_string(dir.path().join("events.jsonl")).unwrap();
+                log += &format!("{STARTED}\n");
+                std::fs::write(dir.path().join("events.jsonl"), log).unwrap();
+                std::fs::write(dir.path().join("worker.log"), "terminate called\n").unwrap();
+                lock.unlock().unwrap();
+            }
+        });
+        assert_eq!(
+            heard,
+            ["opened", "1 events", "alive", "1 events", "gone: The end of worker.log:\nterminate called"]
+        );
+    }
+}

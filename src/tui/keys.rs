@@ -1,0 +1,139 @@
+//! Every key of the cockpit, declared once: handlers, the bottom bar, the help page and `docs/keys.md` all read this.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// A key with what is held beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Press {
+    pub code: KeyCode,
+    pub with: KeyModifiers,
+}
+
+const fn key(code: KeyCode) -> Press {
+    Press { code, with: KeyModifiers::NONE }
+}
+
+const fn char(c: char) -> Press {
+    key(KeyCode::Char(c))
+}
+
+const fn ctrl(c: char) -> Press {
+    Press { code: KeyCode::Char(c), with: KeyModifiers::CONTROL }
+}
+
+const fn alt(c: char) -> Press {
+    Press { code: KeyCode::Char(c), with: KeyModifiers::ALT }
+}
+
+/// What a key does, and how it is called on the screen.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Any of these.
+    pub presses: &'static [Press],
+    /// The keys as the screen names them.
+    pub keys: &'static str,
+    /// A word or two, for the bottom bar.
+    pub short: &'static str,
+    /// A line, for the help page.
+    pub help: &'static str,
+}
+
+impl Binding {
+    /// Whether `event` is one of this binding's keys.
+    pub fn is(&self, event: &KeyEvent) -> bool {
+        self.presses.iter().any(|p| p.is(event))
+    }
+}
+
+impl Press {
+    fn is(self, event: &KeyEvent) -> bool {
+        // Shift is in the character already (`?`), and in BackTab.
+        let held = event.modifiers.difference(KeyModifiers::SHIFT);
+        self.code == event.code && self.with == held
+    }
+}
+
+macro_rules! bindings {
+    ($($name:ident: [$($press:expr),+], $keys:literal, $short:literal, $help:literal;)+) => {
+        $(pub const $name: Binding =
+            Binding { presses: &[$($press),+], keys: $keys, short: $short, help: $help };)+
+    };
+}
+
+bindings! {
+    // Everywhere. Characters go to the tab first where it takes text; the rest of these work there too.
+    NEXT_TAB: [key(KeyCode::Tab)], "Tab", "next tab", "Next tab";
+    PREVIOUS_TAB: [key(KeyCode::BackTab)], "Shift+Tab", "tab before", "Tab before";
+    TAB_1: [char('1'), alt('1')], "1, Alt+1", "Config", "Config";
+    TAB_2: [char('2'), alt('2')], "2, Alt+2", "Train", "Train";
+    TAB_3: [char('3'), alt('3')], "3, Alt+3", "Checkpoints", "Checkpoints";
+    TAB_4: [char('4'), alt('4')], "4, Alt+4", "REPL", "REPL";
+    HELP: [char('?'), key(KeyCode::F(1))], "?, F1", "help", "The keys of where you are";
+    QUIT: [char('q'), ctrl('c'), ctrl('q')], "q, Ctrl+C", "quit", "Quit; asks while a job runs";
+
+    // Train
+    PAUSE: [char('p')], "p", "pause", "Pause after the step at hand";
+    RESUME: [char('p')], "p", "resume", "Go on after a pause";
+    SAVE: [char('s')], "s", "save now", "Save a checkpoint after the step at hand";
+    STOP: [char('x')], "x", "stop", "Finish the step at hand, save, end; asks first";
+
+    // Checkpoints
+    UP: [key(KeyCode::Up), char('k')], "Up, k", "up", "The one above";
+    DOWN: [key(KeyCode::Down), char('j')], "Down, j", "down", "The one below";
+    OPEN_RUN: [key(KeyCode::Enter)], "Enter", "open", "Open the run";
+    REFRESH: [char('r')], "r", "look again", "Look for runs again";
+
+    // Questions and pages over the tabs
+    CHOOSE: [key(KeyCode::Enter)], "Enter", "choose", "Choose what is marked";
+    CLOSE: [key(KeyCode::Esc)], "Esc", "close", "Close";
+    LEFT: [key(KeyCode::Left), key(KeyCode::Up)], "Left, Up", "before", "The one before";
+    RIGHT: [key(KeyCode::Right), key(KeyCode::Down)], "Right, Down", "next", "The next one";
+}
+
+/// Keys by place, for `docs/keys.md`.
+pub const PLACES: &[(&str, &[&Binding])] = &[
+    ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT]),
+    ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
+    ("Checkpoints", &[&UP, &DOWN, &OPEN_RUN, &REFRESH]),
+    ("Questions and pages", &[&LEFT, &RIGHT, &CHOOSE, &CLOSE]),
+];
+
+/// `docs/keys.md`, whole.
+pub fn markdown() -> String {
+    let mut text = "# Keys\n\n`?` shows the keys of where you are; the bottom bar shows the main ones. \
+        Where text is typed, characters are text:\nuse the other keys named here (`F1`, `Alt+1`, `Ctrl+C`).\n"
+        .to_owned();
+    for (place, bindings) in PLACES {
+        text += &format!("\n## {place}\n\n| keys | what they do |\n|---|---|\n");
+        for binding in *bindings {
+            text += &format!("| `{}` | {} |\n", binding.keys.replace(", ", "` `"), binding.help);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modifiers_matter_but_shift_only_where_it_is_not_in_the_character() {
+        let event = |code, with| KeyEvent::new(code, with);
+        assert!(QUIT.is(&event(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+        assert!(!QUIT.is(&event(KeyCode::Char('c'), KeyModifiers::NONE)));
+        assert!(!QUIT.is(&event(KeyCode::Char('q'), KeyModifiers::ALT)));
+        assert!(HELP.is(&event(KeyCode::Char('?'), KeyModifiers::SHIFT)));
+        assert!(PREVIOUS_TAB.is(&event(KeyCode::BackTab, KeyModifiers::SHIFT)));
+        assert!(TAB_2.is(&event(KeyCode::Char('2'), KeyModifiers::ALT)));
+    }
+
+    #[test]
+    fn the_page_of_keys_is_this_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keys.md");
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            std::fs::write(&path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(page == markdown(), "docs/keys.md is old: run the tests with UPDATE_SNAPSHOTS=1");
+    }
+}

@@ -1,0 +1,30 @@
+//! What the world tells the cockpit.
+
+use std::path::PathBuf;
+
+use super::action::Notice;
+use super::model::Worker;
+use crate::job::event::Event;
+use crate::job::runs::RunSummary;
+use crate::run::Record;
+
+/// News from outside; keys are not among them.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// The time, Unix seconds; comes every second.
+    Tick(f64),
+    /// Where the engine is, or what to do to get one.
+    Engine(Result<PathBuf, String>),
+    /// The runs under the output directory, newest first.
+    Runs(Vec<RunSummary>),
+    /// From now on this run is followed.
+    Opened(PathBuf),
+    /// New lines of a run's event log.
+    Events { run: PathBuf, records: Vec<Record<Event>> },
+    /// News of a run's worker; what it wrote before has been sent before.
+    Worker { run: PathBuf, worker: Worker },
+    /// To be shown in the bottom line.
+    Notice(Notice),
+    /// Everything is done that was to be done before the end.
+    Exit,
+}

@@ -1,0 +1,162 @@
+//! The cockpit: a picture of a run and hands on its worker. It is a client: what it shows is the fold of the run's
+//! events and of the keys, and the worker goes on without it.
+//!
+//! Keys and messages go into `app`, actions come out, `effects` does them and answers with messages. Only `terminal`,
+//! `effects` and this file touch the world; the rest is plain data, so a test is a recorded log and a few keys.
+
+pub mod action;
+pub mod app;
+mod chrome;
+pub mod component;
+mod effects;
+pub mod keys;
+pub mod message;
+pub mod model;
+pub mod popups;
+pub mod state;
+mod tabs;
+mod terminal;
+mod text;
+pub mod theme;
+mod widgets;
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossterm::event::EventStream;
+use futures::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::MissedTickBehavior;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+
+use crate::error::{Context, Error, Result};
+use action::Action;
+use app::App;
+use effects::Effects;
+use message::Message;
+use state::{Clock, State};
+use terminal::Screen;
+use theme::Theme;
+
+/// Where the cockpit's own log goes, beneath the working directory.
+const LOGS: &str = "logs";
+/// Keys and messages taken in before the next picture.
+const BATCH: usize = 256;
+
+/// How the cockpit is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The run to open; without one the running job, or else the newest run.
+    pub run: Option<PathBuf>,
+    /// Where runs are looked for.
+    pub output_dir: PathBuf,
+}
+
+/// Runs the cockpit on this terminal; returns the exit status.
+///
+/// # Errors
+/// `Error::User` where `run` is none or the terminal cannot be used. The terminal is as it was before in any case.
+pub fn run(options: Options) -> Result<i32> {
+    let run = options.run.as_deref().map(effects::run_dir).transpose()?;
+    let output_dir = std::path::absolute(&options.output_dir).unwrap_or(options.output_dir);
+    let mut app = App::new(State::new(Theme::from_env(), Clock::Local, output_dir, now()), run.is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .internal("starting the async runtime")?;
+    let mut screen = Screen::open()?;
+    let _log = start_log();
+    let ended = runtime.block_on(run_on(&mut screen, &mut app, run));
+    drop(screen);
+    ended
+}
+
+async fn run_on(screen: &mut Screen, app: &mut App, run: Option<PathBuf>) -> Result<i32> {
+    draw(screen, app)?;
+    let (sender, mut messages) = unbounded_channel();
+    let mut effects = Effects::new(sender);
+    effects.start(run.as_deref(), &app.state);
+
+    let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).internal("catching SIGHUP")?;
+    let mut keys = EventStream::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let actions = tokio::select! {
+            key = keys.next() => match key {
+                Some(Ok(key)) => app.input(key),
+                Some(Err(e)) => return Err(e).user("cannot read from the terminal"),
+                None => return Ok(0),
+            },
+            Some(message) = messages.recv() => match message {
+                Message::Exit => return Ok(0),
+                message => app.message(&message),
+            },
+            _ = tick.tick() => app.message(&Message::Tick(now())),
+            _ = interrupt.recv() => app.quit(),
+            // A job goes on; that is what it has a session of its own for.
+            _ = terminate.recv() => return Ok(128 + 15),
+            _ = hangup.recv() => return Ok(128 + 1),
+        };
+        actions.into_iter().for_each(|a| effects.act(a, &app.state));
+        if take_in_what_waits(app, &mut effects, &mut keys, &mut messages).await? {
+            return Ok(0);
+        }
+        if app.take_changed() {
+            draw(screen, app)?;
+        }
+    }
+}
+
+/// Takes in what has come already, so that a burst costs one picture; true where the cockpit should end.
+async fn take_in_what_waits(
+    app: &mut App,
+    effects: &mut Effects,
+    keys: &mut EventStream,
+    messages: &mut UnboundedReceiver<Message>,
+) -> Result<bool> {
+    for _ in 0..BATCH {
+        // Asked with this task's own waker: the stream remembers who asked first, and nobody else would be woken.
+        let key = poll_fn(|cx| Poll::Ready(keys.poll_next_unpin(cx))).await;
+        let actions: Vec<Action> = if let Poll::Ready(Some(key)) = key {
+            app.input(key.user("cannot read from the terminal")?)
+        } else {
+            match messages.try_recv() {
+                Ok(Message::Exit) => return Ok(true),
+                Ok(message) => app.message(&message),
+                Err(_) => break,
+            }
+        };
+        actions.into_iter().for_each(|a| effects.act(a, &app.state));
+    }
+    Ok(false)
+}
+
+fn draw(screen: &mut Screen, app: &App) -> Result<()> {
+    let drawn = screen.terminal.draw(|frame| app.draw(frame));
+    drawn.map(drop).map_err(|e| Error::user(format!("cannot draw on the terminal: {e}")))
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// The cockpit's log, in a file: the screen is taken. Where none can be written, nothing is logged.
+fn start_log() -> Option<WorkerGuard> {
+    let file = RollingFileAppender::builder()
+        .rotation(Rotation::NEVER)
+        .filename_prefix("cockpit.log")
+        .build(LOGS)
+        .ok()?;
+    let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(file);
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).with_env_filter(filter);
+    log.try_init().ok().map(|()| guard)
+}

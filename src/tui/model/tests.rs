@@ -1,0 +1,83 @@
+use super::*;
+
+fn record(seq: u64, json: &str) -> Record<Event> {
+    let line = format!(r#"{{"seq":{seq},"time":{},{json}}}"#, 1000 + seq);
+    serde_json::from_str(&line).unwrap()
+}
+
+fn fold(events: &[&str]) -> RunState {
+    let mut run = RunState::new(Path::new("/out/qwen-demo/v0-x"));
+    events.iter().enumerate().for_each(|(i, json)| run.see(&record(i as u64 + 1, json)));
+    run
+}
+
+const STARTED: &str = r#""kind":"started","pid":7,"version":"0.1.0","libtorch":"2.11.0","device":"cpu","device_name":"A processor","threads":2"#;
+const PLAN: &str = r#""kind":"plan","total_steps":40,"warmup_steps":2,"micro_batches":320,"accumulation":16,"learning_rate":0.006,"scheduler":"linear""#;
+const TRAINING: &str = r#""kind":"stage","stage":"training""#;
+
+fn step(step: u64, loss: &str) -> String {
+    format!(
+        r#""kind":"step","step":{step},"epoch":0.5,"loss":{loss},"acc":0.5,"learning_rate":0.001,"grad_norm":0.7,"rows":16,"tokens":800,"seconds":2.0"#
+    )
+}
+
+#[test]
+fn time_left_counts_the_evaluations_to_come() {
+    let eval = r#""kind":"eval","step":10,"epoch":0.5,"loss":0.4,"acc":0.8,"rows":100,"seconds":7.0"#;
+    let mut run = fold(&[STARTED, PLAN, TRAINING, &step(10, "0.5")]);
+    assert_eq!(run.seconds_left(), Some(60.0));
+    run.see(&record(9, eval));
+    assert_eq!(run.seconds_left(), Some(60.0 + 3.0 * 7.0));
+    assert_eq!((run.step(), run.progress()), (10, 0.25));
+    assert_eq!(run.plan.as_ref().unwrap().epochs(), 2.0);
+    assert_eq!(run.plan.as_ref().unwrap().rate(2), Some(0.006));
+    assert_eq!(run.name(), "qwen-demo/v0-x");
+}
+
+#[test]
+fn a_worker_that_went_without_a_word_has_crashed_and_one_with_a_word_has_not() {
+    let mut run = fold(&[STARTED, TRAINING]);
+    run.worker = Worker::Alive;
+    assert!(run.is_live() && run.phase() == Phase::Busy(Stage::Training));
+    run.worker = Worker::Gone { why: "Killed".into() };
+    assert!(!run.is_live() && run.phase() == Phase::Crashed);
+    run.see(&record(3, r#""kind":"failed","exit_code":2,"message":"the disk is full""#));
+    assert_eq!(run.phase(), Phase::Failed);
+    assert_eq!(run.log.back().unwrap().level, Level::Error);
+    // A new worker goes on with it.
+    run.see(&record(4, STARTED));
+    assert_eq!((run.phase(), &run.end), (Phase::Opening, &None));
+    run.worker = Worker::Alive;
+    assert_eq!(run.phase(), Phase::Starting);
+}
+
+#[test]
+fn a_resumed_run_forgets_what_it_does_again() {
+    let eval = |step| {
+        format!(r#""kind":"eval","step":{step},"epoch":0.5,"loss":0.4,"acc":0.8,"rows":100,"seconds":7.0"#)
+    };
+    let run = fold(&[STARTED, &step(1, "1"), &eval(1), &step(2, "1"), &eval(2), STARTED, &step(2, "0.5")]);
+    assert_eq!(run.evals.iter().map(|e| e.step).collect::<Vec<_>>(), [1]);
+    assert_eq!(run.steps.all().len(), 2);
+}
+
+#[test]
+fn non_finite_steps_are_counted_and_said() {
+    let skipped = r#""kind":"step_skipped","step":2,"loss":"NaN","grad_norm":"NaN""#;
+    let run = fold(&[PLAN, &step(1, "0.5"), skipped, &step(2, "\"NaN\""), &step(3, "0.4")]);
+    assert_eq!((run.skipped_steps, run.steps.non_finite()), (1, 1));
+    assert!(run.log.iter().any(|l| l.level == Level::Warning && l.text.contains("step 2 skipped")));
+}
+
+#[test]
+fn the_newest_best_checkpoint_is_the_best() {
+    let saved = |step, best| {
+        format!(
+            r#""kind":"checkpoint","step":{step},"path":"checkpoint-{step}","bytes":9,"seconds":0.1,"best":{best}"#
+        )
+    };
+    let removed = r#""kind":"checkpoint_removed","step":10"#;
+    let run = fold(&[&saved(10, true), &saved(20, true), removed, &saved(30, false), &saved(20, true)]);
+    let all: Vec<_> = run.checkpoints.iter().map(|c| (c.step, c.best)).collect();
+    assert_eq!(all, [(20, true), (30, false)]);
+}

@@ -1,0 +1,90 @@
+//! What is put over the tabs: questions and the page of keys. A popup gets every key until it is closed.
+
+mod help;
+mod question;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Block, BorderType, Clear, Padding, Widget};
+
+pub use help::Help;
+pub use question::{Choice, Question};
+
+use super::component::Component;
+use super::theme::Theme;
+
+/// What is over the tabs.
+pub enum Popup {
+    Help(Help),
+    Question(Question),
+}
+
+impl Popup {
+    pub fn component(&mut self) -> &mut dyn Component {
+        match self {
+            Popup::Help(help) => help,
+            Popup::Question(question) => question,
+        }
+    }
+
+    pub fn as_component(&self) -> &dyn Component {
+        match self {
+            Popup::Help(help) => help,
+            Popup::Question(question) => question,
+        }
+    }
+}
+
+/// A frame of at most `width` x `height` cells, content only, in the middle of `area`; returns where the content goes.
+pub fn open(frame: &mut Frame, area: Rect, title: &str, width: u16, height: u16, theme: &Theme) -> Rect {
+    let (width, height) =
+        (width.saturating_add(4).min(area.width), height.saturating_add(2).min(area.height));
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    clear(frame.buffer_mut(), place);
+    let block = Block::bordered()
+        .border_type(BorderType::Rounded)
+        .border_style(theme.title)
+        .padding(Padding::horizontal(1))
+        .title(Line::styled(format!(" {title} "), theme.title));
+    let inner = block.inner(place);
+    frame.render_widget(block, place);
+    inner
+}
+
+/// Empties `area`. A wide character that reaches into it from the left goes too: its other half would stay on the
+/// screen beside the popup.
+pub fn clear(buf: &mut Buffer, area: Rect) {
+    let area = area.intersection(buf.area);
+    if area.x > buf.area.x {
+        for y in area.top()..area.bottom() {
+            let left = &mut buf[(area.x - 1, y)];
+            if super::text::width(left.symbol()) > 1 {
+                left.set_symbol(" ");
+            }
+        }
+    }
+    Clear.render(area, buf);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_half_of_a_wide_character_stays() {
+        for x in [3, 4] {
+            let mut buf = Buffer::with_lines(["包装不错但是"; 3]);
+            let place = Rect { x, y: 1, width: 5, height: 1 };
+            clear(&mut buf, place);
+            for x in place.left()..place.right() {
+                assert_eq!(buf[(x, 1)].symbol(), " ");
+            }
+            assert_eq!(super::super::text::width(buf[(x - 1, 1)].symbol()), 1, "beside the popup at {x}");
+            assert_eq!(buf[(0, 1)].symbol(), "包");
+            assert_eq!(buf[(4, 0)].symbol(), "不", "rows beside it are left alone");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A question with a few answers, one of which changes nothing.
+
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::tui::action::Action;
+use crate::tui::component::{CommandInfo, Component, Handled};
+use crate::tui::keys;
+use crate::tui::state::State;
+use crate::tui::text;
+
+/// A question. `Esc` takes the last answer, so that one must be harmless; it is also the one marked first.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub title: String,
+    pub text: String,
+    pub choices: Vec<Choice>,
+    marked: usize,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Its key; shown before the label.
+    pub key: char,
+    pub label: &'static str,
+    pub actions: Vec<Action>,
+}
+
+impl Choice {
+    pub fn new(key: char, label: &'static str, actions: Vec<Action>) -> Choice {
+        Choice { key, label, actions }
+    }
+}
+
+impl Question {
+    pub fn new(title: impl Into<String>, text: impl Into<String>, choices: Vec<Choice>) -> Question {
+        let marked = choices.len().saturating_sub(1);
+        Question { title: title.into(), text: text.into(), choices, marked }
+    }
+
+    /// The answer that `key` gives; its actions follow.
+    fn answer(&self, key: &KeyEvent) -> Option<Vec<Action>> {
+        let chosen = if keys::CLOSE.is(key) {
+            self.choices.last()
+        } else if keys::CHOOSE.is(key) {
+            self.choices.get(self.marked)
+        } else if let KeyCode::Char(c) = key.code {
+            self.choices.iter().find(|choice| choice.key.eq_ignore_ascii_case(&c))
+        } else {
+            None
+        };
+        chosen.map(|c| c.actions.clone())
+    }
+}
+
+impl Component for Question {
+    fn commands(&self, _: &State) -> Vec<CommandInfo> {
+        [&keys::LEFT, &keys::RIGHT, &keys::CHOOSE, &keys::CLOSE].map(|b| CommandInfo::main(b, true)).into()
+    }
+
+    /// `Yes` closes the question; a key that only moves the mark, or means nothing here, is `No`.
+    fn handle(&mut self, key: &KeyEvent, _: &State) -> Handled {
+        if let Some(actions) = self.answer(key) {
+            return Handled::Yes(actions);
+        }
+        let last = self.choices.len().saturating_sub(1);
+        if keys::LEFT.is(key) {
+            self.marked = self.marked.checked_sub(1).unwrap_or(last);
+        } else if keys::RIGHT.is(key) {
+            self.marked = if self.marked >= last { 0 } else { self.marked + 1 };
+        }
+        Handled::No
+    }
+
+    fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
+        let theme = &state.theme;
+        let width = 56.min(area.width.saturating_sub(4));
+        let mut lines: Vec<Line> =
+            text::wrap(&self.text, width as usize).into_iter().map(Line::from).collect();
+        lines.push(Line::default());
+        for (i, choice) in self.choices.iter().enumerate() {
+            let style = if i == self.marked { theme.selected } else { theme.text };
+            lines.push(Line::from(vec![
+                Span::styled(format!(" {} ", choice.key), theme.key),
+                Span::styled(format!(" {} ", choice.label), style),
+            ]));
+        }
+        let inner = super::open(frame, area, &self.title, width, lines.len() as u16, theme);
+        frame.render_widget(ratatui::widgets::Paragraph::new(lines), inner);
+    }
+}

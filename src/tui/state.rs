@@ -1,0 +1,92 @@
+//! What all components see: the fold of the messages.
+
+use std::path::PathBuf;
+
+use super::message::Message;
+use super::model::RunState;
+use super::theme::Theme;
+use crate::job::runs::RunSummary;
+
+/// How times are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    Local,
+    Utc,
+}
+
+impl Clock {
+    /// `HH:MM:SS`.
+    pub fn time(self, unix: f64) -> String {
+        self.format(unix, "%H:%M:%S")
+    }
+
+    /// `YYYY-MM-DD HH:MM`.
+    pub fn date(self, unix: f64) -> String {
+        self.format(unix, "%Y-%m-%d %H:%M")
+    }
+
+    fn format(self, unix: f64, pattern: &str) -> String {
+        let Some(utc) = chrono::DateTime::from_timestamp(unix as i64, 0) else { return "?".to_owned() };
+        match self {
+            Clock::Local => utc.with_timezone(&chrono::Local).format(pattern).to_string(),
+            Clock::Utc => utc.format(pattern).to_string(),
+        }
+    }
+}
+
+/// What is known of the world.
+#[derive(Debug)]
+pub struct State {
+    pub theme: Theme,
+    pub clock: Clock,
+    /// Unix seconds.
+    pub now: f64,
+    /// Where runs are looked for and made.
+    pub output_dir: PathBuf,
+    /// The engine, or what to do to get one; `None` until it has been looked for.
+    pub engine: Option<Result<PathBuf, String>>,
+    /// Newest first; `None` until they have been looked for.
+    pub runs: Option<Vec<RunSummary>>,
+    /// The run that is followed.
+    pub run: Option<RunState>,
+}
+
+impl State {
+    pub fn new(theme: Theme, clock: Clock, output_dir: PathBuf, now: f64) -> State {
+        State { theme, clock, now, output_dir, engine: None, runs: None, run: None }
+    }
+
+    /// Takes in a message; returns whether anything on the screen may have changed.
+    pub fn see(&mut self, message: &Message) -> bool {
+        match message {
+            Message::Tick(now) => {
+                self.now = *now;
+                // The times on the screen count while something runs.
+                return self.is_live();
+            }
+            Message::Engine(found) => self.engine = Some(found.clone()),
+            Message::Runs(runs) => self.runs = Some(runs.clone()),
+            Message::Opened(path) => self.run = Some(RunState::new(path)),
+            Message::Events { run, records } => match self.followed(run) {
+                Some(state) => records.iter().for_each(|r| state.see(r)),
+                None => return false,
+            },
+            Message::Worker { run, worker } => match self.followed(run) {
+                Some(state) => state.worker = worker.clone(),
+                None => return false,
+            },
+            Message::Notice(_) | Message::Exit => {}
+        }
+        true
+    }
+
+    /// The run at `path`, if it is the one that is followed: late news of another are dropped.
+    fn followed(&mut self, path: &std::path::Path) -> Option<&mut RunState> {
+        self.run.as_mut().filter(|r| r.path == path)
+    }
+
+    /// Whether a worker is at the run that is followed.
+    pub fn is_live(&self) -> bool {
+        self.run.as_ref().is_some_and(RunState::is_live)
+    }
+}

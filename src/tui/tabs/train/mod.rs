@@ -1,0 +1,108 @@
+//! The run that is followed: how far it is, its curves, the machine, its log.
+
+mod charts;
+mod figures;
+mod layout;
+mod log;
+mod progress;
+
+use crossterm::event::KeyEvent;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+
+use crate::job::event::Command;
+use crate::tui::action::{Action, Notice};
+use crate::tui::component::{CommandInfo, Component, Handled};
+use crate::tui::keys;
+use crate::tui::model::RunState;
+use crate::tui::popups::{Choice, Question};
+use crate::tui::state::State;
+use crate::tui::widgets;
+
+/// The tab; all that it shows is in the state.
+#[derive(Debug)]
+pub struct Train;
+
+impl Component for Train {
+    fn commands(&self, state: &State) -> Vec<CommandInfo> {
+        let live = state.is_live();
+        let pause = if is_paused(state) { &keys::RESUME } else { &keys::PAUSE };
+        [pause, &keys::SAVE, &keys::STOP].map(|b| CommandInfo::main(b, live)).into()
+    }
+
+    fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        let (command, told) = if keys::PAUSE.is(key) {
+            match is_paused(state) {
+                true => (Command::Resume, "going on"),
+                false => (Command::Pause, "it pauses after the step at hand"),
+            }
+        } else if keys::SAVE.is(key) {
+            (Command::Save, "it saves after the step at hand")
+        } else if keys::STOP.is(key) {
+            (Command::Stop, "")
+        } else {
+            return Handled::No;
+        };
+        if !state.is_live() {
+            return Handled::with(Action::Tell(Notice::info("no job is running here")));
+        }
+        if command == Command::Stop {
+            return Handled::with(Action::Ask(Box::new(stop_question())));
+        }
+        Handled::Yes(vec![Action::Tell(Notice::info(told)), Action::Send(command)])
+    }
+
+    fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
+        match &state.run {
+            Some(run) => draw_run(frame, area, run, state),
+            None => widgets::words(frame, area, &nothing_open(state), state.theme.text),
+        }
+    }
+}
+
+fn is_paused(state: &State) -> bool {
+    state.run.as_ref().is_some_and(|r| r.paused)
+}
+
+fn stop_question() -> Question {
+    let stop = vec![
+        Action::Tell(Notice::info("it finishes the step at hand, saves and ends")),
+        Action::Send(Command::Stop),
+    ];
+    let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', "Keep it running", Vec::new())];
+    Question::new("Stop", "The step at hand is finished and saved; what was learned is kept.", choices)
+}
+
+/// What is said where there is no run to show.
+fn nothing_open(state: &State) -> String {
+    let mut text = match &state.runs {
+        None => "Looking for runs".to_owned(),
+        Some(_) => format!(
+            "No run is open.\n\n1 Config starts one, 3 Checkpoints has those under {}.",
+            state.output_dir.display()
+        ),
+    };
+    if let Some(Err(missing)) = &state.engine {
+        text += &format!("\n\n{missing}");
+    }
+    text
+}
+
+fn draw_run(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
+    let areas = layout::areas(area, run);
+    progress::head(frame, areas.head, run, state);
+    progress::gauge(frame, areas.gauge, run, state);
+    charts::loss(frame, areas.loss, run, &state.theme);
+    figures::draw(frame, areas.figures, run, state);
+    charts::schedule(frame, areas.schedule, run, &state.theme);
+    if let Some([acc, grad]) = areas.more {
+        charts::accuracy(frame, acc, run, &state.theme);
+        charts::gradient(frame, grad, run, &state.theme);
+    }
+    if let Some(end) = areas.end {
+        log::end(frame, end, run, state);
+    }
+    if let Some(area) = areas.log {
+        log::lines(frame, area, run, state);
+    }
+}

@@ -1,0 +1,116 @@
+//! Which run this is, and how far it is.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::job::human;
+use crate::tui::chrome;
+use crate::tui::model::{Phase, RunState};
+use crate::tui::state::State;
+use crate::tui::text;
+
+/// From this width on the line of progress has room for the time so far.
+const ROOMY: u16 = 100;
+
+/// Name, phase and machine.
+pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
+    let theme = &state.theme;
+    let (word, style) = chrome::phase(run.phase(), state);
+    let word = match run.evaluating {
+        Some((done, rows)) if run.phase() != Phase::Crashed => format!("evaluating, {done} of {rows} rows"),
+        _ => word.to_owned(),
+    };
+    let model = run.model.as_ref().map_or(String::new(), |m| {
+        format!(
+            "{} parameters, {} trained, {}",
+            human::count(m.parameters),
+            human::count(m.trainable),
+            m.dtype
+        )
+    });
+    let machine = run.machine.as_ref().map_or(String::new(), |m| match m.device.as_str() {
+        "cpu" if m.threads == 1 => format!("{}, 1 thread", m.device_name),
+        "cpu" => format!("{}, {} threads", m.device_name, m.threads),
+        device => format!("{device}, {}", m.device_name),
+    });
+    let room = area.width as usize;
+    let name = text::fit_end(&run.name(), room / 2);
+    let mut spans =
+        vec![Span::raw(" "), Span::styled(name, theme.strong), Span::raw("  "), Span::styled(word, style)];
+    for part in [machine, model] {
+        let used: usize = spans.iter().map(Span::width).sum();
+        if !part.is_empty() && used + text::width(&part) + 2 <= room {
+            spans.push(Span::styled(format!("  {}", text::clean(&part)), theme.dim));
+        }
+    }
+    frame.render_widget(Line::from(spans), area);
+}
+
+/// Steps, epochs, a bar, and the time: what is left, or what it took.
+pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
+    let theme = &state.theme;
+    let left = match &run.plan {
+        Some(plan) => {
+            let epoch = run.steps.last().map_or(0.0, |s| s.epoch);
+            // Whole epochs are written as such; a run cut short by max_steps has a part of one.
+            let epochs = format!("{:.2}", plan.epochs());
+            let epochs = epochs.strip_suffix(".00").unwrap_or(&epochs);
+            format!(" step {}/{}  epoch {epoch:.2}/{epochs} ", run.step(), plan.total_steps)
+        }
+        None => " no plan yet ".to_owned(),
+    };
+    let took = run.elapsed(state.now);
+    let right = match (run.phase(), run.seconds_left()) {
+        (Phase::Busy(_), Some(seconds)) if area.width < ROOMY => {
+            format!(" {:.0} %  {} left ", 100.0 * run.progress(), human::duration(seconds))
+        }
+        (Phase::Busy(_), Some(seconds)) => format!(
+            " {:.0} %  {} left, {} so far ",
+            100.0 * run.progress(),
+            human::duration(seconds),
+            human::duration(took)
+        ),
+        _ => format!(" {:.0} %  after {} ", 100.0 * run.progress(), human::duration(took)),
+    };
+    let room = (area.width as usize).saturating_sub(text::width(&left) + text::width(&right));
+    let (done, rest) = bar(run.progress(), room);
+    let style = match run.phase() {
+        Phase::Failed | Phase::Crashed => theme.bad,
+        Phase::Paused | Phase::Stopped => theme.warning,
+        _ => theme.good,
+    };
+    let line = Line::from(vec![
+        Span::styled(left, theme.strong),
+        Span::styled(done, Style { add_modifier: Default::default(), ..style }),
+        Span::styled(rest, theme.dim),
+        Span::styled(right, theme.text),
+    ]);
+    frame.render_widget(line, area);
+}
+
+/// A bar of `cells` cells, in eighths: what is done, and the rest.
+fn bar(share: f64, cells: usize) -> (String, String) {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * (cells * 8) as f64).round() as usize;
+    let part = EIGHTHS[eighths % 8];
+    let used = eighths / 8 + usize::from(!part.is_empty());
+    (format!("{}{part}", "█".repeat(eighths / 8)), "░".repeat(cells.saturating_sub(used)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_is_full_at_the_end_and_always_as_long() {
+        assert_eq!(bar(1.0, 3), ("███".to_owned(), String::new()));
+        assert_eq!(bar(0.5, 3), ("█▌".to_owned(), "░".to_owned()));
+        assert_eq!(bar(f64::NAN, 2), (String::new(), "░░".to_owned()));
+        for i in 0..=40 {
+            let (done, rest) = bar(f64::from(i) / 40.0, 7);
+            assert_eq!(text::width(&done) + text::width(&rest), 7);
+        }
+    }
+}

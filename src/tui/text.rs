@@ -1,0 +1,157 @@
+//! Text that fits: widths as the terminal counts them, where a Chinese character takes two cells.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Cells that `text` takes.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` in at most `cells` cells, with `…` where it was cut; never half a character.
+pub fn fit(text: &str, cells: usize) -> String {
+    let text = clean(text);
+    if width(&text) <= cells {
+        return text;
+    }
+    if cells == 0 {
+        return String::new();
+    }
+    let mut short = take(&text, cells - 1).0.to_owned();
+    short.push('…');
+    short
+}
+
+/// `text` cut at the front: the end of a path says more than its beginning.
+pub fn fit_end(text: &str, cells: usize) -> String {
+    let text = clean(text);
+    if width(&text) <= cells {
+        return text;
+    }
+    if cells == 0 {
+        return String::new();
+    }
+    let mut rest = text.as_str();
+    while width(rest) > cells - 1 {
+        let Some(first) = rest.chars().next() else { break };
+        rest = &rest[first.len_utf8()..];
+    }
+    format!("…{rest}")
+}
+
+/// `text` padded to `cells` cells, cut where it is longer.
+pub fn pad(text: &str, cells: usize) -> String {
+    let mut text = fit(text, cells);
+    text.extend(std::iter::repeat_n(' ', cells.saturating_sub(width(&text))));
+    text
+}
+
+/// Lines of at most `cells` cells: at blanks where there are some, else between characters, as Chinese is broken.
+pub fn wrap(text: &str, cells: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let line = clean(line);
+        let mut rest = line.trim_end();
+        while width(rest) > cells.max(2) {
+            let (head, tail) = take(rest, cells.max(2));
+            let at = match head.rfind(' ') {
+                // A break in the first half would leave the line too empty.
+                Some(i) if !tail.starts_with(' ') && i > head.len() / 2 => i,
+                _ => head.len(),
+            };
+            lines.push(rest[..at].trim_end().to_owned());
+            rest = rest[at..].trim_start();
+        }
+        lines.push(rest.to_owned());
+    }
+    lines
+}
+
+/// The longest beginning of at most `cells` cells, and what follows it.
+fn take(text: &str, cells: usize) -> (&str, &str) {
+    let mut used = 0;
+    for (i, c) in text.char_indices() {
+        used += c.width().unwrap_or(0);
+        if used > cells {
+            return text.split_at(i);
+        }
+    }
+    (text, "")
+}
+
+/// Without what would move the cursor: escape sequences go, other control characters become blanks.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\x1b' && chars.peek() == Some(&'[') {
+            chars.next();
+            // Parameters, then one final character.
+            for c in chars.by_ref() {
+                if ('\x40'..='\x7e').contains(&c) {
+                    break;
+                }
+            }
+        } else if c.is_control() {
+            out.push(' ');
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A loss or another figure in four significant digits; `NaN` and `inf` as they are.
+pub fn figure(x: f64) -> String {
+    if !x.is_finite() {
+        return x.to_string();
+    }
+    match x.abs() {
+        0.0 => "0".to_owned(),
+        a if !(1e-3..1e6).contains(&a) => format!("{x:.2e}"),
+        a if a < 10.0 => format!("{x:.4}"),
+        a if a < 100.0 => format!("{x:.3}"),
+        a if a < 1000.0 => format!("{x:.2}"),
+        _ => format!("{x:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chinese_is_cut_between_characters() {
+        assert_eq!(fit("包装不错", 8), "包装不错");
+        assert_eq!(fit("包装不错", 7), "包装不…");
+        assert_eq!(fit("包装不错", 6), "包装…");
+        assert_eq!(fit("包装", 0), "");
+        assert_eq!(fit_end("/runs/包装", 6), "…/包装");
+        assert_eq!(fit_end("/runs/包装", 5), "…包装");
+        assert_eq!(pad("包", 4), "包  ");
+        for cells in 0..9 {
+            assert!(width(&fit("a包b装c", cells)) <= cells && width(&fit_end("a包b装c", cells)) <= cells);
+        }
+    }
+
+    #[test]
+    fn lines_break_at_blanks_and_within_chinese() {
+        assert_eq!(wrap("the disk is full", 9), ["the disk", "is full"]);
+        assert_eq!(wrap("包装不错但是质量太差", 7), ["包装不", "错但是", "质量太", "差"]);
+        assert_eq!(wrap("a\n\nb", 5), ["a", "", "b"]);
+        assert!(wrap("包装", 0).iter().all(|l| width(l) <= 2));
+    }
+
+    #[test]
+    fn nothing_moves_the_cursor() {
+        assert_eq!(clean("a\x1b[31mred\x1b[0m\tb\r\x07"), "ared b  ");
+    }
+
+    #[test]
+    fn figures_keep_their_digits() {
+        let cases = [(0.4312, "0.4312"), (12.345, "12.345"), (6e-5, "6.00e-5"), (1234.5, "1234"), (0.0, "0")];
+        for (x, text) in cases {
+            assert_eq!(figure(x), text);
+        }
+        assert_eq!((figure(f64::NAN).as_str(), figure(f64::INFINITY).as_str()), ("NaN", "inf"));
+    }
+}

@@ -1,0 +1,169 @@
+//! The Train tab, and what is around every tab.
+
+use super::{Cockpit, recorded, until_step};
+use qwen_tui::job::event::{Command, Event, Gpu};
+use qwen_tui::run::Record;
+use qwen_tui::tui::action::{Action, Notice};
+use qwen_tui::tui::message::Message;
+use qwen_tui::tui::model::Worker;
+
+fn gone(why: &str) -> Worker {
+    Worker::Gone { why: why.to_owned() }
+}
+
+fn live(width: u16, height: u16) -> Cockpit {
+    Cockpit::on_run(width, height, until_step("finished", 17), Worker::Alive)
+}
+
+#[test]
+fn a_run_that_trains() {
+    for (width, height) in [(60, 16), (80, 24), (160, 48)] {
+        live(width, height).assert_picture(&format!("train-running-{width}x{height}"));
+    }
+}
+
+#[test]
+fn a_run_that_has_finished() {
+    for (width, height) in [(80, 24), (160, 48), (200, 50)] {
+        let mut cockpit = Cockpit::on_run(width, height, recorded("finished"), gone(""));
+        cockpit.assert_picture(&format!("train-finished-{width}x{height}"));
+    }
+}
+
+#[test]
+fn a_run_that_has_failed_says_why() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = Cockpit::on_run(width, height, recorded("failed"), gone("exit status 2"));
+        cockpit.assert_picture(&format!("train-failed-{width}x{height}"));
+    }
+}
+
+#[test]
+fn a_crash_is_told_as_such_with_the_last_words() {
+    let why = "the worker was ended by signal 9 (SIGKILL: most often the machine ran out of memory: `dmesg` tells); \
+        the end of worker.log:\n  INFO 开始训练\n  OpenBLAS warning: precompiled NUM_THREADS exceeded";
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = Cockpit::on_run(width, height, recorded("crashed"), gone(why));
+        cockpit.assert_picture(&format!("train-crashed-{width}x{height}"));
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_a_gap_and_counted() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = Cockpit::on_run(width, height, recorded("not_finite"), Worker::Alive);
+        cockpit.assert_picture(&format!("train-not-finite-{width}x{height}"));
+    }
+}
+
+#[test]
+fn a_card_takes_the_place_of_the_process() {
+    let mut records = until_step("finished", 17);
+    for record in &mut records {
+        if let Event::Resources { gpu, .. } = &mut record.event {
+            *gpu = Some(Gpu {
+                name: "NVIDIA A100".to_owned(),
+                memory_used: Some(12_100_000_000),
+                memory_total: Some(80_000_000_000),
+                utilization: Some(87),
+                temperature: Some(54),
+            });
+        }
+    }
+    let picture = Cockpit::on_run(80, 24, records, Worker::Alive).picture();
+    assert!(picture.contains("GPU memory") && picture.contains("12.1 GB of 80.0 GB"), "{picture}");
+    assert!(picture.contains("87 % busy, 54 °C") && !picture.contains("process"), "{picture}");
+}
+
+#[test]
+fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
+    let mut cockpit = live(80, 24);
+    assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Pause)]));
+    assert!(cockpit.picture().contains("it pauses after the step at hand"));
+    let paused = serde_json::from_str::<Record<Event>>(r#"{"seq":99,"time":1,"kind":"paused","step":17}"#);
+    let run = super::RUN.into();
+    cockpit.tell(Message::Events { run, records: vec![paused.unwrap()] });
+    assert!(cockpit.picture().contains("paused"), "{}", cockpit.picture());
+    assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Resume)]));
+    assert!(matches!(cockpit.press(&["s"])[..], [Action::Send(Command::Save)]));
+    assert!(cockpit.press(&["x"]).is_empty());
+    assert!(cockpit.picture().contains("Keep it running"));
+    assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first changes nothing");
+    assert!(matches!(cockpit.press(&["x", "x"])[..], [Action::Send(Command::Stop)]));
+
+    let mut over = Cockpit::on_run(80, 24, recorded("finished"), gone(""));
+    assert!(over.press(&["p", "s", "x"]).is_empty());
+    assert!(over.picture().contains("no job is running here"));
+}
+
+#[test]
+fn quitting_while_a_job_runs_asks() {
+    let mut cockpit = live(80, 24);
+    assert!(cockpit.press(&["q"]).is_empty());
+    cockpit.assert_picture("quit-question-80x24");
+    assert!(cockpit.press(&["Esc"]).is_empty(), "it stays");
+    assert!(cockpit.press(&["q", "s"]).is_empty(), "it stays");
+    assert!(matches!(cockpit.press(&["Ctrl+c", "l"])[..], [Action::Exit]));
+    assert!(matches!(cockpit.press(&["q", "x"])[..], [Action::StopAndExit]));
+    assert!(matches!(cockpit.press(&["q", "Up", "Enter"])[..], [Action::StopAndExit]));
+    let mut over = Cockpit::on_run(80, 24, recorded("finished"), gone(""));
+    assert!(matches!(over.press(&["q"])[..], [Action::Exit]));
+}
+
+#[test]
+fn the_page_of_keys_shows_those_of_the_place() {
+    let mut cockpit = live(80, 24);
+    cockpit.press(&["?"]);
+    cockpit.assert_picture("help-train-80x24");
+    cockpit.press(&["Esc"]);
+    assert!(!cockpit.picture().contains("Everywhere"));
+    // On a small screen it scrolls to its end.
+    let mut small = live(60, 16);
+    small.press(&["?"]);
+    assert!(!small.picture().contains("Alt+4"));
+    small.press(&["Down"; 30]);
+    assert!(small.picture().contains("Alt+4"), "{}", small.picture());
+}
+
+#[test]
+fn any_size_at_any_moment() {
+    let mut cockpit = live(80, 24);
+    cockpit.resize(59, 15);
+    let picture = cockpit.picture();
+    assert!(picture.contains("59x15") && picture.contains("60x16"), "{picture}");
+    cockpit.press(&["q"]);
+    assert!(cockpit.picture().contains("Stay"));
+    cockpit.press(&["Esc"]);
+    for width in (1..=210).step_by(7) {
+        for height in [1, 2, 5, 15, 16, 17, 23, 31, 60] {
+            cockpit.resize(width, height);
+            cockpit.press(&["?"]);
+            cockpit.picture();
+            cockpit.press(&["Esc"]);
+            cockpit.picture();
+        }
+    }
+    cockpit.resize(80, 24);
+    cockpit.assert_picture("train-running-80x24");
+}
+
+#[test]
+fn without_a_run_the_tab_says_what_to_do_and_what_is_missing() {
+    let mut cockpit = Cockpit::new(80, 24);
+    cockpit.tell(Message::Runs(Vec::new()));
+    cockpit.tell(Message::Engine(Err("the engine, which does the training, is not there".to_owned())));
+    let picture = cockpit.picture();
+    assert!(picture.contains("No run is open") && picture.contains("the engine, which"), "{picture}");
+    cockpit.tell(Message::Notice(Notice::error("磁盘已满：free some space".repeat(5))));
+    assert!(cockpit.picture().lines().last().unwrap().ends_with('…'));
+}
+
+#[test]
+fn late_news_of_another_run_change_nothing() {
+    let mut cockpit = live(80, 24);
+    let before = cockpit.picture();
+    let run = "/home/me/output/other".into();
+    cockpit.tell(Message::Events { run, records: recorded("failed") });
+    cockpit.tell(Message::Worker { run: "/home/me/output/other".into(), worker: gone("killed") });
+    assert_eq!(cockpit.picture(), before);
+}
