@@ -286,7 +286,7 @@ fn data_without_a_usable_row() {
     refused(
         &bench,
         &["--custom_train_dataset_path", "/nowhere/rows.csv"],
-        &["/nowhere/rows.csv", "cannot read"],
+        &["/nowhere/rows.csv", "no such data file"],
     );
     refused(&bench, &["--custom_train_dataset_path", "model"], &["model is a directory"]);
     refused(&bench, &["--dataset", "no-such-set"], &["no-such-set", "--custom_train_dataset_path"]);

@@ -5,7 +5,7 @@ use std::io::{BufRead, ErrorKind, Write};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
-/// Tokenizes each line of `input`. A reader that goes away (`| head`) is the end, not an error.
+/// Tokenizes each line of `input` that is not blank. A reader that goes away (`| head`) is the end, not an error.
 ///
 /// # Errors
 /// `Error::User` with the number of the first line that is not a JSON string.
@@ -16,6 +16,9 @@ pub fn tokenize_stdio(tokenizer: &Tokenizer, mut input: impl BufRead, mut output
         let read = input.read_until(b'\n', &mut line);
         if read.map_err(|e| Error::user(format!("standard input, line {number}: {e}")))? == 0 {
             break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
         }
         let text: String = serde_json::from_slice(&line).map_err(|e| {
             let reason = e.to_string();
@@ -61,8 +64,8 @@ mod tests {
             (String::from_utf8(out).unwrap(), result.map_err(|e| (e.exit_code(), e.to_string())))
         };
         let ok = "[9707,1879]\n[]\n[271]\n".to_string();
-        assert_eq!(run(b"\"Hello world\"\n\"\"\r\n  \"\\n\\n\""), (ok, Ok(())));
-        for bad in [&b"hello"[..], b"", b"[1]", b"\"a\" \"b\"", b"\"\\ud800\"", b"\"\xff\""] {
+        assert_eq!(run(b"\"Hello world\"\n\n\"\"\r\n  \"\\n\\n\""), (ok, Ok(())));
+        for bad in [&b"hello"[..], b"[1]", b"\"a\" \"b\"", b"\"\\ud800\"", b"\"\xff\""] {
             let (out, result) = run(&[b"\"a\"\n", bad, b"\n"].concat());
             let (code, message) = result.unwrap_err();
             assert_eq!((out.as_str(), code), ("[64]\n", 2));
