@@ -433,7 +433,11 @@ fn the_shared_reviews() {
         "2",
     ]);
     let stdout = sft.ok();
-    assert!(sft.stderr.contains("training 64 rows") && sft.stderr.contains("validation 16 rows"), "{}", sft.stderr);
+    assert!(
+        sft.stderr.contains("training 64 rows") && sft.stderr.contains("validation 16 rows"),
+        "{}",
+        sft.stderr
+    );
     assert!(sft.stderr.contains("finished at step 4"), "{}", sft.stderr);
     let log = lines(&told(stdout, "run_dir").join("logging.jsonl"));
     assert!(log.iter().filter_map(|l| l.get("eval_loss")).all(|l| l.as_f64().is_some_and(f64::is_finite)));

@@ -112,7 +112,7 @@ fn talk(
 fn read_query(input: &mut Lines<'_>, several: bool) -> Result<Option<String>> {
     let mut query = String::new();
     loop {
-        let Some(line) = input.next()? else { return Ok((!query.is_empty()).then_some(query)) };
+        let Some(line) = input.next_line()? else { return Ok((!query.is_empty()).then_some(query)) };
         // A command stands alone in its line.
         let command =
             matches!(line.trim().to_lowercase().as_str(), "exit" | "quit" | "clear" | "single-line");

@@ -66,7 +66,7 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// A line that is not UTF-8, by its number.
-    pub fn next(&mut self) -> Result<Option<String>> {
+    pub fn next_line(&mut self) -> Result<Option<String>> {
         let mut bytes = Vec::new();
         self.number += 1;
         if self
@@ -152,7 +152,7 @@ pub fn classify_lines(
     let mut waiting: Vec<Text> = Vec::new();
     let mut found = false;
     loop {
-        let line = lines.next().and_then(|line| {
+        let line = lines.next_line().and_then(|line| {
             let Some(line) = line else { return Ok(None) };
             if line.trim().is_empty() {
                 return Ok(Some(None));
@@ -221,10 +221,10 @@ mod tests {
     fn lines_and_arguments_are_told_by_number() {
         let mut input = &b"a\r\n\n\xba\n"[..];
         let mut lines = Lines::new(&mut input);
-        assert_eq!(lines.next().unwrap().as_deref(), Some("a"));
-        assert_eq!(lines.next().unwrap().as_deref(), Some(""));
-        assert!(lines.next().unwrap_err().to_string().starts_with("standard input, line 3: not UTF-8"));
-        assert_eq!(lines.next().unwrap(), None);
+        assert_eq!(lines.next_line().unwrap().as_deref(), Some("a"));
+        assert_eq!(lines.next_line().unwrap().as_deref(), Some(""));
+        assert!(lines.next_line().unwrap_err().to_string().starts_with("standard input, line 3: not UTF-8"));
+        assert_eq!(lines.next_line().unwrap(), None);
         let args = ["--ckpt_dir".into(), OsString::from_vec(vec![0xff])];
         assert!(utf8(&args).unwrap_err().to_string().contains("argument 2"));
     }
