@@ -152,7 +152,16 @@ impl Server {
             flags.extend(["--model_type", &self.args.model_type, "--model_id_or_path", &base]);
         }
         let flags: Vec<String> = flags.into_iter().map(str::to_owned).collect();
-        let loaded = load_infer(&flags)?;
+        let loaded = load_infer(&flags).or_else(|e| {
+            // Its base may have moved: the present one is tried, and what was wrong is told if that is not it.
+            let here =
+                ["--model_type", &self.args.model_type, "--model_id_or_path", &base].map(str::to_owned);
+            let mut loaded = load_infer(&[&flags[..], &here[..]].concat()).map_err(|_| e.clone())?;
+            loaded
+                .warnings
+                .insert(0, format!("{dir}: its base model is not there ({e}); {base} takes its place"));
+            Ok::<_, Error>(loaded)
+        })?;
         let (mut args, mut warnings) = (loaded.args, loaded.warnings);
         args.threads = self.args.threads;
         let named = base_dir(&args).map(Path::to_owned);
