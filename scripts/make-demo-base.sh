@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the demo's base model again from nothing: data, vocabulary, random weights, pretraining, bf16.
-# Takes about an hour on two cores; the result goes to demo/base (or to the folder named).
+# Its parts took an hour and ten minutes, mostly on one core (all of it in one go was not timed); the result goes to demo/base (or to the folder named).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
