@@ -13,7 +13,7 @@ use super::text::{char_count, key, pieces};
 use crate::error::{Context, Result};
 
 /// Passes over the reviews in the second part of the pretraining.
-const SECOND_PASSES: u32 = 2;
+const SECOND_PASSES: u32 = 6;
 
 #[derive(Debug, Clone)]
 pub struct BaseOptions {

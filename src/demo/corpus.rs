@@ -23,8 +23,8 @@ pub struct Mixture {
 
 /// The long first part of the pretraining: the language, and to sum up a sentence.
 pub const FIRST: Mixture = Mixture { held_out_piece: 45, random_label: 10 };
-/// The short second part: the answers' format, so that the fine-tuning need not learn it.
-pub const SECOND: Mixture = Mixture { held_out_piece: 15, random_label: 35 };
+/// The second part: the answers' format as well, so that the fine-tuning need not learn it.
+pub const SECOND: Mixture = Mixture { held_out_piece: 30, random_label: 30 };
 
 /// Characters of a clause that can be held out.
 const PIECE: std::ops::RangeInclusive<usize> = 2..=20;

@@ -50,6 +50,8 @@ pub enum Action {
     Send(Command),
     /// Looks for runs under the output directory.
     ListRuns,
+    /// Answers in the REPL with the checkpoint in this directory, or with the base where it is a model directory.
+    OpenInRepl(PathBuf),
     /// Asks the worker to stop and, once it has been told, quits.
     StopAndExit,
     /// Quits and leaves everything as it is.

@@ -150,6 +150,10 @@ impl App {
                     self.shown = Tab::Train;
                     rest.push(Action::StartJob(args));
                 }
+                Action::OpenInRepl(dir) => {
+                    self.shown = Tab::Repl;
+                    rest.push(Action::OpenInRepl(dir));
+                }
                 action => rest.push(action),
             }
             self.changed = true;

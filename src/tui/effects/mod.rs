@@ -66,6 +66,7 @@ impl Effects {
             }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
+            Action::OpenInRepl(_) => {}
             Action::Exit => drop(self.sender.send(Message::Exit)),
             // The application's own.
             Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::Quit => {}
