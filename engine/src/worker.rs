@@ -73,7 +73,7 @@ fn lock(run: &RunDir) -> Result<File> {
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
     file.try_lock().map_err(|_| {
         Error::user(format!(
-            "{}: another worker is training this run; follow it instead",
+            "{}: another worker is training this run; `qwen-tui --run` with this directory shows it",
             run.path().display()
         ))
     })?;

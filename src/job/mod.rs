@@ -7,6 +7,7 @@ pub mod event;
 pub mod follow;
 pub mod frames;
 pub mod human;
+pub mod libraries;
 pub mod lines;
 pub mod repl;
 pub mod runs;

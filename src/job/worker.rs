@@ -9,7 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::Signal;
 
 use crate::error::{Context, Error, Result};
-use crate::job::engine::find_engine;
+use crate::job::engine::{ENGINE_VARIABLE, find_engine};
+use crate::job::libraries::Unusable;
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,29 +97,20 @@ impl Worker {
     }
 }
 
-/// The library that the loader did not find, out of what it printed.
-pub fn missing_library(output: &str) -> Option<&str> {
-    let (_, rest) = output.split_once("error while loading shared libraries: ")?;
-    rest.split(':').next().map(str::trim).filter(|s| !s.is_empty())
-}
-
 fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
-    if let Some(library) = missing_library(output) {
-        return Error::user(format!(
-            "the engine could not start: the library {library} was not found or does not fit. \
-             `qwen-tui doctor` says what is wrong and what to do"
-        ));
+    if let Some(unusable) = Unusable::from_loader(output) {
+        return unusable.error();
     }
     let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
     let said = match last.is_empty() {
-        true => format!("; it printed nothing ({})", log.display()),
+        true => format!("; it printed nothing ({}){}", log.display(), suspect()),
         false => format!("; the end of {}:\n  {last}", log.display()),
     };
     match (status.code(), status.signal()) {
         // Where it never began, the run directory may be removed, and the log with it.
         (Some(2), _) if !last.is_empty() => Error::user(format!("the worker refused to run:\n  {last}")),
-        (Some(2), _) => Error::user("the worker refused to run, and did not say why"),
+        (Some(2), _) => Error::user(format!("the worker refused to run, and did not say why{}", suspect())),
         (Some(code), _) => Error::internal(format!("the worker ended with exit status {code}{said}")),
         // A limit is the user's to raise.
         (None, Some(25)) => Error::user(format!("the worker was ended by {}{said}", signal_name(25))),
@@ -126,6 +118,14 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
             Error::internal(format!("the worker was ended by {}{said}", signal_name(signal)))
         }
         (None, None) => Error::internal(format!("the worker ended ({status}){said}")),
+    }
+}
+
+/// A hint for an engine that ends without a word: it may be none.
+fn suspect() -> String {
+    match std::env::var(ENGINE_VARIABLE) {
+        Ok(path) if !path.is_empty() => format!(". {ENGINE_VARIABLE}={path} names it: is that the engine?"),
+        _ => String::new(),
     }
 }
 
@@ -151,19 +151,6 @@ mod tests {
 
     fn ended(raw: i32, output: &str) -> Error {
         explain(ExitStatus::from_raw(raw), output, Path::new("/run/worker.log"))
-    }
-
-    #[test]
-    fn the_loaders_words_become_a_hint() {
-        let said = "qwen-tui-engine: error while loading shared libraries: libtorch_cpu.so: cannot open shared object file: No such file or directory\n";
-        let error = ended(127 << 8, said);
-        assert_eq!(error.exit_code(), 2);
-        let text = error.to_string();
-        assert!(
-            text.contains("libtorch_cpu.so")
-                && text.contains("qwen-tui doctor")
-                && !text.contains("object file")
-        );
     }
 
     #[test]
