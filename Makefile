@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help libtorch demo-data build demo demo-base test lint clean
+.PHONY: help libtorch demo-data build demo demo-base test pictures lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ demo-base: build ## make the demo's base model again from nothing (over an hour)
 # which compiles libtorch's bindings once.
 test: build ## pass every test
 	$(CARGO) test --release --workspace
+
+pictures: ## draw the pictures of the README, the snapshots and docs/keys.md again
+	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --test tui
+	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --lib tui::keys
 
 lint: libtorch ## formatting and clippy, as CI has them
 	$(CARGO) fmt --all --check

@@ -42,6 +42,11 @@ impl App {
         }
     }
 
+    /// Puts a component into the place of a tab.
+    pub fn replace_tab(&mut self, tab: Tab, component: Box<dyn Component>) {
+        self.tabs[tab as usize] = component;
+    }
+
     /// Whether it should be drawn again; asked once for each drawing.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)

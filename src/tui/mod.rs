@@ -61,9 +61,18 @@ pub struct Options {
 /// # Errors
 /// `Error::User` where `run` is none or the terminal cannot be used. The terminal is as it was before in any case.
 pub fn run(options: Options) -> Result<i32> {
+    run_with(options, |_| {})
+}
+
+/// [`run`], with the application changed before it is shown.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> {
     let run = options.run.as_deref().map(effects::run_dir).transpose()?;
     let output_dir = std::path::absolute(&options.output_dir).unwrap_or(options.output_dir);
     let mut app = App::new(State::new(Theme::from_env(), Clock::Local, output_dir, now()), run.is_none());
+    change(&mut app);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -2,6 +2,7 @@
 //!
 //! Pictures are text under `tests/snapshots/`. With `UPDATE_SNAPSHOTS=1` they are written anew; read the diff.
 
+mod svg;
 mod train;
 
 use std::fmt::Write;
@@ -101,6 +102,22 @@ impl Cockpit {
         }
         let wanted = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(picture == wanted, "{} differs; now it is\n{picture}\nand was\n{wanted}", path.display());
+    }
+}
+
+impl Cockpit {
+    /// Holds one of the README's pictures to what the screen shows.
+    #[track_caller]
+    pub fn assert_readme_picture(&mut self, name: &str) {
+        self.picture();
+        let picture = svg::svg(self.terminal.backend().buffer());
+        let path = root().join(format!("docs/pictures/{name}.svg"));
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &picture).unwrap();
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(picture == wanted, "{} is old: run `make pictures`", path.display());
     }
 }
 

@@ -31,6 +31,11 @@ fn a_run_that_has_finished() {
 }
 
 #[test]
+fn the_readmes_picture() {
+    live(100, 30).assert_readme_picture("train");
+}
+
+#[test]
 fn a_run_that_has_failed_says_why() {
     for (width, height) in [(80, 24), (160, 48)] {
         let mut cockpit = Cockpit::on_run(width, height, recorded("failed"), gone("exit status 2"));

@@ -1,0 +1,233 @@
+//! The cockpit in a real pseudo-terminal, read through a terminal emulator.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crossterm::event::KeyEvent;
+use qwen_tui::tui::action::Tab;
+use qwen_tui::tui::app::App;
+use qwen_tui::tui::component::{CommandInfo, Component, Handled};
+use qwen_tui::tui::state::State;
+use ratatui::{Frame, layout::Rect};
+use rustix::process::Signal;
+
+use common::{Bench, PROGRAM};
+use terminal::Terminal;
+
+const CTRL_C: &str = "\x03";
+
+/// A run's folder with a recorded event log in it, below `output`.
+fn recorded(bench: &Bench, log: &str) -> PathBuf {
+    let text = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/events/{log}.jsonl")),
+    );
+    let file = bench.write("output/qwen-demo/v0-20231114-221320/events.jsonl", text.unwrap());
+    Path::new(&file).parent().unwrap().to_owned()
+}
+
+fn cockpit(bench: &Bench) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(bench.path(".")).env_remove("QWEN_TUI_ENGINE");
+    command
+}
+
+/// A run that lasts, with its worker alone; its directory.
+fn background_run(bench: &Bench) -> PathBuf {
+    let mut started = bench.start(
+        &bench.sft_words(&["--output_dir", bench.path("output").to_str().unwrap(), "--max_steps", "1000000"]),
+        "",
+    );
+    let began = std::time::Instant::now();
+    let run = loop {
+        let runs = qwen_tui::job::runs::list_runs(&bench.path("output"));
+        if let Some(run) = runs.iter().find(|r| r.step > 0) {
+            break run.path.clone();
+        }
+        assert!(began.elapsed() < terminal::SOON, "no run has begun");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    // Its `sft` goes as with a killed shell; the worker trains on.
+    started.child.kill().unwrap();
+    started.child.wait().unwrap();
+    run
+}
+
+fn worker_pid(run: &Path) -> rustix::process::Pid {
+    let events = qwen_tui::run::read_events::<qwen_tui::job::Event>(&run.join("events.jsonl")).unwrap();
+    let pid = events.iter().find_map(|r| match r.event {
+        qwen_tui::job::Event::Started { pid, .. } => Some(pid),
+        _ => None,
+    });
+    rustix::process::Pid::from_raw(pid.unwrap() as i32).unwrap()
+}
+
+#[test]
+fn without_an_engine_it_opens_shows_old_runs_and_says_what_is_missing() {
+    let bench = Bench::new();
+    recorded(&bench, "finished");
+    // A copy of the program alone: no engine beside it.
+    std::fs::copy(PROGRAM, bench.path("qwen-tui")).unwrap();
+    let mut command = Command::new(bench.path("qwen-tui"));
+    command.current_dir(bench.path(".")).env_remove("QWEN_TUI_ENGINE");
+    let mut terminal = Terminal::start(command, 100, 30);
+    let first = terminal.see(&["Config", "Train", "Checkpoints", "REPL"]);
+    println!("first frame after {:.0} ms", first * 1e3);
+    terminal.press("\x1b2");
+    terminal.see(&["v0-20231114-221320"]);
+    terminal.see(&["make build"]);
+    terminal.press("\x1b3");
+    terminal.see(&["v0-20231114-221320", "finished"]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
+fn a_crashed_run_opens_at_any_size() {
+    let bench = Bench::new();
+    let run = recorded(&bench, "crashed");
+    let mut command = cockpit(&bench);
+    command.arg("--run").arg(&run);
+    let mut terminal = Terminal::start(command, 80, 24);
+    terminal.see(&["v0-20231114-221320", "crashed"]);
+    for (columns, rows) in [(200, 50), (60, 16), (120, 20), (80, 24)] {
+        terminal.resize(columns, rows);
+        terminal.see(&["v0-20231114-221320", "crashed"]);
+    }
+    terminal.resize(40, 10);
+    terminal.see(&["60x16"]);
+    terminal.resize(5, 2);
+    terminal.resize(1, 1);
+    terminal.resize(80, 24);
+    terminal.see(&["crashed", "quit"]);
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    let bench = Bench::new();
+    recorded(&bench, "finished");
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["quit"]);
+    terminal.signal(Signal::TERM);
+    assert_eq!(terminal.ended().code(), Some(128 + 15));
+    terminal.assert_clean();
+
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["quit"]);
+    terminal.signal(Signal::INT);
+    assert_eq!(terminal.ended().code(), Some(0), "nothing runs, so nothing is asked");
+    terminal.assert_clean();
+
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["quit"]);
+    terminal.hang_up();
+    assert_eq!(terminal.ended().code(), Some(128 + 1));
+}
+
+#[test]
+fn a_run_is_left_found_again_and_stopped() {
+    let bench = Bench::new();
+    let run = background_run(&bench);
+    let name = run.file_name().unwrap().to_str().unwrap();
+    let mut terminal = Terminal::start(cockpit(&bench), 100, 30);
+    terminal.see(&[name, "training"]);
+    terminal.press(CTRL_C);
+    terminal.see(&["Leave it running"]);
+    terminal.press("s");
+    terminal.wait("the question gone", terminal::SOON, |text| !text.contains("Leave it running"));
+    terminal.press("q");
+    terminal.see(&["Leave it running"]);
+    terminal.press("l");
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+    assert!(qwen_tui::job::runs::worker_alive(&run));
+
+    let mut terminal = Terminal::start(cockpit(&bench), 100, 30);
+    terminal.see(&[name, "training"]);
+    terminal.press("p");
+    terminal.see(&["paused"]);
+    // A lost connection is no reason to end either.
+    terminal.hang_up();
+    terminal.ended();
+    assert!(qwen_tui::job::runs::worker_alive(&run));
+
+    let mut terminal = Terminal::start(cockpit(&bench), 100, 30);
+    terminal.see(&[name, "paused"]);
+    terminal.press("p");
+    terminal.see(&["training"]);
+    terminal.press("q");
+    terminal.see(&["Stop it"]);
+    terminal.press("x");
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+    let began = std::time::Instant::now();
+    while qwen_tui::job::runs::worker_alive(&run) {
+        assert!(began.elapsed() < terminal::SOON, "the worker goes on");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(qwen_tui::job::runs::inspect(&run).status, qwen_tui::job::runs::RunStatus::Stopped);
+}
+
+#[test]
+fn a_killed_worker_is_told_and_the_cockpit_lives() {
+    let bench = Bench::new();
+    let run = background_run(&bench);
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["training"]);
+    rustix::process::kill_process(worker_pid(&run), Signal::KILL).unwrap();
+    terminal.see(&["crashed"]);
+    terminal.press("?");
+    terminal.see(&["Everywhere"]);
+    terminal.press("\x1b");
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0), "nothing runs any more, so nothing is asked");
+    terminal.assert_clean();
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_is_told_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    // This program again, in which only the test below runs, on the terminal.
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_cockpit_with_a_fault", "--nocapture", "--test-threads=1"]);
+    command.env("COCKPIT_WITH_A_FAULT", "1").env("RUST_BACKTRACE", "0").current_dir(dir.path());
+    let mut terminal = Terminal::start(command, 80, 24);
+    terminal.see(&["before the fault"]);
+    terminal.press("!");
+    assert!(!terminal.ended().success());
+    terminal.assert_clean();
+    let text = terminal.text();
+    assert!(text.contains("the fault of this test") && !text.contains("before the fault"), "{text}");
+    let log = std::fs::read_to_string(dir.path().join("logs/cockpit.log")).unwrap();
+    assert!(log.contains("the fault of this test"), "{log}");
+}
+
+/// Not a test by itself: the cockpit with a tab that panics at a key, for the test above.
+#[test]
+fn a_cockpit_with_a_fault() {
+    if std::env::var_os("COCKPIT_WITH_A_FAULT").is_none() {
+        return;
+    }
+    struct Fault;
+    impl Component for Fault {
+        fn commands(&self, _: &State) -> Vec<CommandInfo> {
+            Vec::new()
+        }
+        fn handle(&mut self, _: &KeyEvent, _: &State) -> Handled {
+            panic!("the fault of this test");
+        }
+        fn draw(&self, frame: &mut Frame, area: Rect, _: &State) {
+            frame.render_widget("before the fault", area);
+        }
+    }
+    let options = qwen_tui::tui::Options { run: None, output_dir: "output".into() };
+    let with_fault = |app: &mut App| app.replace_tab(Tab::Config, Box::new(Fault));
+    let _ = qwen_tui::tui::run_with(options, with_fault);
+}
