@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossterm::event::EventStream;
 use futures::StreamExt;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -77,22 +77,43 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
         .enable_all()
         .build()
         .internal("starting the async runtime")?;
+    // Before the terminal is taken: a signal that comes then must give it back.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let mut screen = Screen::open()?;
     let _log = start_log();
-    let ended = runtime.block_on(run_on(&mut screen, &mut app, run));
+    let ended = runtime.block_on(run_on(&mut screen, &mut app, run, signals));
     drop(screen);
     ended
 }
 
-async fn run_on(screen: &mut Screen, app: &mut App, run: Option<PathBuf>) -> Result<i32> {
+/// The signals that end the cockpit, or ask it to.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt()).internal("catching SIGINT")?,
+            terminate: signal(SignalKind::terminate()).internal("catching SIGTERM")?,
+            hangup: signal(SignalKind::hangup()).internal("catching SIGHUP")?,
+        })
+    }
+}
+
+async fn run_on(
+    screen: &mut Screen,
+    app: &mut App,
+    run: Option<PathBuf>,
+    mut signals: Signals,
+) -> Result<i32> {
     draw(screen, app)?;
     let (sender, mut messages) = unbounded_channel();
     let mut effects = Effects::new(sender);
     effects.start(run.as_deref(), &app.state);
 
-    let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
-    let mut hangup = signal(SignalKind::hangup()).internal("catching SIGHUP")?;
     let mut keys = EventStream::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -108,10 +129,10 @@ async fn run_on(screen: &mut Screen, app: &mut App, run: Option<PathBuf>) -> Res
                 message => app.message(&message),
             },
             _ = tick.tick() => app.message(&Message::Tick(now())),
-            _ = interrupt.recv() => app.quit(),
+            _ = signals.interrupt.recv() => app.quit(),
             // A job goes on; that is what it has a session of its own for.
-            _ = terminate.recv() => return Ok(128 + 15),
-            _ = hangup.recv() => return Ok(128 + 1),
+            _ = signals.terminate.recv() => return Ok(128 + 15),
+            _ = signals.hangup.recv() => return Ok(128 + 1),
         };
         actions.into_iter().for_each(|a| effects.act(a, &app.state));
         if take_in_what_waits(app, &mut effects, &mut keys, &mut messages).await? {

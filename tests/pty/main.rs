@@ -78,6 +78,7 @@ fn without_an_engine_it_opens_shows_old_runs_and_says_what_is_missing() {
     println!("first frame after {:.0} ms", first * 1e3);
     terminal.press("\x1b2");
     terminal.see(&["v0-20231114-221320"]);
+    terminal.press("\x1b1");
     terminal.see(&["make build"]);
     terminal.press("\x1b3");
     terminal.see(&["v0-20231114-221320", "finished"]);
@@ -186,6 +187,8 @@ fn a_killed_worker_is_told_and_the_cockpit_lives() {
     terminal.press("?");
     terminal.see(&["Everywhere"]);
     terminal.press("\x1b");
+    // At once after it, a key would be one with Alt.
+    terminal.wait("the page closed", terminal::SOON, |text| !text.contains("Everywhere"));
     terminal.press("q");
     assert_eq!(terminal.ended().code(), Some(0), "nothing runs any more, so nothing is asked");
     terminal.assert_clean();
