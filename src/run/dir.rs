@@ -63,23 +63,17 @@ impl RunDir {
     fn create_at(root: PathBuf) -> Result<RunDir> {
         fs::create_dir_all(&root).map_err(|e| file_error("create the output directory", &root, &e))?;
         let run = RunDir { root };
-        if run.events_file().exists() {
-            return Err(Error::user(format!(
+        // Made, not looked for: of two that start at once, one gets it. It also tells a read-only directory now
+        // rather than after the model is loaded.
+        match OpenOptions::new().write(true).create_new(true).open(run.events_file()) {
+            Ok(_) => Ok(run),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::user(format!(
                 "output_dir {} already holds a run (events.jsonl): choose \
                  another output_dir, or leave add_output_dir_suffix true",
                 run.root.display()
-            )));
+            ))),
+            Err(e) => Err(file_error("write into the output directory", &run.root, &e)),
         }
-        // A directory that was there before may be read-only: better known now than after the model is loaded.
-        let probe = run.root.join(format!(".probe-{}", std::process::id()));
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&probe)
-            .and_then(|_| fs::remove_file(&probe))
-            .map_err(|e| file_error("write into the output directory", &run.root, &e))?;
-        Ok(run)
     }
 
     /// A run that is there already, ours or SWIFT's: a directory with `sft_args.json`, `events.jsonl` or
@@ -228,13 +222,17 @@ mod tests {
     fn without_suffix_a_run_is_never_overwritten() {
         let out = tempfile::tempdir().unwrap();
         let root = out.path().join("mine");
-        let run = RunDir::create(&root, "qwen-1_8b", false).unwrap();
-        assert_eq!(run.path(), root);
-        assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "the probe is gone");
-        assert!(RunDir::open(&root).is_err());
-        fs::write(run.events_file(), "").unwrap();
-        let e = RunDir::create(&root, "qwen-1_8b", false).unwrap_err();
-        assert!(e.exit_code() == 2 && e.to_string().contains("already holds a run"), "{e}");
+        let created: Vec<_> = std::thread::scope(|s| {
+            let create = || RunDir::create(&root, "qwen-1_8b", false);
+            let threads: Vec<_> = (0..8).map(|_| s.spawn(create)).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = created.into_iter().partition(Result::is_ok);
+        assert_eq!((won.len(), lost.len()), (1, 7), "of those that start at once, one gets it");
+        assert_eq!(won.into_iter().next().unwrap().unwrap().path(), root);
+        for e in lost.into_iter().map(Result::unwrap_err) {
+            assert!(e.exit_code() == 2 && e.to_string().contains("already holds a run"), "{e}");
+        }
         assert_eq!(RunDir::open(&root).unwrap().path(), fs::canonicalize(&root).unwrap());
     }
 
