@@ -3,6 +3,8 @@ use super::*;
 fn run() -> (tempfile::TempDir, RunDir) {
     let out = tempfile::tempdir().unwrap();
     let run = RunDir::create(&out.path().join("run"), "", false).unwrap();
+    // Only what checkpoints make is counted here.
+    fs::remove_file(run.events_file()).unwrap();
     (out, run)
 }
 
