@@ -292,6 +292,6 @@ fn what_cannot_be_exact_is_refused() {
     // Where it is refused, nothing is cut.
     assert_eq!(std::fs::read(run.logging_file()).unwrap(), log);
     let other = bench.args("run", &["--learning_rate", "2e-2", "--lora_dropout_p", "0.2"]);
-    let e = Resume::last(&other).unwrap_err().to_string();
+    let e = Resume::of(run.path()).unwrap().take(other).unwrap_err().to_string();
     assert!(e.contains("lora_dropout_p is 0.2 here and was 0.1") && e.contains("1 more"), "{e}");
 }

@@ -253,7 +253,7 @@ pub fn train<'a>(
         seconds_before: progress.seconds,
         progress,
         total,
-        validation: &encoded.validation,
+        validation: encoded.validation,
     };
     // A stop leaves the evaluation of its step out.
     let mut stopped = trainer.owes_evaluation() && trainer.close_step()?;

@@ -8,7 +8,7 @@ use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::run::RunDir;
-use tch::{Device, Kind};
+use tch::Kind;
 
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
@@ -40,7 +40,7 @@ pub struct Trainer<'a> {
     pub seconds_before: f64,
     /// Steps in all.
     pub total: u64,
-    pub validation: &'a [Example],
+    pub validation: Vec<Example>,
 }
 
 impl Trainer<'_> {
@@ -101,7 +101,7 @@ impl Trainer<'_> {
         let mut asked = Asked::Nothing;
         (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
         let began = Instant::now();
-        let rows = weigh_evaluation(self.validation, self.args.eval_batch_size);
+        let rows = weigh_evaluation(&self.validation, self.args.eval_batch_size);
         let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
         let mut tally = Tally::new(rows.len());
         let mut done = 0;
