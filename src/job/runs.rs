@@ -88,9 +88,16 @@ pub fn inspect(dir: &Path) -> RunSummary {
         }
         run.newest = record.time;
         match record.event {
-            Event::Started { .. } => run.status = RunStatus::Crashed,
+            Event::Started { step, .. } => {
+                run.status = RunStatus::Crashed;
+                run.step = step;
+            }
             Event::Plan { total_steps, .. } => run.total_steps = Some(total_steps),
-            Event::Step { step, .. } => run.step = step,
+            Event::Step { step, .. } => {
+                run.step = step;
+                // After an end only where a newer worker began in the part that was not read.
+                run.status = RunStatus::Crashed;
+            }
             Event::Finished { stopped: false, .. } => run.status = RunStatus::Finished,
             Event::Finished { .. } => run.status = RunStatus::Stopped,
             Event::Failed { .. } => run.status = RunStatus::Failed,

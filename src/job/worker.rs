@@ -41,13 +41,22 @@ impl Worker {
 
     /// [`start`](Self::start) with an engine that has been found already.
     pub fn start_engine(engine: &Path, run_dir: &Path, session: Session) -> Result<Worker> {
+        Self::start_at(engine, run_dir, session, None)
+    }
+
+    /// [`start_engine`](Self::start_engine) on a run that goes on from `checkpoint-STEP`.
+    pub fn start_at(engine: &Path, run_dir: &Path, session: Session, step: Option<u64>) -> Result<Worker> {
         let log = run_dir.join("worker.log");
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let out = open().user(format!("cannot write {}", log.display()))?;
         let err = out.try_clone().internal("duplicating the log's file descriptor")?;
         let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
         let mut command = Command::new(engine);
-        command.arg("worker").arg(run_dir).stdin(Stdio::null()).stdout(out).stderr(err);
+        command.arg("worker").arg(run_dir);
+        if let Some(step) = step {
+            command.arg("--resume-at").arg(step.to_string());
+        }
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
         if session == Session::Background {
             // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
             unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };

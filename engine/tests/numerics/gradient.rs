@@ -21,7 +21,11 @@ const WIDE: Limits = Limits { tokens: 1 << 20, targets: 1 << 20 };
 /// Each row's mean loss counts one part of all, as with micro-batches of one row.
 fn weighted(examples: &[Example]) -> Vec<WeightedRow<'_>> {
     let weight = |r: &Example| 1.0 / (step::count_targets(&r.labels) * examples.len()) as f64;
-    examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight: weight(r) }).collect()
+    examples
+        .iter()
+        .zip(0..)
+        .map(|(r, number)| WeightedRow { ids: &r.ids, labels: &r.labels, weight: weight(r), number })
+        .collect()
 }
 
 /// Loss and gradient of `rows`, split as `limits` ask.
@@ -159,6 +163,31 @@ fn recomputation_changes_no_gradient() {
     compare("full, tied embeddings", &small, full(&small), &dropping);
 }
 
+/// How a step is split is the memory's affair: each row drops the same elements in whatever company.
+#[test]
+fn a_split_changes_no_dropout() {
+    let _dice = dice();
+    let mut small = Small::new(&[]);
+    (small.config.attn_dropout_prob, small.config.emb_dropout_prob) = (0.2, 0.1);
+    let examples = uneven_rows();
+    let rows = weighted(&examples);
+    let mut adapter = small.lora(&["ALL"]);
+    let mut of = |tokens, seed| {
+        let mode = Mode { lora_dropout: 0.3, seed, ..TRAIN };
+        gradient(&small, &mut adapter, &rows, Limits { tokens, ..WIDE }, &mode, false)
+    };
+    let (loss, whole) = of(1 << 20, 7);
+    for tokens in [1, 130, 500] {
+        let (split_loss, split) = of(tokens, 7);
+        let apart = distance(&split, &whole);
+        println!(
+            "passes of at most {tokens} tokens: loss {split_loss} against {loss}, gradient {apart:.1e} apart"
+        );
+        assert!((split_loss - loss).abs() < 1e-5 * loss && apart < 1e-5);
+    }
+    assert!(distance(&of(1 << 20, 8).1, &whole) > 0.1, "another seed dropped the same");
+}
+
 /// Mean cross entropy over the label tokens of some rows, by whole logits of each row.
 fn micro_batch_loss(model: &Qwen, rows: &[Example]) -> Tensor {
     let (logits, labels): (Vec<Tensor>, Vec<Tensor>) = rows
@@ -261,6 +290,7 @@ fn rows_without_a_prediction_weigh_nothing() {
         ids: &[1, 2, 3][..length],
         labels: &[1, -100, 3][..length],
         weight: 1.0,
+        number: 0,
     };
     for recompute in [false, true] {
         let (loss, alone) = gradient(&small, &mut adapter, &[row(1), row(2)], WIDE, &TRAIN, recompute);
