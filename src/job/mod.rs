@@ -1,6 +1,8 @@
 //! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
 //! started, and how a run is followed.
 
+pub mod checkpoints;
+pub mod curves;
 pub mod elf;
 pub mod engine;
 pub mod event;
@@ -8,6 +10,7 @@ pub mod follow;
 pub mod frames;
 pub mod human;
 pub mod lines;
+pub mod remove;
 pub mod repl;
 pub mod runs;
 pub mod socket;

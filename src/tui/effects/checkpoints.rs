@@ -1,0 +1,36 @@
+//! Looking into runs, deleting, resuming.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::job::checkpoints::RunDetails;
+use crate::job::{Worker, human, remove, runs};
+use crate::tui::action::Notice;
+use crate::tui::message::Message;
+
+/// Reads a run's details.
+pub fn inspect(run: &Path, send: &dyn Fn(Message)) {
+    send(Message::RunDetails(Box::new(RunDetails::read(run))));
+}
+
+/// Deletes a checkpoint or a run, and looks at what is left.
+pub fn delete(target: &Path, output_dir: &Path, send: &dyn Fn(Message)) {
+    let notice = match remove::remove(target, output_dir) {
+        Ok(bytes) => Notice::info(format!("deleted {}, {}", target.display(), human::bytes(bytes))),
+        Err(e) => Notice::error(e.to_string()),
+    };
+    // The run of a checkpoint; beside a run there is none to look into.
+    if let Some(parent) = target.parent().filter(|p| runs::is_run(p)) {
+        inspect(parent, send);
+    }
+    send(Message::Runs(runs::list_runs(output_dir)));
+    send(Message::Notice(notice));
+}
+
+/// Starts a worker that goes on from `checkpoint`, in the checkpoint's own run.
+///
+/// # Errors
+/// `Error::User` where that cannot be.
+pub fn resume(checkpoint: &Path) -> Result<(PathBuf, Worker)> {
+    Err(Error::user(format!("resuming is not there yet; {} stays as it is", checkpoint.display())))
+}
