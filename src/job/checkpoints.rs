@@ -82,7 +82,7 @@ impl RunDetails {
         let with_args = |d: &&Path| d.join(args::ARGS_FILE).is_file();
         let places = [dir].into_iter().chain(checkpoints.iter().map(|c| c.path.as_path()));
         let place = places.into_iter().find(with_args).unwrap_or(dir);
-        let args = args::changed(place).map_err(|e| e.to_string());
+        let args = args::chosen(place).map_err(|e| e.to_string());
         let (base, args_file) = (base(place), place.join(args::ARGS_FILE));
         RunDetails { path: dir.to_owned(), bytes: bytes(dir), base, args_file, args, curves, checkpoints }
     }

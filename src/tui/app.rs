@@ -154,10 +154,6 @@ impl App {
                     self.shown = Tab::Repl;
                     rest.push(Action::OpenInRepl(dir));
                 }
-                Action::Resume(dir) => {
-                    self.shown = Tab::Train;
-                    rest.push(Action::Resume(dir));
-                }
                 Action::LoadConfig(file) => {
                     self.shown = Tab::Config;
                     rest.push(Action::LoadConfig(file));

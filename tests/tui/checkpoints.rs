@@ -157,7 +157,7 @@ fn deletion_asks_and_names_what_goes() {
     cockpit.assert_picture("checkpoints-delete-run-80x24");
     assert!(matches!(&cockpit.press(&["y"])[..], [Action::Delete(path)] if path.as_os_str() == RUN));
     // The base model is nobody's to delete here.
-    assert!(cockpit.press(&["Down", "Down", "Down", "Down", "d", "y"]).is_empty());
+    assert!(cockpit.press(&["Down", "Down", "Down", "Down", "d"]).is_empty());
     assert!(cockpit.picture().contains("it stays"), "{}", cockpit.picture());
 }
 
@@ -190,8 +190,11 @@ fn resuming_asks_and_only_where_it_can_be() {
     let mut cockpit = tab(80, 24);
     cockpit.press(&["Down", "Down", "R"]);
     let picture = cockpit.picture();
-    assert!(picture.contains("The 5 steps after it are done again"), "{picture}");
+    assert!(picture.contains("The 5 steps"), "{picture}");
     assert!(matches!(&cockpit.press(&["y"])[..], [Action::Resume(path)] if path.ends_with("checkpoint-20")));
+    assert!(cockpit.picture().contains("Runs under"), "it may be refused");
+    cockpit.tell(Message::Opened(RUN.into()));
+    assert!(!cockpit.picture().contains("Runs under"), "{}", cockpit.picture());
     cockpit.press(&["3", "Up", "R"]);
     assert!(cockpit.picture().contains("no optimizer state"), "{}", cockpit.picture());
     cockpit.press(&["h", "R"]);

@@ -8,7 +8,6 @@ use ratatui::widgets::Paragraph;
 use super::list::BEST;
 use super::rows::{Item, Row};
 use crate::job::checkpoints::RunDetails;
-use crate::job::human::counted;
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::widgets::{Curve, Mark, Plot, panel, words};
@@ -73,8 +72,12 @@ pub fn curve(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
 pub fn arguments(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
     let theme = &state.theme;
     let title = Span::styled(" arguments ", theme.title);
-    let inner =
-        panel(frame, area, Line::from(vec![title, Span::styled("not the default ", theme.dim)]), theme);
+    let inner = panel(
+        frame,
+        area,
+        Line::from(vec![title, Span::styled(" other than the defaults ", theme.dim)]),
+        theme,
+    );
     let args = match row.details.map(|d: &RunDetails| &d.args) {
         None => return words(frame, inner, "Reading the run", theme.dim),
         Some(Err(why)) => return words(frame, inner, why, theme.warning),
@@ -98,12 +101,14 @@ pub fn arguments(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
     let mut all = lines(&|value| text::wrap(value, room));
     let height = inner.height as usize;
     if all.len() > height {
-        all = lines(&|value| vec![text::fit(value, room)]);
+        // The end of a path says more.
+        let fit = |value: &str| if value.starts_with('/') { text::fit_end } else { text::fit }(value, room);
+        all = lines(&|value| vec![fit(value)]);
     }
     if all.len() > height {
         let more = all.len() + 1 - height.max(1);
         all.truncate(height.saturating_sub(1));
-        all.push(Line::styled(format!(" … {} more", counted(more as u64, "argument")), theme.dim));
+        all.push(Line::styled(format!(" … {more} more"), theme.dim));
     }
     frame.render_widget(Paragraph::new(all), inner);
 }

@@ -36,6 +36,8 @@ const LOOK_EVERY: u64 = 10;
 pub struct Checkpoints {
     known: Known,
     mark: Mark,
+    /// The run that somebody was asked about going on with; it is shown once its new worker is there.
+    resuming: Option<PathBuf>,
 }
 
 impl Checkpoints {
@@ -109,7 +111,9 @@ impl Component for Checkpoints {
         } else if keys::TO_CONFIG.is(key) {
             or_say(load(row))
         } else if keys::RESUME_FROM.is(key) {
-            or_say(resume(row, state))
+            let (run, asked) = (row.run.path.clone(), resume(row, state));
+            self.resuming = asked.is_ok().then_some(run);
+            or_say(asked)
         } else if keys::DELETE.is(key) {
             or_say(delete(row, state))
         } else {
@@ -131,6 +135,10 @@ impl Component for Checkpoints {
             Message::RunDetails(details) => {
                 self.known.insert(details.path.clone(), (**details).clone());
                 Vec::new()
+            }
+            Message::Opened(path) if self.resuming.as_ref() == Some(path) => {
+                self.resuming = None;
+                vec![Action::Show(Tab::Train)]
             }
             Message::Opened(path) if state.runs.is_some() && runs.iter().all(|r| r.path != *path) => {
                 self.mark.set(path, Part::Run);

@@ -22,7 +22,7 @@ const BY_RULE: [&str; 5] = ["template_type", "lora_target_modules", "temperature
 ///
 /// # Errors
 /// `Error::User` where the file is missing or is no object. A value that is not allowed is told as it stands.
-pub fn changed(dir: &Path) -> Result<Vec<(&'static str, String)>> {
+pub fn chosen(dir: &Path) -> Result<Vec<(&'static str, String)>> {
     let object = File::read(&dir.join(ARGS_FILE))?.object;
     let unset = unset(&object);
     let told = FIELDS.iter().filter(|f| matches!(f.status, Status::Works | Status::Refused(_))).filter_map(
@@ -79,7 +79,7 @@ mod tests {
     fn told(json: &str) -> Vec<(&'static str, String)> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(ARGS_FILE), json).unwrap();
-        changed(dir.path()).unwrap()
+        chosen(dir.path()).unwrap()
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for broken in ["", "[]", "{", "\u{0}"] {
             std::fs::write(dir.path().join(ARGS_FILE), broken).unwrap();
-            assert_eq!(changed(dir.path()).unwrap_err().exit_code(), 2);
+            assert_eq!(chosen(dir.path()).unwrap_err().exit_code(), 2);
         }
     }
 }
