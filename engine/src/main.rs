@@ -23,7 +23,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Train the run in a run directory, as its sft_args.json says.
-    Worker { run_dir: PathBuf },
+    Worker {
+        run_dir: PathBuf,
+        /// Go on from its checkpoint of this step.
+        #[arg(long)]
+        resume_at: Option<u64>,
+    },
     /// Answer validation rows or a prompt (SWIFT's arguments of `infer`).
     Infer(Raw),
     /// Label texts: `--ckpt_dir DIR TEXT...`, or texts from standard input.
@@ -118,7 +123,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Worker { run_dir } => worker::run(&run_dir),
+        Task::Worker { run_dir, resume_at } => worker::run(&run_dir, resume_at),
         Task::Infer(raw) => stdio::infer(&raw.args),
         Task::Classify(raw) => stdio::classify(&raw.args),
         Task::Repl(raw) => stdio::repl(&raw.args),

@@ -25,11 +25,12 @@ const METER: Duration = Duration::from_secs(2);
 /// the worker itself and through `qwen-tui`, which passes the signal on.
 const ECHO: Duration = Duration::from_secs(1);
 
-/// Trains the run in `dir`, whose `sft_args.json` says how, to its end.
+/// Trains the run in `dir`, whose `sft_args.json` says how, to its end: from its `checkpoint-STEP` on where `resume_at`
+/// names one.
 ///
 /// # Errors
 /// As [`train::train`]; also written to the event log, with the exit status.
-pub fn run(dir: &Path) -> Result<()> {
+pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -41,7 +42,7 @@ pub fn run(dir: &Path) -> Result<()> {
     let _lock = lock(&run)?;
     clean_partial(&run);
     let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
-    let outcome = runtime.block_on(train_async(run, Arc::clone(&log), signals));
+    let outcome = runtime.block_on(train_async(run, resume_at, Arc::clone(&log), signals));
     // A compute thread that hangs in libtorch must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Err(e) = &outcome {
@@ -74,7 +75,7 @@ fn lock(run: &RunDir) -> Result<File> {
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
     if !runs::take_lock(&file) {
         return Err(Error::user(format!(
-            "{}: another worker is training this run; follow it instead",
+            "{}: another worker is training this run; `qwen-tui --run` with this directory shows it",
             run.path().display()
         )));
     }
@@ -82,10 +83,18 @@ fn lock(run: &RunDir) -> Result<File> {
 }
 
 fn append(log: &Mutex<EventLog>, event: &Event) -> Result<()> {
-    log.lock().unwrap_or_else(PoisonError::into_inner).append(event).map(|_| ())
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    log.append(event)?;
+    // What a checkpoint goes on from must not be missing from the log after a power cut.
+    if matches!(event, Event::Checkpoint { .. } | Event::Finished { .. }) { log.sync() } else { Ok(()) }
 }
 
-async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>, mut signals: Signals) -> Result<()> {
+async fn train_async(
+    run: RunDir,
+    resume_at: Option<u64>,
+    log: Arc<Mutex<EventLog>>,
+    mut signals: Signals,
+) -> Result<()> {
     let args = SftArgs::from_run_dir(run.path())?;
     let (commands, received) = mpsc::channel();
     // Without a socket the run is worth as much; signals stop it all the same.
@@ -100,7 +109,8 @@ async fn train_async(run: RunDir, log: Arc<Mutex<EventLog>>, mut signals: Signal
     let events = Arc::clone(&log);
     let mut compute = tokio::task::spawn_blocking(move || {
         let mut emit = |event: Event| append(&events, &event);
-        train::train(&args, &run, &received, &mut emit)
+        let from = resume_at.map(|step| run.checkpoint(step));
+        train::train(&args, &run, from.as_deref(), &received, &mut emit)
     });
     let mut ticks = tokio::time::interval(METER);
     let mut interrupted = false;

@@ -50,7 +50,7 @@ fn train_adapter(dir: &Path, name: &str, seed: u32) -> (String, String) {
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, false).unwrap();
     run.write_args(&args.to_json()).unwrap();
     let (_keep, commands) = mpsc::channel::<Command>();
-    train::train(&args, &run, &commands, &mut |_: Event| Ok(())).unwrap();
+    train::train(&args, &run, None, &commands, &mut |_: Event| Ok(())).unwrap();
     (path(name), run.checkpoint(4).display().to_string())
 }
 

@@ -4,6 +4,7 @@
 //! over each other (defaults, file, flags), each checked as it comes in; then SWIFT's rules fill in what was
 //! left open.
 
+mod changes;
 mod chosen;
 mod field;
 mod flags;
@@ -17,6 +18,7 @@ pub mod schedule;
 mod sft;
 mod values;
 
+pub use changes::Change;
 pub use chosen::chosen;
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};

@@ -116,9 +116,8 @@ arguments! {
     ddp_backend: String, Elsewhere, Kind::Choice(&["nccl", "gloo", "mpi", "ccl"]), Str("nccl"), ONE_MACHINE;
     /// Seed of the adapter's first weights, dropout and the order of rows.
     seed: u64, Training, SEED, Int(42), WORKS;
-    /// Checkpoint to go on from, optimizer and all.
-    resume_from_checkpoint: Option<String>, Training, Kind::Path, Null,
-        Status::Refused("resuming is not supported yet; init_adapter starts from a checkpoint's LoRA weights");
+    /// Go on with a run: last (the newest in output_dir), or the directory of a run or of one of its checkpoints.
+    resume_from_checkpoint: Option<String>, Training, Kind::Path, Null, WORKS;
     /// Number format of the base weights; AUTO: bf16 on a GPU, fp32 on the CPU.
     dtype: String, Model, Kind::Choice(&["bf16", "fp16", "fp32", "AUTO"]), Str("AUTO"), WORKS;
     /// Data sets by name or file.

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use qwen_tui::args;
+use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::{Event, NOT_BEGUN, Outcome, find_engine, run_foreground};
+use qwen_tui::job::{Event, NOT_BEGUN, Outcome, Resume, find_engine, resume_foreground, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, list_checkpoints, read_events};
 
 use super::{out, wants_help};
@@ -24,8 +24,13 @@ ends. At the end standard output has three lines for scripts (a checkpoint that 
   last_checkpoint: PATH
   best_checkpoint: PATH
 
+--resume_from_checkpoint last goes on with the newest unfinished run of these arguments in output_dir, or starts one
+where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as
+if the run had never ended (docs/resume.md).
+
 Examples:
   qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path ~/models/Qwen-1_8B
+  qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --custom_train_dataset_path rows.jsonl --lora_rank 8
 ";
 
@@ -34,6 +39,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         return out::text(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
     let (config, flags) = split_config(raw)?;
+    let config = config_of(config, &flags)?;
     let loaded = args::load_sft(config.as_deref(), &flags)?;
     for warning in &loaded.warnings {
         out::note(&format!("warning: {warning}"));
@@ -42,6 +48,12 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     find_engine()?;
     let mut args = loaded.args;
     args.make_paths_absolute();
+    if let Some(from) = args.resume_from_checkpoint.clone() {
+        if let Some(resume) = find_run(&from, &args)? {
+            return go_on(resume, args);
+        }
+        args.resume_from_checkpoint = None;
+    }
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let result = run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path()));
@@ -55,8 +67,68 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         run.discard(&there_before);
         return result.map(drop);
     }
-    out::text(&report(&run, result.as_ref().ok()))?;
+    end(&run, result)
+}
+
+/// The run that `resume_from_checkpoint` means; none where the training starts from the beginning in a new one.
+fn find_run(from: &str, args: &SftArgs) -> Result<Option<Resume>> {
+    if from != "last" {
+        return Resume::of(Path::new(from)).map(Some);
+    }
+    let found = Resume::last(args)?;
+    if found.is_none() {
+        out::note(&format!(
+            "no run to go on with in {}: starting from the beginning",
+            std::path::absolute(&args.output_dir).unwrap_or_default().display()
+        ));
+    }
+    Ok(found)
+}
+
+/// Goes on with a run in its own directory.
+fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
+    resume.take(args)?;
+    for warning in &resume.warnings {
+        out::note(&format!("warning: {warning}"));
+    }
+    let run = &resume.run;
+    if resume.finished {
+        out::note(&format!("{} is finished; nothing is left to train", run.path().display()));
+        return out::text(&report(run, None));
+    }
+    out::note(&match resume.step {
+        Some(step) => format!("going on from {}", run.checkpoint(step).display()),
+        None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
+    });
+    end(run, resume_foreground(run.path(), resume.step))
+}
+
+/// Reports what lies on disk, and how to go on with a run that was stopped.
+fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
+    out::text(&report(run, result.as_ref().ok()))?;
+    if result.as_ref().is_ok_and(|outcome| outcome.stopped && outcome.last_checkpoint.is_some()) {
+        let path = run.path().display();
+        out::note(&format!("to go on with it: qwen-tui sft --resume_from_checkpoint {path}"));
+    }
     result.map(drop)
+}
+
+/// Where the arguments stand: in the file given, or else in the run that is gone on with.
+///
+/// # Errors
+/// There is no such run: better told than which arguments are missing for a new one.
+fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf>> {
+    let flag = "--resume_from_checkpoint";
+    let named = flags.iter().enumerate().rev().find_map(|(i, word)| match word.strip_prefix(flag)? {
+        "" => flags.get(i + 1).map(String::as_str),
+        rest => rest.strip_prefix('='),
+    });
+    let Some(dir) = named.filter(|dir| *dir != "last" && config.is_none()) else { return Ok(config) };
+    let file = Path::new(dir).join(args::ARGS_FILE);
+    if !file.is_file() {
+        Resume::of(Path::new(dir))?;
+    }
+    Ok(file.is_file().then_some(file))
 }
 
 /// The nearest directory above `path` (or itself) that is there.
@@ -147,6 +219,24 @@ mod tests {
         assert!(split(&["--config"]).is_err() && split(&["--config="]).is_err());
         assert!(split(&["--config", "a", "--config", "b"]).is_err());
         assert_eq!(split(&["--configure", "x"]).unwrap().1, ["--configure", "x"]);
+    }
+
+    #[test]
+    fn a_run_brings_its_own_arguments() {
+        let run = tempfile::tempdir().unwrap();
+        std::fs::write(run.path().join("sft_args.json"), "{}").unwrap();
+        let dir = run.path().to_str().unwrap();
+        let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>();
+        let file = Some(run.path().join("sft_args.json"));
+        assert_eq!(config_of(None, &words(&["--resume_from_checkpoint", dir])).unwrap(), file);
+        assert_eq!(config_of(None, &words(&[&format!("--resume_from_checkpoint={dir}")])).unwrap(), file);
+        let given = Some(PathBuf::from("a"));
+        assert_eq!(config_of(given.clone(), &words(&["--resume_from_checkpoint", dir])).unwrap(), given);
+        for other in [&["--resume_from_checkpoint", "last"][..], &["--resume_from_checkpoint"]] {
+            assert_eq!(config_of(None, &words(other)).unwrap(), None);
+        }
+        let e = config_of(None, &words(&["--resume_from_checkpoint", "/nowhere"])).unwrap_err();
+        assert!(e.to_string().contains("/nowhere"), "{e}");
     }
 
     #[test]

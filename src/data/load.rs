@@ -135,7 +135,8 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     if train.is_empty() && chosen.train.is_empty() {
         return Err(Error::user(
             "no training rows: name their files with --custom_train_dataset_path FILE (.csv, .jsonl or .json); where \
-             they are named, dataset_test_ratio left none for training",
+             they are named, dataset_test_ratio took all there were for validation: add rows, or give \
+             --dataset_test_ratio 0",
         ));
     }
     if train.is_empty() {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::args;
 use crate::job::curves::{self, Curves};
-use crate::run::{CheckpointInfo, list_checkpoints_in, step_of};
+use crate::run::{CheckpointInfo, list_checkpoints_in, resumable, step_of};
 
 /// Arguments longer than this are none.
 const ARGS: u64 = 16 << 20;
@@ -31,8 +31,8 @@ pub struct CheckpointSummary {
     pub last: bool,
     /// Whether all its files are there.
     pub whole: bool,
-    /// Whether it holds the optimizer's state, without which no training goes on.
-    pub optimizer: bool,
+    /// Why no training can go on from it, where that is so.
+    pub resumable: Result<(), String>,
 }
 
 /// The model that a run began with.
@@ -98,7 +98,7 @@ fn summary(info: CheckpointInfo, curves: &Curves) -> CheckpointSummary {
     let eval = curves.eval(info.step).copied().or_else(|| curves::eval_in(&info.path, info.step));
     CheckpointSummary {
         step: info.step,
-        optimizer: info.path.join("optimizer.safetensors").is_file(),
+        resumable: resumable(&info.path).map_err(|e| e.to_string()),
         path: info.path,
         bytes: info.bytes,
         written: info.written,
@@ -129,7 +129,7 @@ fn damaged(dir: &Path, whole: &[CheckpointInfo]) -> Vec<CheckpointSummary> {
             best: false,
             last: false,
             whole: false,
-            optimizer: false,
+            resumable: Err("files are missing or cut short".to_owned()),
         })
     });
     damaged.collect()

@@ -41,6 +41,7 @@ fn ours(steps: &[u64], events: &[String]) -> (tempfile::TempDir, RunDir) {
     for step in steps {
         let fill = |dir: &Path| {
             fs::write(dir.join("optimizer.safetensors"), "moments").unwrap();
+            fs::write(dir.join("resume.json"), "{}").unwrap();
             Ok(())
         };
         write_checkpoint(&run, *step, fill).unwrap();
@@ -64,7 +65,7 @@ fn a_run_of_ours_is_told_from_its_events() {
     let details = RunDetails::read(run.path());
     let told: Vec<_> = details.checkpoints.iter().map(|c| (c.step, c.eval_loss, c.best, c.last)).collect();
     assert_eq!(told, [(10, Some(0.5), true, false), (20, Some(0.6), false, true)]);
-    assert!(details.checkpoints.iter().all(|c| c.whole && c.optimizer && c.eval_acc == Some(0.75)));
+    assert!(details.checkpoints.iter().all(|c| c.whole && c.resumable.is_ok() && c.eval_acc == Some(0.75)));
     assert!(details.checkpoints[0].bytes > 7 && details.bytes > 2 * details.checkpoints[0].bytes);
     assert_eq!(details.base.as_ref().unwrap().path.as_deref(), Some(out.path()));
     assert!(details.args.is_ok() && details.curves.total_steps == Some(40));
@@ -82,7 +83,8 @@ fn a_resumed_run_is_told_as_it_went_on() {
     for n in [5, 10, 15] {
         events.extend([step(n), log(n, "1.0"), eval(n, "0.4")]);
     }
-    events.extend([STARTED.to_owned(), step(6), log(10, "2.0")]);
+    let resumed = format!("{STARTED},\"step\":5");
+    events.extend([resumed, step(6), log(10, "2.0")]);
     let (_out, run) = ours(&[], &events);
     let curves = RunDetails::read(run.path()).curves;
     assert_eq!(curves.loss, [(5, 1.0), (10, 2.0)]);
@@ -129,7 +131,7 @@ fn a_run_of_swift_is_told_from_its_own_files() {
         let told: Vec<_> =
             details.checkpoints.iter().map(|c| (c.eval_loss, c.eval_acc, c.best, c.last)).collect();
         assert_eq!(told, [(Some(0.25), Some(0.9), true, false), (Some(0.5), Some(0.8), false, true)]);
-        assert!(details.checkpoints.iter().all(|c| c.whole && !c.optimizer && c.written > 0.0));
+        assert!(details.checkpoints.iter().all(|c| c.whole && c.resumable.is_err() && c.written > 0.0));
         assert_eq!(details.curves.total_steps, Some(125));
         assert!(details.curves.loss[0].1.is_nan() && details.curves.loss.len() == 1 + usize::from(with_log));
         assert_eq!(details.base.as_ref().map(|b| b.path.is_some()), Some(false));

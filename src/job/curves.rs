@@ -64,21 +64,14 @@ impl Curves {
     }
 
     fn take_events(&mut self, path: &Path) {
-        // A resumed run does steps again; its first step says from where.
-        let mut resumed = false;
         each_line(path, |line| {
-            match kind(line) {
-                Some(b"step") if !resumed => return,
-                Some(b"eval_progress" | b"resources" | b"stage") => return,
-                _ => {}
+            if matches!(kind(line), Some(b"step" | b"eval_progress" | b"resources" | b"stage")) {
+                return;
             }
             let Ok(Record { event, .. }) = serde_json::from_slice::<Record<Event>>(line) else { return };
             match event {
-                Event::Started { .. } => resumed = true,
-                Event::Step { step, .. } => {
-                    resumed = false;
-                    self.forget_from(step);
-                }
+                // What comes after is done again.
+                Event::Started { step, .. } => self.forget_after(step),
                 Event::Plan { total_steps, .. } => self.total_steps = Some(total_steps),
                 Event::Log { step, loss, .. } => self.push_loss(step, loss),
                 Event::Eval { step, loss, acc, .. } => self.push_eval(step, loss, acc),
@@ -127,9 +120,9 @@ impl Curves {
         self.evals.push(EvalPoint { step, loss, acc });
     }
 
-    fn forget_from(&mut self, step: u64) {
-        self.loss.retain_from_end(|p| p.0 < step);
-        self.evals.retain_from_end(|e| e.step < step);
+    fn forget_after(&mut self, step: u64) {
+        self.loss.retain_from_end(|p| p.0 <= step);
+        self.evals.retain_from_end(|e| e.step <= step);
     }
 
     fn thin(&mut self) {

@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
+use crate::job::libraries;
 
 /// The engine's file name.
 pub const ENGINE: &str = "qwen-tui-engine";
@@ -32,6 +33,8 @@ pub fn find_engine() -> Result<PathBuf> {
 /// `Error::User` where there is no engine, or the loader does not find its libraries.
 pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
     let engine = find_engine()?;
+    // The engine has this terminal, and the loader's own words would stand on it first.
+    libraries::check(&engine)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -23,6 +23,9 @@ pub enum Event {
         device_name: String,
         /// Threads used within one operation on the CPU.
         threads: usize,
+        /// Steps done before: those of the checkpoint it goes on from. What the log tells of later steps is void.
+        #[serde(default)]
+        step: u64,
     },
     /// What the worker turned to.
     Stage {

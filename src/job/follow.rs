@@ -45,21 +45,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// What the worker's `Failed` event says, or why it ended without one.
 pub fn run_foreground(run_dir: &Path) -> Result<Outcome> {
+    resume_foreground(run_dir, None)
+}
+
+/// [`run_foreground`] on a run that goes on from `checkpoint-STEP`.
+pub fn resume_foreground(run_dir: &Path, step: Option<u64>) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .internal("starting the async runtime")?;
-    runtime.block_on(follow(&find_engine()?, run_dir, Screen::for_stderr(run_dir)))
+    runtime.block_on(follow(&find_engine()?, run_dir, step, Screen::for_stderr(run_dir)))
 }
 
-async fn follow(engine: &Path, run_dir: &Path, mut screen: Screen) -> Result<Outcome> {
+async fn follow(engine: &Path, run_dir: &Path, step: Option<u64>, mut screen: Screen) -> Result<Outcome> {
     let mut events = Follower::<Event>::open(&run_dir.join("events.jsonl"));
     // A resumed run has a log already; its end is not this worker's.
     events.poll()?;
     // Before the worker starts: a Ctrl-C in between must not end this program and leave it alone.
     let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
-    let mut worker = Worker::start_engine(engine, run_dir, Session::Foreground)?;
+    let mut worker = Worker::start_at(engine, run_dir, Session::Foreground, step)?;
     let mut tick = tokio::time::interval(POLL);
     let mut end = None;
     let (mut interrupts, mut terminated, mut seen) = (0, false, false);

@@ -26,6 +26,7 @@ impl Lines {
                 self.stage = Some(*stage);
                 self.evaluating = None;
             }
+            Event::Started { step, .. } => self.step = *step,
             Event::Plan { total_steps, .. } => self.total_steps = *total_steps,
             Event::Step { step, loss, acc, learning_rate, seconds, .. } => {
                 self.step = *step;
@@ -78,13 +79,14 @@ impl Lines {
     /// With `bar`, those that the progress bar shows have none either.
     pub fn line(&self, event: &Event, bar: bool) -> Option<String> {
         Some(match event {
-            Event::Started { version, libtorch, device, device_name, threads, .. } => {
+            Event::Started { version, libtorch, device, device_name, threads, step, .. } => {
                 let threads = if device == "cpu" {
                     format!(", {}", human::counted(*threads as u64, "thread"))
                 } else {
                     String::new()
                 };
-                format!("engine {version}, libtorch {libtorch}, on {device} ({device_name}{threads})")
+                let from = if *step > 0 { format!(", going on after step {step}") } else { String::new() };
+                format!("engine {version}, libtorch {libtorch}, on {device} ({device_name}{threads}){from}")
             }
             Event::Model { parameters, trainable, dtype, bytes, seconds } => format!(
                 "model: {} parameters, {} trained ({:.2}%), {dtype} {}, in {}",

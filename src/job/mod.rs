@@ -9,14 +9,17 @@ pub mod event;
 pub mod follow;
 pub mod frames;
 pub mod human;
+pub mod libraries;
 pub mod lines;
 pub mod remove;
 pub mod repl;
+pub mod resume;
 pub mod runs;
 pub mod socket;
 pub mod worker;
 
 pub use engine::find_engine;
 pub use event::Event;
-pub use follow::{NOT_BEGUN, Outcome, run_foreground};
+pub use follow::{NOT_BEGUN, Outcome, resume_foreground, run_foreground};
+pub use resume::{Resume, resume};
 pub use worker::{Session, Worker};

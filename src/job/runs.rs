@@ -107,7 +107,10 @@ pub fn inspect(dir: &Path) -> RunSummary {
         }
         run.newest = record.time;
         match record.event {
-            Event::Started { .. } => run.status = RunStatus::Crashed,
+            Event::Started { step, .. } => {
+                run.status = RunStatus::Crashed;
+                run.step = step;
+            }
             Event::Plan { total_steps, .. } => run.total_steps = Some(total_steps),
             Event::Step { step, .. } => run.step = step,
             Event::Finished { stopped: false, .. } => run.status = RunStatus::Finished,

@@ -9,7 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::Signal;
 
 use crate::error::{Context, Error, Result};
-use crate::job::engine::find_engine;
+use crate::job::engine::{ENGINE_VARIABLE, find_engine};
+use crate::job::libraries::Unusable;
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +41,22 @@ impl Worker {
 
     /// [`start`](Self::start) with an engine that has been found already.
     pub fn start_engine(engine: &Path, run_dir: &Path, session: Session) -> Result<Worker> {
+        Self::start_at(engine, run_dir, session, None)
+    }
+
+    /// [`start_engine`](Self::start_engine) on a run that goes on from `checkpoint-STEP`.
+    pub fn start_at(engine: &Path, run_dir: &Path, session: Session, step: Option<u64>) -> Result<Worker> {
         let log = run_dir.join("worker.log");
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let out = open().user(format!("cannot write {}", log.display()))?;
         let err = out.try_clone().internal("duplicating the log's file descriptor")?;
         let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
         let mut command = Command::new(engine);
-        command.arg("worker").arg(run_dir).stdin(Stdio::null()).stdout(out).stderr(err);
+        command.arg("worker").arg(run_dir);
+        if let Some(step) = step {
+            command.arg("--resume-at").arg(step.to_string());
+        }
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
         if session == Session::Background {
             // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
             unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
@@ -96,29 +106,20 @@ impl Worker {
     }
 }
 
-/// The library that the loader did not find, out of what it printed.
-pub fn missing_library(output: &str) -> Option<&str> {
-    let (_, rest) = output.split_once("error while loading shared libraries: ")?;
-    rest.split(':').next().map(str::trim).filter(|s| !s.is_empty())
-}
-
 fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
-    if let Some(library) = missing_library(output) {
-        return Error::user(format!(
-            "the engine could not start: the library {library} was not found or does not fit. \
-             `qwen-tui doctor` says what is wrong and what to do"
-        ));
+    if let Some(unusable) = Unusable::from_loader(output) {
+        return unusable.error();
     }
     let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
     let said = match last.is_empty() {
-        true => format!("; it printed nothing ({})", log.display()),
+        true => format!("; it printed nothing ({}){}", log.display(), suspect()),
         false => format!("; the end of {}:\n  {last}", log.display()),
     };
     match (status.code(), status.signal()) {
         // Where it never began, the run directory may be removed, and the log with it.
         (Some(2), _) if !last.is_empty() => Error::user(format!("the worker refused to run:\n  {last}")),
-        (Some(2), _) => Error::user("the worker refused to run, and did not say why"),
+        (Some(2), _) => Error::user(format!("the worker refused to run, and did not say why{}", suspect())),
         (Some(code), _) => Error::internal(format!("the worker ended with exit status {code}{said}")),
         // A limit is the user's to raise.
         (None, Some(25)) => Error::user(format!("the worker was ended by {}{said}", signal_name(25))),
@@ -126,6 +127,14 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
             Error::internal(format!("the worker was ended by {}{said}", signal_name(signal)))
         }
         (None, None) => Error::internal(format!("the worker ended ({status}){said}")),
+    }
+}
+
+/// A hint for an engine that ends without a word: it may be none.
+fn suspect() -> String {
+    match std::env::var(ENGINE_VARIABLE) {
+        Ok(path) if !path.is_empty() => format!(". {ENGINE_VARIABLE}={path} names it: is that the engine?"),
+        _ => String::new(),
     }
 }
 
@@ -151,19 +160,6 @@ mod tests {
 
     fn ended(raw: i32, output: &str) -> Error {
         explain(ExitStatus::from_raw(raw), output, Path::new("/run/worker.log"))
-    }
-
-    #[test]
-    fn the_loaders_words_become_a_hint() {
-        let said = "qwen-tui-engine: error while loading shared libraries: libtorch_cpu.so: cannot open shared object file: No such file or directory\n";
-        let error = ended(127 << 8, said);
-        assert_eq!(error.exit_code(), 2);
-        let text = error.to_string();
-        assert!(
-            text.contains("libtorch_cpu.so")
-                && text.contains("qwen-tui doctor")
-                && !text.contains("object file")
-        );
     }
 
     #[test]

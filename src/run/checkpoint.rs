@@ -19,6 +19,11 @@ use super::dir::RunDir;
 use super::files::{file_error, pretty_json, read_json, sync_dir};
 use crate::error::{Error, Result};
 
+/// The optimizer's state in a checkpoint.
+pub const OPTIMIZER: &str = "optimizer.safetensors";
+/// What else a run needs to go on from a checkpoint as if it had never ended.
+pub const PROGRESS: &str = "resume.json";
+
 /// Names, sizes and checksums of a checkpoint's files.
 const CHECKSUMS: &str = "checksums.json";
 
@@ -250,6 +255,25 @@ pub fn verify_checkpoint(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a run can go on from a checkpoint: it holds more than weights.
+///
+/// # Errors
+/// `Error::User` that says why not.
+pub fn resumable(checkpoint: &Path) -> Result<()> {
+    if [OPTIMIZER, PROGRESS].iter().all(|file| checkpoint.join(file).is_file()) {
+        return Ok(());
+    }
+    let why = match ["optimizer.pt", "scheduler.pt"].iter().any(|file| checkpoint.join(file).is_file()) {
+        true => "its optimizer.pt is a Python pickle, which is never loaded",
+        false => "it was saved with save_only_model true, or by a version without resume",
+    };
+    Err(Error::user(format!(
+        "{} holds weights and no state of the training ({why}): no run can go on from it exactly; a new run can start \
+         from an adapter's weights with --init_adapter FILE",
+        checkpoint.display()
+    )))
 }
 
 /// Removes what dead writers left half-written or half-removed, and puts back a checkpoint that was moved aside and

@@ -62,7 +62,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
 }
 
 /// Reads a JSON file, Python's included: its `NaN` and `Infinity` are no JSON and are read as null.
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(|e| file_error("read", path, &e))?;
     serde_json::from_str(&text)
         .or_else(|e| match without_python_constants(&text) {
@@ -134,6 +134,13 @@ impl AppendFile {
             return Err(file_error("write", &self.path, &e));
         }
         self.len += line.len() as u64;
+        Ok(())
+    }
+
+    /// Leaves the first `len` bytes, whole lines.
+    pub(super) fn cut(&mut self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(|e| file_error("write", &self.path, &e))?;
+        self.len = len;
         Ok(())
     }
 

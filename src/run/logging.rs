@@ -107,6 +107,13 @@ fn round(x: f64, digits: usize) -> f64 {
     format!("{x:.digits$}").parse().unwrap_or(x)
 }
 
+/// Whether a line is one of the steps up to `step`.
+fn is_before(line: &[u8], step: u64) -> bool {
+    let Ok(line) = serde_json::from_slice::<Value>(line) else { return false };
+    line.get("train_runtime").is_none()
+        && line.get("global_step").and_then(Value::as_u64).is_some_and(|at| at <= step)
+}
+
 /// The file, opened for appending.
 #[derive(Debug)]
 pub struct Logging {
@@ -117,6 +124,22 @@ impl Logging {
     /// Opens or creates it; a torn last line is cut off.
     pub fn open(path: &Path) -> Result<Logging> {
         Ok(Logging { file: AppendFile::open(path)?.0 })
+    }
+
+    /// Cuts off what a run that goes on after `step` writes again: the lines of later steps, and an end.
+    /// A file that is not there is none too long.
+    pub fn cut(path: &Path, step: u64) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let (mut file, content) = AppendFile::open(path)?;
+        let kept = content.split_inclusive(|b| *b == b'\n').take_while(|line| is_before(line, step));
+        file.cut(kept.map(|line| line.len() as u64).sum())
+    }
+
+    /// Makes everything appended so far survive a power cut.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync()
     }
 
     pub fn append(&mut self, line: &LogLine) -> Result<()> {
@@ -192,6 +215,25 @@ mod tests {
             assert_eq!(round(x, digits), y);
         }
         assert!(round(f64::NAN, 8).is_nan() && round(f64::INFINITY, 8) == f64::INFINITY);
+    }
+
+    #[test]
+    fn what_is_written_again_is_cut_off_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logging.jsonl");
+        Logging::cut(&path, 3).unwrap();
+        assert!(!path.exists());
+        let whole = concat!(
+            "{\"loss\":1.0,\"global_step\":1}\n{\"eval_loss\":1.0,\"global_step\":2}\n{\"loss\":1.0,\"global_step\":3}\n",
+            "{\"train_runtime\":9.0,\"global_step\":3}\n",
+        );
+        for (step, lines) in [(9, 3), (3, 3), (2, 2), (1, 1), (0, 0)] {
+            std::fs::write(&path, format!("{whole}{{\"lo")).unwrap();
+            Logging::cut(&path, step).unwrap();
+            let left = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(left.lines().count(), lines, "{left}");
+            assert!(whole.starts_with(&left));
+        }
     }
 
     #[test]

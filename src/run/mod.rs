@@ -17,13 +17,13 @@ pub mod trainer_state;
 pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
 pub use adapter_keys::{canonical_key, file_key, matches_target};
 pub use checkpoint::{
-    CheckpointInfo, clean_partial, list_checkpoints, list_checkpoints_in, step_of, verify_checkpoint,
-    write_checkpoint,
+    CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,
+    step_of, verify_checkpoint, write_checkpoint,
 };
 pub use configuration::write_configuration;
 pub use dir::RunDir;
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
-pub use files::write_json;
+pub use files::{read_json, write_json};
 pub use logging::{LogLine, Logging};
 pub use rotate::rotate;
 pub use trainer_state::TrainerState;

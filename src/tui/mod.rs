@@ -16,7 +16,7 @@ pub mod popups;
 pub mod state;
 mod tabs;
 mod terminal;
-mod text;
+pub mod text;
 pub mod theme;
 mod widgets;
 

@@ -35,7 +35,10 @@ fn checkpoint(run: &str, step: u64, loss: Option<f64>, marks: &str) -> Checkpoin
         best: marks.contains("best"),
         last: marks.contains("last"),
         whole: !marks.contains("damaged"),
-        optimizer: !marks.contains("weights only"),
+        resumable: match marks.contains("weights only") {
+            true => Err(format!("checkpoint-{step} holds weights and no state of the training")),
+            false => Ok(()),
+        },
     }
 }
 
@@ -196,7 +199,7 @@ fn resuming_asks_and_only_where_it_can_be() {
     cockpit.tell(Message::Opened(RUN.into()));
     assert!(!cockpit.picture().contains("Runs under"), "{}", cockpit.picture());
     cockpit.press(&["3", "Up", "R"]);
-    assert!(cockpit.picture().contains("no optimizer state"), "{}", cockpit.picture());
+    assert!(cockpit.picture().contains("no state of the training"), "{}", cockpit.picture());
     cockpit.press(&["h", "R"]);
     assert!(cockpit.picture().contains("mark one"), "{}", cockpit.picture());
 }

@@ -90,8 +90,10 @@ impl Session {
 
     /// Log-probabilities: of each candidate's label tokens, or where `words` are given of each word's one token.
     fn score(&self, candidates: &[Candidate], words: Option<&Vec<Vec<u32>>>) -> Vec<f64> {
-        let rows: Vec<WeightedRow<'_>> =
-            candidates.iter().map(|c| WeightedRow { ids: &c.ids, labels: &c.labels, weight: 1.0 }).collect();
+        let rows: Vec<WeightedRow<'_>> = candidates
+            .iter()
+            .map(|c| WeightedRow { ids: &c.ids, labels: &c.labels, weight: 1.0, number: 0 })
+            .collect();
         let limits = limits(self.model.config(), self.model.kind(), self.device, false, false);
         let per_row = words.map_or(1, Vec::len);
         let mut scores = vec![0.0; rows.len() * per_row];

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod convert;
 pub mod create;
+pub mod dropout;
 pub mod packed;
 pub mod qwen;
 pub mod trainable;

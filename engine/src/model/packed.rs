@@ -1,6 +1,10 @@
 //! Rows of different length as one batch without padding: what attention alone sees padded.
 
+use std::cell::OnceCell;
+
 use tch::{Device, Kind, Tensor};
+
+use super::dropout::token_key;
 
 /// Rows laid end to end. Everything but attention works on `[tokens, ...]`; attention gathers the rows right-padded
 /// to `[rows, longest]`. Padding stands to the right of a causal row, so no token ever looks at it.
@@ -15,6 +19,9 @@ pub struct Packed {
     /// Index of each padded slot's token `[rows * longest]`, and of each token's slot `[tokens]`; none where all
     /// rows are of one length.
     gather: Option<(Tensor, Tensor)>,
+    /// Number in the step and length of each row.
+    numbers: Vec<(u64, u64)>,
+    keys: OnceCell<Tensor>,
 }
 
 impl Packed {
@@ -48,7 +55,25 @@ impl Packed {
             longest: longest as i64,
             tokens: tokens as i64,
             gather,
+            numbers: rows.iter().zip(0..).map(|(row, number)| (number, row.len() as u64)).collect(),
+            keys: OnceCell::new(),
         }
+    }
+
+    /// The same rows, numbered as they are in their step: what their dropout is drawn by.
+    pub fn numbered(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
+        self.numbers.iter_mut().zip(numbers).for_each(|(row, number)| row.0 = number);
+        self.keys = OnceCell::new();
+        self
+    }
+
+    /// What each token's dropout is drawn by `[tokens]`.
+    pub fn keys(&self) -> &Tensor {
+        self.keys.get_or_init(|| {
+            let tokens = self.numbers.iter().flat_map(|&(row, length)| (0..length).map(move |at| (row, at)));
+            let keys: Vec<i64> = tokens.map(|(row, at)| token_key(row, at)).collect();
+            Tensor::from_slice(&keys).to_device(self.ids.device())
+        })
     }
 
     /// `[tokens, width]` to `[rows, longest, width]`.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
+use super::dropout::{Dropout, Place};
 use super::packed::Packed;
 use super::weights::Named;
 
@@ -38,41 +39,19 @@ pub struct Mode {
     pub train: bool,
     /// Dropout on each adapter's input.
     pub lora_dropout: f64,
-    /// Seed of this batch's dropout: one draw a layer, so that recomputation draws the same again.
+    /// Seed of the step's dropout, see [`super::dropout`].
     pub seed: u64,
-}
-
-impl Mode {
-    /// Seeds libtorch for the dropout of one layer. Does nothing where nothing is dropped.
-    fn seed_layer(&self, config: &QwenConfig, layer: usize) {
-        if self.train
-            && (self.lora_dropout > 0.0 || config.attn_dropout_prob > 0.0 || config.emb_dropout_prob > 0.0)
-        {
-            tch::manual_seed(mix(self.seed, layer as u64) as i64);
-        }
-    }
-}
-
-/// A well-spread 63-bit seed from a seed and a number (the finalizer of SplitMix64).
-pub fn mix(seed: u64, n: u64) -> u64 {
-    let mut z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) >> 1
 }
 
 impl Linear {
     /// `[tokens, in]` to `[tokens, out]`. The adapter computes in its own dtype, as PEFT does.
-    fn forward(&self, x: &Tensor, mode: &Mode) -> Tensor {
+    fn forward(&self, x: &Tensor, dropout: &Dropout<'_>, place: Place) -> Tensor {
         let base = x.linear(&self.weight, self.bias.as_ref());
         let Some(lora) = &self.lora else { return base };
         let input = x.to_kind(lora.a.kind());
-        let input = if mode.train && mode.lora_dropout > 0.0 {
-            input.dropout(mode.lora_dropout, true)
-        } else {
-            input
-        };
-        let update = input.linear(&lora.a, None::<&Tensor>).linear(&lora.b, None::<&Tensor>) * lora.scale;
+        let (input, factor) = dropout.drop(&input, place, dropout.mode.lora_dropout);
+        let update =
+            input.linear(&lora.a, None::<&Tensor>).linear(&lora.b, None::<&Tensor>) * (lora.scale * factor);
         base + update.to_kind(x.kind())
     }
 }
@@ -133,6 +112,16 @@ fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
     let wide = x.to_kind(Kind::Float);
     let variance = wide.square().mean_dim(-1, true, Kind::Float);
     (wide * (variance + eps).rsqrt()).to_kind(x.kind()) * weight
+}
+
+/// Causal attention with dropout on its probabilities, which no fused kernel takes a mask for; all tensors
+/// `[rows, heads, longest, head_dim]`.
+fn dropped_attention(q: &Tensor, k: &Tensor, v: &Tensor, dropout: &Dropout<'_>, p: f64) -> Tensor {
+    let (longest, dim) = (q.size()[2], q.size()[3]);
+    let future = Tensor::ones([longest, longest], (Kind::Bool, q.device())).triu(1);
+    let scores = q.matmul(&k.transpose(-2, -1)) * (dim as f64).powf(-0.5);
+    let scores = scores.masked_fill(&future, f64::NEG_INFINITY);
+    dropout.drop_attention(&scores.softmax(-1, q.kind()), p).matmul(v)
 }
 
 /// `get_ntk_alpha` of the reference: 1 up to the context length, then 3, 7, ... by powers of two of it.
@@ -229,12 +218,11 @@ impl Qwen {
     /// Token embeddings `[tokens, h]`.
     pub fn embed(&self, batch: &Packed, mode: &Mode) -> Tensor {
         let x = Tensor::embedding(&self.wte, &batch.ids, -1, false, false);
-        let p = self.config.emb_dropout_prob;
-        if mode.train && p > 0.0 {
-            mode.seed_layer(&self.config, self.layers.len());
-            return x.dropout(p, true);
+        let dropout = Dropout { mode, batch, layer: self.layers.len() };
+        match dropout.drop(&x, Place::Embedding, self.config.emb_dropout_prob) {
+            (x, 1.0) => x,
+            (x, factor) => x * factor,
         }
-        x
     }
 
     /// Block `i`: `[tokens, h]` to `[tokens, h]`.
@@ -247,28 +235,29 @@ impl Qwen {
         mode: &Mode,
         cache: Option<&mut Option<(Tensor, Tensor)>>,
     ) -> Tensor {
-        mode.seed_layer(&self.config, i);
+        let dropout = Dropout { mode, batch, layer: i };
         let layer = &self.layers[i];
         let eps = self.config.layer_norm_epsilon;
-        let attended = self.attention(layer, &rms_norm(x, &layer.ln_1, eps), batch, rotary, mode, cache);
+        let attended = self.attention(layer, &rms_norm(x, &layer.ln_1, eps), rotary, &dropout, cache);
         let x = x + attended;
         let y = rms_norm(&x, &layer.ln_2, eps);
-        let gated = layer.w1.forward(&y, mode) * layer.w2.forward(&y, mode).silu();
-        x + layer.mlp_proj.forward(&gated, mode)
+        let gated =
+            layer.w1.forward(&y, &dropout, Place::W1) * layer.w2.forward(&y, &dropout, Place::W2).silu();
+        x + layer.mlp_proj.forward(&gated, &dropout, Place::MlpOut)
     }
 
     fn attention(
         &self,
         layer: &Layer,
         x: &Tensor,
-        batch: &Packed,
         rotary: &Rotary,
-        mode: &Mode,
+        dropout: &Dropout<'_>,
         cache: Option<&mut Option<(Tensor, Tensor)>>,
     ) -> Tensor {
+        let batch = dropout.batch;
         let (heads, dim) = (self.config.num_attention_heads, self.config.kv_channels);
         let h = heads * dim;
-        let qkv = layer.c_attn.forward(x, mode);
+        let qkv = layer.c_attn.forward(x, dropout, Place::AttnIn);
         // Queries and keys turn together: [tokens, 2 * heads, head_dim].
         let turned = qkv.narrow(1, 0, 2 * h).view([batch.tokens, 2 * heads, dim]);
         let wide = turned.to_kind(Kind::Float);
@@ -292,11 +281,14 @@ impl Qwen {
             }
             *slot = Some((k.shallow_clone(), v.shallow_clone()));
         }
-        let dropout = if mode.train { self.config.attn_dropout_prob } else { 0.0 };
-        let out =
-            Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, dropout, causal, None, false);
+        let p = self.config.attn_dropout_prob;
+        let out = if dropout.mode.train && p > 0.0 {
+            dropped_attention(&q, &k, &v, dropout, p)
+        } else {
+            Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, causal, None, false)
+        };
         let out = batch.unpad(&out.transpose(1, 2).reshape([batch.rows, batch.longest, h]));
-        layer.attn_proj.forward(&out, mode)
+        layer.attn_proj.forward(&out, dropout, Place::AttnOut)
     }
 
     /// The final norm: `[n, h]` to `[n, h]`.

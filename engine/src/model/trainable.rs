@@ -262,6 +262,16 @@ impl Trainable {
             .collect()
     }
 
+    /// Whether [`export`](Self::export) loses nothing of `theta`.
+    pub fn exports_exactly(&self, kind: Kind) -> bool {
+        self.entries.iter().all(|e| if e.role == Role::Weight { kind } else { self.lora_kind } == Kind::Float)
+    }
+
+    /// Overwrites `theta` `[n]`.
+    pub fn set_theta(&mut self, theta: &Tensor) {
+        tch::no_grad(|| self.theta.copy_(theta));
+    }
+
     /// Overwrites the trained tensors with `tensors`, which must hold each of them in its shape.
     pub fn import(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         if let Some(name) = tensors.keys().find(|n| !self.entries.iter().any(|e| e.name == **n)) {

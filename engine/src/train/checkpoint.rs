@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::job::event::Event;
+use qwen_tui::job::event::{Event, number};
 use qwen_tui::run::{
     self, AdapterConfig, Bias, LogLine, Logging, RunDir, TrainerState, canonical_key, file_key, find_adapter,
     write_configuration,
 };
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::optimizer::AdamW;
+use super::resume::{self, Progress};
 use crate::device;
 use crate::model::{Trainable, weights};
 
@@ -39,6 +41,38 @@ pub struct State<'a> {
     pub kind: Kind,
     pub model_dir: &'a Path,
     pub epoch: f64,
+    /// Where the training stands; the keeper adds its book.
+    pub progress: Progress,
+    /// Whether the run's own arguments ask for it: no other can be the best, so that a run that was stopped or saved
+    /// on demand ends with the same best as one that was not.
+    pub planned: bool,
+}
+
+/// An evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    pub step: u64,
+    #[serde(with = "number")]
+    pub loss: f64,
+}
+
+/// What the keeper must know to go on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Book {
+    /// The newest evaluation.
+    evaluated: Option<Mark>,
+    /// The best checkpoint.
+    best: Option<Mark>,
+    /// Sum of the logged losses, each times its steps, and the step of the last line.
+    #[serde(with = "number")]
+    loss: f64,
+    logged: u64,
+}
+
+impl Book {
+    pub fn best(&self) -> Option<Mark> {
+        self.best
+    }
 }
 
 /// Keeps the book of a run's checkpoints and of its log.
@@ -46,19 +80,15 @@ pub struct State<'a> {
 pub struct Keeper {
     state: TrainerState,
     limit: Option<usize>,
-    /// The newest evaluation: step and loss.
-    evaluated: Option<(u64, f64)>,
-    /// Step and `eval_loss` of the best checkpoint.
-    best: Option<(u64, f64)>,
+    book: Book,
     last: Option<u64>,
     logging: Option<Logging>,
-    /// Sum of the logged losses, each times its steps, and the step of the last line.
-    loss: (f64, u64),
     /// Rows of one optimizer step.
     rows_per_step: u64,
 }
 
-fn name(step: u64) -> String {
+/// The directory's name.
+pub fn name(step: u64) -> String {
     format!("checkpoint-{step}")
 }
 
@@ -76,23 +106,38 @@ impl Keeper {
         Self {
             state,
             limit: usize::try_from(args.save_total_limit).ok(),
-            evaluated: None,
-            best: None,
+            book: Book::default(),
             last: None,
             logging: None,
-            loss: (0.0, 0),
             rows_per_step: (args.batch_size * args.gradient_accumulation_steps) as u64,
         }
     }
 
+    /// Goes on from the checkpoint in `dir`, whose book is given. Returns what there is to warn of.
+    pub fn go_on(&mut self, run: &RunDir, dir: &Path, step: u64, book: Book) -> Result<Option<String>> {
+        self.state.log_history = TrainerState::read(dir)?.log_history;
+        self.book = book;
+        self.last = Some(step);
+        let lost = self.book.best.filter(|best| !run.checkpoint(best.step).is_dir());
+        Ok(lost.map(|best| {
+            self.book.best = None;
+            format!("{}, the best so far, is gone: the best of the rest will be", name(best.step))
+        }))
+    }
+
     /// Remembers an evaluation for the checkpoint that follows it.
     pub fn note_evaluation(&mut self, step: u64, loss: f64) {
-        self.evaluated = Some((step, loss));
+        self.book.evaluated = Some(Mark { step, loss });
+    }
+
+    /// Whether the evaluation of `step` has been made.
+    pub fn has_evaluated(&self, step: u64) -> bool {
+        self.book.evaluated.is_some_and(|mark| mark.step == step)
     }
 
     /// Path (relative to the run) and `eval_loss` of the best checkpoint.
     pub fn best(&self) -> Option<(String, f64)> {
-        self.best.map(|(step, loss)| (name(step), loss))
+        self.book.best.map(|best| (name(best.step), best.loss))
     }
 
     /// Path of the last checkpoint, relative to the run.
@@ -104,7 +149,8 @@ impl Keeper {
     pub fn log(&mut self, run: &RunDir, event: &Event, eval_batch_size: usize) -> Result<()> {
         let line = match *event {
             Event::Log { step, epoch, loss, acc, learning_rate, grad_norm } => {
-                self.loss = (self.loss.0 + loss * (step - self.loss.1) as f64, step);
+                self.book.loss += loss * (step - self.book.logged) as f64;
+                self.book.logged = step;
                 LogLine::Train { step, epoch, loss, acc, learning_rate, grad_norm }
             }
             Event::Eval { step, epoch, loss, acc, rows, seconds } => {
@@ -118,7 +164,7 @@ impl Keeper {
 
     /// The line that ends the log.
     pub fn log_end(&mut self, run: &RunDir, step: u64, epoch: f64, seconds: f64) -> Result<()> {
-        let loss = if self.loss.1 > 0 { self.loss.0 / self.loss.1 as f64 } else { 0.0 };
+        let loss = if self.book.logged > 0 { self.book.loss / self.book.logged as f64 } else { 0.0 };
         let rows = step * self.rows_per_step;
         self.write(run, &LogLine::End { step, epoch, loss, runtime: seconds, rows, steps: step })
     }
@@ -133,24 +179,31 @@ impl Keeper {
     }
 
     /// Writes `checkpoint-STEP` whole or not at all, then removes those that `save_total_limit` has no room for.
-    pub fn save(&mut self, run: &RunDir, step: u64, state: &State<'_>) -> Result<Vec<Event>> {
+    pub fn save(&mut self, run: &RunDir, step: u64, mut state: State<'_>) -> Result<Vec<Event>> {
         let began = Instant::now();
-        let loss = self.evaluated.filter(|&(at, _)| at == step).map(|(_, loss)| loss);
-        let best =
-            loss.is_some_and(|loss| loss.is_finite() && self.best.is_none_or(|(_, least)| loss < least));
-        let previous = self.best;
+        let previous = self.book.best;
+        let better = |mark: &Mark| mark.loss.is_finite() && previous.is_none_or(|best| mark.loss < best.loss);
+        let evaluated = self.book.evaluated.filter(|mark| mark.step == step && state.planned);
+        let best = evaluated.is_some_and(|mark| better(&mark));
         if best {
-            self.best = loss.map(|loss| (step, loss));
+            self.book.best = evaluated;
         }
         self.state.global_step = step;
         self.state.epoch = Some(state.epoch);
-        self.state.best_metric = self.best.map(|(_, loss)| loss);
-        self.state.best_model_checkpoint = self.best.map(|(s, _)| run.checkpoint(s).display().to_string());
+        self.state.best_metric = self.book.best.map(|best| best.loss);
+        self.state.best_model_checkpoint =
+            self.book.best.map(|best| run.checkpoint(best.step).display().to_string());
+        state.progress.book = self.book.clone();
+        // The lines that the checkpoint counts on are on disk before it is.
+        if let Some(logging) = &self.logging {
+            logging.sync()?;
+        }
+        let state = &state;
         let written = run::write_checkpoint(run, step, |dir| fill(dir, state, &self.state));
         let (_, bytes) = match written {
             Ok(written) => written,
             Err(e) => {
-                self.best = previous;
+                self.book.best = previous;
                 return Err(e);
             }
         };
@@ -162,7 +215,7 @@ impl Keeper {
             seconds: began.elapsed().as_secs_f64(),
             best,
         }];
-        let keep: Vec<u64> = self.best.iter().map(|&(s, _)| s).collect();
+        let keep: Vec<u64> = self.book.best.iter().map(|best| best.step).collect();
         let removed = run::rotate(run, self.limit, &keep)?;
         events.extend(removed.into_iter().map(|step| Event::CheckpointRemoved { step }));
         Ok(events)
@@ -208,17 +261,10 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
         }
     }
     if !args.save_only_model {
-        weights::save(&dir.join("optimizer.safetensors"), &optimizer_tensors(state.optimizer))?;
+        weights::save(&dir.join(run::OPTIMIZER), &resume::tensors(state))?;
+        run::write_json(&dir.join(run::PROGRESS), &state.progress)?;
     }
     Ok(())
-}
-
-fn optimizer_tensors(optimizer: &AdamW) -> BTreeMap<String, Tensor> {
-    BTreeMap::from([
-        ("exp_avg".to_owned(), optimizer.moments.0.shallow_clone()),
-        ("exp_avg_sq".to_owned(), optimizer.moments.1.shallow_clone()),
-        ("step".to_owned(), Tensor::from_slice(&[optimizer.steps])),
-    ])
 }
 
 fn adapter_config(args: &SftArgs) -> (run::Layout, AdapterConfig) {
@@ -258,6 +304,11 @@ pub fn load_adapter_file(path: &Path, trainable: &mut Trainable) -> Result<()> {
 /// Loads a checkpoint's trained weights: an adapter of either layout, or a whole model.
 pub fn load(dir: &Path, trainable: &mut Trainable) -> Result<()> {
     run::verify_checkpoint(dir)?;
+    load_weights(dir, trainable)
+}
+
+/// [`load`] of a checkpoint that has been verified.
+pub fn load_weights(dir: &Path, trainable: &mut Trainable) -> Result<()> {
     if dir.join("model.safetensors").is_file() {
         let shard = weights::Shard::open(&dir.join("model.safetensors"))?;
         let all: HashMap<String, _> = shard.tensors()?.iter().map(|(k, v)| (k.to_owned(), v)).collect();

@@ -22,7 +22,10 @@ fn bytes_per_token(config: &QwenConfig, kind: Kind, recompute: bool) -> f64 {
 
 /// Limits of a training pass (`training`), or of a pass that keeps nothing.
 pub fn limits(config: &QwenConfig, kind: Kind, device: Device, training: bool, recompute: bool) -> Limits {
-    let budget = device::available_memory(device) as f64 * 0.5;
+    // A power of two, so that the split of a step, and with it the last digits of its sums, does not follow every
+    // movement of the free memory.
+    let half = device::available_memory(device) / 2;
+    let budget = half.checked_ilog2().map_or(0.0, |n| 2f64.powi(n as i32));
     let per_token = if training {
         bytes_per_token(config, kind, recompute)
     } else {

@@ -1,7 +1,10 @@
 //! Loss and accuracy as SWIFT counts them.
 
-use super::step::{Outcome, WeightedRow, count_targets};
 use qwen_tui::data::template::Example;
+use qwen_tui::job::event::number;
+use serde::{Deserialize, Serialize};
+
+use super::step::{Outcome, WeightedRow, count_targets};
 
 /// How `acc` is counted (`acc_strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,8 @@ pub fn weigh_step<'a>(
     micro: &[Vec<usize>],
     accumulation: usize,
 ) -> Vec<WeightedRow<'a>> {
-    micro.iter().flat_map(|rows| weigh(examples, rows, 1.0 / accumulation as f64)).collect()
+    let rows = micro.iter().flat_map(|rows| weigh(examples, rows, 1.0 / accumulation as f64));
+    rows.zip(0..).map(|(row, number)| WeightedRow { number, ..row }).collect()
 }
 
 /// The rows of an evaluation: batch means weighted by batch size.
@@ -49,7 +53,9 @@ pub fn weigh_evaluation(examples: &[Example], batch_size: usize) -> Vec<Weighted
 fn weigh<'a>(examples: &'a [Example], rows: &[usize], share: f64) -> Vec<WeightedRow<'a>> {
     let targets: usize = rows.iter().map(|&i| count_targets(&examples[i].labels)).sum();
     let weight = if targets == 0 { 0.0 } else { share / targets as f64 };
-    rows.iter().map(|&i| WeightedRow { ids: &examples[i].ids, labels: &examples[i].labels, weight }).collect()
+    rows.iter()
+        .map(|&i| WeightedRow { ids: &examples[i].ids, labels: &examples[i].labels, weight, number: 0 })
+        .collect()
 }
 
 /// Gathers the outcomes of a step's batches back into the order of its rows.
@@ -93,10 +99,12 @@ impl Tally {
 }
 
 /// Means since the last line of `logging.jsonl`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     steps: u64,
+    #[serde(with = "number")]
     loss: f64,
+    #[serde(with = "number")]
     acc: f64,
 }
 

@@ -36,10 +36,19 @@ impl MicroBatches {
         self.done as f64 / self.per_epoch() as f64
     }
 
+    /// Micro-batches of one step.
+    fn per_step(&self) -> u64 {
+        (self.accumulation as u64).min(self.per_epoch())
+    }
+
+    /// Goes to where `steps` steps lead, without taking them.
+    pub fn seek(&mut self, steps: u64) {
+        self.done = steps * self.per_step();
+    }
+
     /// The rows of the next step's micro-batches. An epoch of fewer micro-batches than the accumulation is one step.
     pub fn next_step(&mut self) -> Vec<Vec<usize>> {
-        let count = (self.accumulation as u64).min(self.per_epoch());
-        (0..count).map(|_| self.next()).collect()
+        (0..self.per_step()).map(|_| self.next()).collect()
     }
 
     fn next(&mut self) -> Vec<usize> {
@@ -66,6 +75,20 @@ mod tests {
         let expected: Vec<usize> = (0..240).map(|i| i % 125).collect();
         assert_eq!(seen, expected);
         assert!((micro.epoch() - 1.92).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_cursor_leads_where_the_steps_would() {
+        for (rows, batch_size, accumulation) in [(125, 1, 8), (5, 2, 16), (16, 2, 4)] {
+            let new = || MicroBatches::new(rows, batch_size, accumulation, 7, true);
+            for steps in [0, 1, 9, 16, 40] {
+                let (mut walked, mut sought) = (new(), new());
+                (0..steps).for_each(|_| drop(walked.next_step()));
+                sought.seek(steps);
+                assert_eq!(walked.epoch(), sought.epoch());
+                assert_eq!(walked.next_step(), sought.next_step(), "{rows} rows, after {steps} steps");
+            }
+        }
     }
 
     #[test]

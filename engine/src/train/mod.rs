@@ -5,7 +5,9 @@ mod limits;
 mod metrics;
 mod micro;
 pub mod optimizer;
+mod resume;
 pub mod step;
+mod trainer;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -19,17 +21,17 @@ use qwen_tui::data;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
-use qwen_tui::run::RunDir;
+use qwen_tui::run::{self, Logging, RunDir};
 use tch::{Device, Kind};
 
 use crate::device;
-use crate::model::{LoraOptions, Mode, QwenConfig, Trainable, qwen::mix, weights};
+use crate::model::{LoraOptions, QwenConfig, Trainable, weights};
 pub use limits::limits;
 pub use metrics::AccStrategy;
-use metrics::{Tally, Window, weigh_evaluation, weigh_step};
 use micro::MicroBatches;
 use optimizer::AdamW;
-use step::{Limits, WeightedRow};
+use resume::{Fingerprint, Machine, Passes, Progress};
+use trainer::Trainer;
 
 /// After so many steps without a finite gradient in a row the run ends.
 const SKIPPED_LIMIT: u32 = 10;
@@ -39,20 +41,6 @@ const LONGEST_ROWS: usize = 20_000;
 
 /// Where events go; an error (a full disk) ends the run.
 pub type Sink<'a> = dyn FnMut(Event) -> Result<()> + 'a;
-
-/// A run in progress.
-struct Trainer<'a> {
-    args: &'a SftArgs,
-    run: &'a RunDir,
-    emit: &'a mut Sink<'a>,
-    device: Device,
-    config: QwenConfig,
-    base: weights::Named,
-    kind: Kind,
-    trainable: Trainable,
-    acc: AccStrategy,
-    checkpoints: checkpoint::Keeper,
-}
 
 /// The directory of the base model that `args` name.
 pub fn model_dir(args: &SftArgs) -> Result<&Path> {
@@ -84,14 +72,16 @@ pub fn named_model_dir<'a>(
     Ok(path)
 }
 
-/// Trains as `args` say, into `run`, answering to `commands` between steps.
+/// Trains as `args` say, into `run`, answering to `commands` between steps; goes on from the checkpoint `from`, one of
+/// the run's own, or starts from the beginning.
 ///
 /// # Errors
 /// Error::User for what the user can mend: model, data, arguments, disk.
 pub fn train<'a>(
     args: &'a SftArgs,
     run: &'a RunDir,
-    commands: &Receiver<Command>,
+    from: Option<&Path>,
+    commands: &'a Receiver<Command>,
     emit: &'a mut Sink<'a>,
 ) -> Result<()> {
     let started = Instant::now();
@@ -99,6 +89,8 @@ pub fn train<'a>(
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads as i32);
     }
+    let before = from.map(Progress::read).transpose()?;
+    let done = before.as_ref().map_or(0, |progress| progress.step);
     emit(Event::Started {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -106,20 +98,22 @@ pub fn train<'a>(
         device: device::label(device),
         device_name: device::name(device),
         threads: tch::get_num_threads() as usize,
+        step: done,
     })?;
 
     // Asked to stop before the first step, the run ends with nothing to save.
     let stopped = |emit: &mut Sink<'a>| -> Result<bool> {
-        if obey(commands, emit, 0)? != Asked::Stop {
+        if obey(commands, emit, done)? != Asked::Stop {
             return Ok(false);
         }
+        let best = before.as_ref().and_then(|progress| progress.book.best());
         emit(Event::Finished {
-            step: 0,
+            step: done,
             seconds: started.elapsed().as_secs_f64(),
             stopped: true,
-            last_checkpoint: None,
-            best_checkpoint: None,
-            best_metric: None,
+            last_checkpoint: before.as_ref().map(|_| checkpoint::name(done)),
+            best_checkpoint: best.map(|best| checkpoint::name(best.step)),
+            best_metric: best.map(|best| best.loss),
         })?;
         Ok(true)
     };
@@ -128,7 +122,8 @@ pub fn train<'a>(
     let dir = model_dir(args)?;
     weights::check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
-    if let Some(file) = args.init_adapter.as_deref().filter(|file| !Path::new(file).is_file()) {
+    let init_adapter = args.init_adapter.as_deref().filter(|_| from.is_none());
+    if let Some(file) = init_adapter.filter(|file| !Path::new(file).is_file()) {
         return Err(Error::user(format!(
             "init_adapter: {file}: no such file; give an adapter's .safetensors file"
         )));
@@ -153,6 +148,10 @@ pub fn train<'a>(
         train: encoded.train_stats.clone(),
         validation: encoded.validation_stats.clone(),
     })?;
+    let data = Fingerprint::of(&encoded.train, &encoded.validation);
+    if let Some(progress) = &before {
+        progress.check_data(&data)?;
+    }
 
     // The model.
     if stopped(emit)? {
@@ -172,7 +171,7 @@ pub fn train<'a>(
         )?,
         _ => Trainable::lora(&config, &base, &lora_options(args, kind, device)?, args.seed, device)?,
     };
-    if let Some(file) = &args.init_adapter {
+    if let Some(file) = init_adapter {
         checkpoint::load_adapter_file(Path::new(file), &mut trainable)
             .map_err(|e| e.context("init_adapter"))?;
     }
@@ -208,45 +207,83 @@ pub fn train<'a>(
     if stopped(emit)? {
         return Ok(());
     }
-    emit(Event::Stage { stage: Stage::Training })?;
 
+    // What the run went on with, or a fresh start.
     let recompute = recompute(args, &config, kind, device, &encoded.train);
-    let limits = limits(&config, kind, device, true, recompute);
+    let mut passes = Passes {
+        training: limits(&config, kind, device, true, recompute),
+        evaluation: limits(&config, kind, device, false, false),
+        recompute,
+    };
     let mut optimizer =
         AdamW::new(trainable.theta().0, (args.adam_beta1, args.adam_beta2), 1e-8, args.weight_decay);
-    let checkpoints = checkpoint::Keeper::new(args, total);
+    let mut checkpoints = checkpoint::Keeper::new(args, total);
+    let mut progress = Progress::start(passes, data, device);
+    if let (Some(dir), Some(before)) = (from, before) {
+        run::verify_checkpoint(dir)?;
+        resume::restore(dir, &mut trainable, &mut optimizer)?;
+        micro.seek(before.step);
+        let lost = checkpoints.go_on(run, dir, before.step, before.book.clone())?;
+        let less;
+        (passes, less) = before.passes(passes);
+        for message in [before.other_machine(&Machine::here(device)), less, lost].into_iter().flatten() {
+            emit(Event::Warning { message })?;
+        }
+        progress = Progress { passes, ..before };
+    }
+    // Lines of steps that are done again.
+    Logging::cut(&run.logging_file(), progress.step)?;
+    emit(Event::Stage { stage: Stage::Training })?;
+
     let acc = AccStrategy::parse(&args.acc_strategy);
-    let mut trainer = Trainer { args, run, emit, device, config, base, kind, trainable, acc, checkpoints };
-    let mut window = Window::default();
-    let mut skipped = 0;
-    let (mut step, mut stopped) = (0, false);
-    while step < total && !stopped {
+    let mut trainer = Trainer {
+        args,
+        run,
+        emit,
+        commands,
+        started,
+        config,
+        base,
+        kind,
+        trainable,
+        optimizer,
+        micro,
+        acc,
+        checkpoints,
+        seconds_before: progress.seconds,
+        progress,
+        total,
+        validation: &encoded.validation,
+    };
+    // A stop leaves the evaluation of its step out.
+    let mut stopped = trainer.owes_evaluation() && trainer.close_step()?;
+    while trainer.progress.step < total && !stopped {
         // One optimizer step.
         let began = Instant::now();
-        let (batches, tally, gradient) =
-            trainer.gradient(&encoded.train, &mut micro, step, limits, recompute);
+        let step = trainer.progress.step;
+        let (batches, tally, gradient) = trainer.gradient(&encoded.train);
         let norm = optimizer::norm(&gradient);
         let rows: usize = batches.iter().map(Vec::len).sum();
         let (loss, step_acc) =
             (tally.loss, tally.step_accuracy(acc, &batches, args.gradient_accumulation_steps));
-        let finite = loss.is_finite() && norm.is_finite();
-        if finite {
-            skipped = 0;
+        if loss.is_finite() && norm.is_finite() {
+            trainer.progress.skipped = 0;
             let gradient = optimizer::clip(gradient, norm, args.max_grad_norm);
             let (theta, decayed) = trainer.trainable.theta();
-            optimizer.step(theta, &gradient, rate(step), decayed);
+            trainer.optimizer.step(theta, &gradient, rate(step), decayed);
         } else {
-            skipped += 1;
+            trainer.progress.skipped += 1;
             (trainer.emit)(Event::StepSkipped { step: step + 1, loss, grad_norm: norm })?;
-            if skipped >= SKIPPED_LIMIT {
+            if trainer.progress.skipped >= SKIPPED_LIMIT {
                 return Err(trainer.diverged(step + 1));
             }
         }
-        step += 1;
-        window.add(loss, step_acc);
+        let step = step + 1;
+        trainer.progress.step = step;
+        trainer.progress.window.add(loss, step_acc);
         (trainer.emit)(Event::Step {
             step,
-            epoch: micro.epoch(),
+            epoch: trainer.micro.epoch(),
             loss,
             acc: step_acc,
             learning_rate: rate(step),
@@ -256,34 +293,13 @@ pub fn train<'a>(
             seconds: began.elapsed().as_secs_f64(),
         })?;
         if step == 1 || step % args.logging_steps == 0 {
-            let (loss, acc) = window.take();
-            trainer.log(Event::Log {
-                step,
-                epoch: micro.epoch(),
-                loss,
-                acc,
-                learning_rate: rate(step),
-                grad_norm: norm,
-            })?;
+            let (loss, acc) = trainer.progress.window.take();
+            let (epoch, learning_rate) = (trainer.micro.epoch(), rate(step));
+            trainer.log(Event::Log { step, epoch, loss, acc, learning_rate, grad_norm: norm })?;
         }
-
-        // Evaluation, checkpoint, commands.
-        let mut asked = obey(commands, trainer.emit, step)?;
-        let last = step == total;
-        let due = args.evaluation_strategy == "steps"
-            && !encoded.validation.is_empty()
-            && (step % args.eval_steps == 0 || last);
-        if due && asked != Asked::Stop {
-            asked = asked.max(trainer.evaluate(&encoded.validation, step, micro.epoch(), commands)?);
-        }
-        // Asked for during the last evaluation, it leaves that out.
-        stopped = asked == Asked::Stop && (due || !last);
-        if (args.save_strategy == "steps" && (step % args.save_steps == 0 || last)) || asked != Asked::Nothing
-        {
-            trainer.save(step, micro.epoch(), &optimizer)?;
-        }
+        stopped = trainer.close_step()?;
     }
-    trainer.finish(step, micro.epoch(), stopped, started.elapsed().as_secs_f64())
+    trainer.finish(stopped)
 }
 
 /// Whether blocks are computed again on the way back: as asked, or (`auto`) where a step's rows would not fit otherwise.
@@ -343,134 +359,5 @@ fn obey(commands: &Receiver<Command>, emit: &mut Sink<'_>, step: u64) -> Result<
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(asked),
         }
-    }
-}
-
-impl Trainer<'_> {
-    /// The gradient of the next step's rows: their micro-batches, what the forward passes found, and the gradient.
-    fn gradient(
-        &mut self,
-        examples: &[Example],
-        micro: &mut MicroBatches,
-        step: u64,
-        limits: Limits,
-        recompute: bool,
-    ) -> (Vec<Vec<usize>>, Tally, tch::Tensor) {
-        let batches = micro.next_step();
-        let rows = weigh_step(examples, &batches, self.args.gradient_accumulation_steps);
-        let mut tally = Tally::new(rows.len());
-        self.trainable.zero_grad();
-        for (n, batch) in step::plan(&rows, limits, None).iter().enumerate() {
-            let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-            let mode = Mode {
-                train: true,
-                lora_dropout: self.args.lora_dropout_p,
-                seed: mix(mix(self.args.seed, step), n as u64),
-            };
-            let model = self.trainable.assemble(&self.config, &self.base);
-            tally.add(batch, &step::forward_backward(&model, &part, &mode, recompute));
-        }
-        let gradient = self.trainable.grad();
-        (batches, tally, gradient)
-    }
-
-    /// Loss and accuracy on the validation rows; a command to stop gives them up. Returns what was asked for meanwhile.
-    fn evaluate(
-        &mut self,
-        examples: &[Example],
-        step: u64,
-        epoch: f64,
-        commands: &Receiver<Command>,
-    ) -> Result<Asked> {
-        let mut asked = Asked::Nothing;
-        (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
-        let began = Instant::now();
-        let rows = weigh_evaluation(examples, self.args.eval_batch_size);
-        let limits = limits(&self.config, self.kind, self.device, false, false);
-        let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
-        let mut tally = Tally::new(rows.len());
-        let mut done = 0;
-        let mut told = Instant::now();
-        for batch in step::plan(&rows, limits, Some(self.config.seq_length as usize)) {
-            asked = asked.max(obey(commands, self.emit, step)?);
-            if asked == Asked::Stop {
-                return Ok(asked);
-            }
-            let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-            tally.add(&batch, &step::forward(&model, &part, &Mode::default()));
-            done += batch.len() as u64;
-            if told.elapsed().as_secs() >= 1 {
-                told = Instant::now();
-                (self.emit)(Event::EvalProgress { step, done, rows: rows.len() as u64 })?;
-            }
-        }
-        let event = Event::Eval {
-            step,
-            epoch,
-            loss: tally.loss,
-            acc: tally.accuracy(self.acc),
-            rows: rows.len() as u64,
-            seconds: began.elapsed().as_secs_f64(),
-        };
-        self.checkpoints.note_evaluation(step, tally.loss);
-        self.log(event)?;
-        (self.emit)(Event::Stage { stage: Stage::Training })?;
-        Ok(asked)
-    }
-
-    /// An event that is also a line of `logging.jsonl`.
-    fn log(&mut self, event: Event) -> Result<()> {
-        self.checkpoints.log(self.run, &event, self.args.eval_batch_size)?;
-        (self.emit)(event)
-    }
-
-    fn save(&mut self, step: u64, epoch: f64, optimizer: &AdamW) -> Result<()> {
-        (self.emit)(Event::Stage { stage: Stage::Saving })?;
-        let state = checkpoint::State {
-            args: self.args,
-            trainable: &self.trainable,
-            optimizer,
-            kind: self.kind,
-            model_dir: model_dir(self.args)?,
-            epoch,
-        };
-        for event in self.checkpoints.save(self.run, step, &state)? {
-            (self.emit)(event)?;
-        }
-        (self.emit)(Event::Stage { stage: Stage::Training })
-    }
-
-    /// Why a run of steps without a finite gradient is the end, at `step`.
-    fn diverged(&self, step: u64) -> Error {
-        let dtype = match self.kind {
-            Kind::Half => ", or use dtype bf16 or fp32",
-            Kind::BFloat16 => ", or use dtype fp32",
-            _ => "",
-        };
-        let saved = self.checkpoints.last().map(|last| format!("; {last} and those before it are good"));
-        Error::user(format!(
-            "loss or gradient was not finite for {SKIPPED_LIMIT} steps in a row (up to step {step}): lower \
-             learning_rate{dtype}{}",
-            saved.unwrap_or_default()
-        ))
-    }
-
-    /// Loads the best adapter, as the reference does at the end, and says how the run ended.
-    fn finish(mut self, step: u64, epoch: f64, stopped: bool, seconds: f64) -> Result<()> {
-        let best = self.checkpoints.best();
-        if let Some((path, _)) = &best
-            && !stopped
-        {
-            checkpoint::load(&self.run.path().join(path), &mut self.trainable)?;
-        }
-        self.checkpoints.log_end(self.run, step, epoch, seconds)?;
-        (self.emit)(Event::Finished {
-            step,
-            seconds,
-            stopped,
-            last_checkpoint: self.checkpoints.last(),
-            best_checkpoint: best.as_ref().map(|(path, _)| path.clone()),
-            best_metric: best.map(|(_, loss)| loss),
-        })
     }
 }

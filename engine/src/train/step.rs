@@ -1,6 +1,7 @@
 //! The loss and gradient of a set of rows: one right-padded causal batch, logits only where labels are, each label
 //! token weighted so that the gradient is that of the row-by-row computation.
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::model::{Mode, Packed, Qwen};
@@ -13,6 +14,8 @@ pub struct WeightedRow<'a> {
     pub labels: &'a [i64],
     /// Weight of each of its label tokens in the loss.
     pub weight: f64,
+    /// Its number in the step, which its dropout is drawn by.
+    pub number: u64,
 }
 
 impl WeightedRow<'_> {
@@ -37,7 +40,7 @@ pub struct Outcome {
 }
 
 /// How large a computation may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Tokens of one forward pass, attention's padding counted.
     pub tokens: usize,
@@ -149,7 +152,7 @@ pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
 /// is computed again on the way back (Chen et al. 2016): less memory, the same numbers.
 pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, recompute: bool) -> Outcome {
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-    let batch = Packed::new(&ids, 0, model.device());
+    let batch = Packed::new(&ids, 0, model.device()).numbered(rows.iter().map(|r| r.number));
     let targets = Targets::new(rows, model.device());
     if !recompute {
         let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
@@ -192,7 +195,7 @@ mod tests {
         let labels = vec![1i64; 100];
         let rows: Vec<_> = [5, 100, 7, 60, 61, 3]
             .iter()
-            .map(|&n| WeightedRow { ids: &ids[..n], labels: &labels[..n], weight: 1.0 })
+            .map(|&n| WeightedRow { ids: &ids[..n], labels: &labels[..n], weight: 1.0, number: 0 })
             .collect();
         let batches = plan(&rows, Limits { tokens: 130, targets: 1000 }, None);
         let mut seen: Vec<usize> = batches.concat();

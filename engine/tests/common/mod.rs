@@ -148,7 +148,7 @@ pub fn train(flags: &[&str]) -> (RunDir, Vec<Event>) {
         Ok(())
     };
     let (_keep, commands) = mpsc::channel();
-    train::train(&args, &run, &commands, &mut emit).unwrap();
+    train::train(&args, &run, None, &commands, &mut emit).unwrap();
     (run, events)
 }
 

@@ -80,8 +80,10 @@ fn an_evaluation_gives_each_row_the_alpha_of_its_length() {
     let small = Small::short(16);
     let (model, oracle) = (small.plain(), small.oracle());
     let examples = uneven_rows();
-    let rows: Vec<WeightedRow<'_>> =
-        examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight: 1.0 }).collect();
+    let rows: Vec<WeightedRow<'_>> = examples
+        .iter()
+        .map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight: 1.0, number: 0 })
+        .collect();
     let expected: f64 = examples
         .iter()
         .flat_map(|r| oracle.label_logps(&r.ids, &r.labels, oracle.context(r.ids.len())))
@@ -160,7 +162,7 @@ fn bf16_is_fp32_up_to_its_rounding() {
     let noise = distance(&a, &b);
     let weight = 1.0 / examples.iter().map(|r| step::count_targets(&r.labels)).sum::<usize>() as f64;
     let rows: Vec<WeightedRow<'_>> =
-        examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight }).collect();
+        examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight, number: 0 }).collect();
     let (a, b) = (step::forward(&narrow, &rows, &TRAIN).loss, step::forward(&wide, &rows, &TRAIN).loss);
     println!("bf16: hidden states {noise:.4} of {BF16_NOISE:.4}; loss {a:.4}, in fp32 {b:.4}");
     assert!(noise < BF16_NOISE && noise > 1e-4);

@@ -21,7 +21,11 @@ const WIDE: Limits = Limits { tokens: 1 << 20, targets: 1 << 20 };
 /// Each row's mean loss counts one part of all, as with micro-batches of one row.
 fn weighted(examples: &[Example]) -> Vec<WeightedRow<'_>> {
     let weight = |r: &Example| 1.0 / (step::count_targets(&r.labels) * examples.len()) as f64;
-    examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight: weight(r) }).collect()
+    examples
+        .iter()
+        .zip(0..)
+        .map(|(r, number)| WeightedRow { ids: &r.ids, labels: &r.labels, weight: weight(r), number })
+        .collect()
 }
 
 /// Loss and gradient of `rows`, split as `limits` ask.
@@ -261,6 +265,7 @@ fn rows_without_a_prediction_weigh_nothing() {
         ids: &[1, 2, 3][..length],
         labels: &[1, -100, 3][..length],
         weight: 1.0,
+        number: 0,
     };
     for recompute in [false, true] {
         let (loss, alone) = gradient(&small, &mut adapter, &[row(1), row(2)], WIDE, &TRAIN, recompute);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use qwen_tui::job::human;
-use qwen_tui::job::worker::missing_library;
+use qwen_tui::job::libraries::Unusable;
 use serde::Deserialize;
 
 use super::Check;
@@ -76,9 +76,8 @@ fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
         }
     };
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-    if let Some(library) = missing_library(&err) {
+    if let Some(Unusable { library, damaged }) = Unusable::from_loader(&err) {
         // A file that was cut off while it was fetched or copied.
-        let damaged = err.contains("file too short") || err.contains("invalid ELF header");
         return Err(failed(match damaged {
             true => format!("{library} is damaged"),
             false => format!("the loader does not find {library}"),
@@ -107,21 +106,24 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<
     })
 }
 
-pub fn check(path: &Path, probe: &Result<Info, Failure>) -> Check {
+/// `source` is where to run `make`, in words.
+pub fn check(path: &Path, probe: &Result<Info, Failure>, source: &str) -> Check {
     let here = env!("CARGO_PKG_VERSION");
     match probe {
         Err(Failure { why, loaded }) => Check::missing(
             "engine",
             format!("{} is there, but {why}", path.display()),
             match loaded {
-                true => "run `make build`: the engine is meant to be of the same build as qwen-tui",
-                false => "see the line on libtorch; if that is in order, run `make build` again",
+                true => format!(
+                    "run `make build`{source}: the engine is meant to be of the same build as qwen-tui"
+                ),
+                false => format!("see the line on libtorch; if that is in order, run `make build`{source}"),
             },
         ),
         Ok(info) if info.version != here => Check::warn(
             "engine",
             format!("{} is version {}, qwen-tui is {here}", path.display(), info.version),
-            "run `make build`: both are meant to be of one build",
+            format!("run `make build`{source}: both are meant to be of one build"),
         ),
         Ok(info) => {
             Check::ok("engine", format!("{} {}, libtorch {}", path.display(), info.version, info.libtorch))

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use qwen_tui::job::elf;
+use qwen_tui::job::libraries::{self, LIBTORCH};
 
 use super::Check;
 
@@ -27,28 +28,13 @@ pub struct Libtorch {
 /// # Errors
 /// The folders searched, in words.
 pub fn find(engine: &Path) -> Result<Libtorch, String> {
-    let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let baked = elf::dynamic(engine).map(|d| d.search).unwrap_or_default();
-    find_in(std::env::split_paths(&variable), &baked, engine)
+    find_in(libraries::search_path(engine))
 }
 
-fn find_in(
-    variable: impl Iterator<Item = PathBuf>,
-    baked: &[String],
-    engine: &Path,
-) -> Result<Libtorch, String> {
-    let origin =
-        engine.canonicalize().ok().and_then(|p| p.parent().map(Path::to_path_buf)).unwrap_or_default();
-    let origin = origin.to_string_lossy();
-    let variable = variable.filter(|p| !p.as_os_str().is_empty()).map(|p| (p, "LD_LIBRARY_PATH"));
-    let baked = baked.iter().map(|p| {
-        let path = p.replace("$ORIGIN", &origin).replace("${ORIGIN}", &origin);
-        (PathBuf::from(path), "built into the engine")
-    });
-    let system = ["/usr/local/lib", "/usr/lib"].map(|p| (PathBuf::from(p), "the system's"));
+fn find_in(folders: Vec<(PathBuf, &str)>) -> Result<Libtorch, String> {
     let mut searched = Vec::new();
-    for (folder, by) in variable.chain(baked).chain(system) {
-        if folder.join("libtorch_cpu.so").exists() {
+    for (folder, by) in folders {
+        if folder.join(LIBTORCH).exists() {
             let (version, cuda) = (version(&folder), cuda(&folder));
             return Ok(Libtorch { folder, by: by.to_string(), version, cuda });
         }
@@ -114,9 +100,12 @@ pub fn cuda_name((major, minor): (u32, Option<u32>)) -> String {
     minor.map_or(major.to_string(), |minor| format!("{major}.{minor}"))
 }
 
-pub fn check(libtorch: &Result<Libtorch, String>, engine_loads: bool) -> Check {
-    let get = "`make libtorch build` gets and uses libtorch 2.11; an installed PyTorch 2.11 is used by \
-               `LIBTORCH_USE_PYTORCH=1 make build`, or LD_LIBRARY_PATH=.../torch/lib when running";
+/// `source` is where to run `make`, in words.
+pub fn check(libtorch: &Result<Libtorch, String>, engine_loads: bool, source: &str) -> Check {
+    let get = format!(
+        "`make libtorch build`{source} gets and uses libtorch 2.11; an installed PyTorch 2.11 is used by \
+               `LIBTORCH_USE_PYTORCH=1 make build`, or LD_LIBRARY_PATH=.../torch/lib when running"
+    );
     let libtorch = match libtorch {
         Ok(libtorch) => libtorch,
         // A statically linked engine has no libtorch_cpu.so to be found.
@@ -138,7 +127,17 @@ pub fn check(libtorch: &Result<Libtorch, String>, engine_loads: bool) -> Check {
         (false, false) => Check::missing(
             "libtorch",
             format!("{found}; the engine does not start with it"),
-            "a library it needs is missing or damaged (see the engine's line): `rm -r .libtorch; make libtorch build` gets it anew",
+            match libtorch.by.as_str() {
+                "LD_LIBRARY_PATH" => {
+                    "a library it needs is missing or damaged (see the engine's line): `unset \
+                                      LD_LIBRARY_PATH`, so that the libtorch built into the engine is used"
+                        .to_owned()
+                }
+                _ => format!(
+                    "a library it needs is missing or damaged (see the engine's line): `rm -r .libtorch; make \
+                     libtorch build`{source} gets it anew"
+                ),
+            },
         ),
         (false, true) => Check::ok("libtorch", found),
     }
@@ -158,9 +157,9 @@ mod tests {
         let python = "from typing import Optional\n__all__ = ['__version__']\n__version__ = '2.4.1+cu121'\ncuda: Optional[str] = '12.1'\n";
         std::fs::write(dir.path().join("torch/version.py"), python).unwrap();
 
-        let found = find_in([lib.clone()].into_iter(), &[], Path::new("/x/engine")).unwrap();
+        let found = find_in(vec![(lib.clone(), "LD_LIBRARY_PATH")]).unwrap();
         assert_eq!((found.version.as_deref(), found.cuda), (Some("2.4.1+cu121"), Some((12, Some(1)))));
-        let check = check(&Ok(found), false);
+        let check = check(&Ok(found), false, "");
         assert_eq!(check.status, super::super::Status::Missing);
         assert!(
             check.found.contains("2.4.1+cu121, built for CUDA 12.1")
@@ -169,14 +168,7 @@ mod tests {
 
         std::fs::remove_file(dir.path().join("torch/version.py")).unwrap();
         std::fs::write(dir.path().join("torch/build-version"), "2.11.0+cu126\n").unwrap();
-        let found = find_in([lib].into_iter(), &[], Path::new("/x/engine")).unwrap();
+        let found = find_in(vec![(lib, "LD_LIBRARY_PATH")]).unwrap();
         assert_eq!((found.version.as_deref(), found.cuda), (Some("2.11.0+cu126"), Some((12, Some(6)))));
-    }
-
-    #[test]
-    fn the_folders_searched_are_named_in_the_loaders_order() {
-        let searched =
-            find_in(["/a".into()].into_iter(), &["/b".into()], Path::new("/x/engine")).unwrap_err();
-        assert!(searched.starts_with("/a (LD_LIBRARY_PATH), /b (built into the engine), "), "{searched}");
     }
 }

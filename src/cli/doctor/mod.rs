@@ -8,10 +8,12 @@ mod libtorch;
 mod machine;
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use qwen_tui::error::{Context, Result};
 use qwen_tui::job::engine::ENGINE_VARIABLE;
 use qwen_tui::job::find_engine;
+use qwen_tui::tui::text::wrap;
 use serde::Serialize;
 
 use super::out;
@@ -70,9 +72,18 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
     } else {
         let colour =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        out::text(&render(&checks, colour))?;
+        out::text(&render(&checks, colour, columns()))?;
     }
     Ok(if ready { 0 } else { 2 })
+}
+
+/// ` in DIR`, where `program` lies in `target/release` of a copy of the source; `make` must be run there.
+fn in_source(program: &Path) -> String {
+    let program = program.canonicalize().unwrap_or_else(|_| program.to_owned());
+    match program.ancestors().nth(3).filter(|dir| dir.join("Makefile").is_file()) {
+        Some(dir) => format!(" in {}", dir.display()),
+        None => " in the folder of qwen-tui's source".to_owned(),
+    }
 }
 
 fn look() -> Vec<Check> {
@@ -82,10 +93,16 @@ fn look() -> Vec<Check> {
         Err(error) => {
             checks.push(Check::missing(
                 "engine",
-                error.to_string(),
+                // Its last clause sends people here.
+                error
+                    .to_string()
+                    .trim_end_matches("; `qwen-tui doctor` looks for what is missing")
+                    .to_owned(),
                 match std::env::var_os(ENGINE_VARIABLE).is_some_and(|v| !v.is_empty()) {
                     true => format!("`unset {ENGINE_VARIABLE}`, so that the engine beside qwen-tui is used"),
-                    false => "run `make build` in the folder of qwen-tui's source".to_owned(),
+                    false => {
+                        format!("run `make build`{}", in_source(&std::env::current_exe().unwrap_or_default()))
+                    }
                 },
             ));
             checks.push(cuda::check(&nvidia, None));
@@ -93,8 +110,10 @@ fn look() -> Vec<Check> {
         Ok(path) => {
             let libtorch = libtorch::find(&path);
             let probe = engine::probe(&path);
-            checks.push(engine::check(&path, &probe));
-            checks.push(libtorch::check(&libtorch, probe.as_ref().map_or_else(|f| f.loaded, |_| true)));
+            let source = in_source(&path);
+            checks.push(engine::check(&path, &probe, &source));
+            let loads = probe.as_ref().map_or_else(|f| f.loaded, |_| true);
+            checks.push(libtorch::check(&libtorch, loads, &source));
             checks.push(cuda::check(&nvidia, libtorch.as_ref().ok()));
             if let Ok(info) = &probe {
                 checks.push(engine::devices(info));
@@ -105,8 +124,20 @@ fn look() -> Vec<Check> {
     checks
 }
 
-fn render(checks: &[Check], colour: bool) -> String {
+/// Cells of a line on standard output, where that is a terminal.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).map(|s| usize::from(s.ws_col));
+    size.ok().filter(|columns| *columns > 0).unwrap_or(usize::MAX)
+}
+
+/// The findings as a table; what is longer than `columns` goes on under its own column.
+fn render(checks: &[Check], colour: bool, columns: usize) -> String {
     let width = checks.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    let indent = 7 + 2 + width + 2;
+    let wrapped = |line: &str, further: usize| {
+        let lines = wrap(line, columns.saturating_sub(indent + further).max(10));
+        lines.join(&format!("\n{:1$}", "", indent + further))
+    };
     let mut text = String::new();
     for check in checks {
         let (word, code) = match check.status {
@@ -116,9 +147,9 @@ fn render(checks: &[Check], colour: bool) -> String {
         };
         let padded = format!("{word:7}");
         let word = if colour { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded };
-        text += &format!("{word}  {:width$}  {}\n", check.name, check.found);
+        text += &format!("{word}  {:width$}  {}\n", check.name, wrapped(&check.found, 0));
         if let Some(todo) = &check.todo {
-            text += &format!("{:7}  {:width$}  -> {todo}\n", "", "");
+            text += &format!("{:indent$}-> {}\n", "", wrapped(todo, 3));
         }
     }
     let missing = checks.iter().filter(|c| c.status == Status::Missing).count();
@@ -137,12 +168,13 @@ mod tests {
     fn each_line_says_what_to_do() {
         let checks =
             [Check::ok("engine", "there"), Check::missing("libtorch", "none", "run `make libtorch`")];
-        let text = render(&checks, false);
+        let text = render(&checks, false, 80);
         assert_eq!(
             text,
             "ok       engine    there\nmissing  libtorch  none\n                   -> run `make libtorch`\n\n\
              Training cannot run here yet: see what is missing above.\n"
         );
-        assert!(render(&checks, true).contains("\x1b[31mmissing\x1b[0m"));
+        assert!(render(&checks, true, 80).contains("\x1b[31mmissing\x1b[0m"));
+        assert!(render(&checks, false, 36).contains(" -> run `make\n                      libtorch`\n"));
     }
 }

@@ -10,7 +10,7 @@ fn play(run_dir: &Path, script: &str) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     loop {
         let screen = Screen { run_dir: run_dir.to_owned(), lines: Lines::default(), bar: None, _quiet: None };
-        match runtime.block_on(follow(&engine, run_dir, screen)) {
+        match runtime.block_on(follow(&engine, run_dir, None, screen)) {
             // Another test forked while the script was open for writing here.
             Err(e) if e.to_string().contains("Text file busy") => std::thread::sleep(POLL),
             result => return result,

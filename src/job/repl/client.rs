@@ -14,7 +14,8 @@ use super::{LINE_LIMIT, Reply, Request};
 use crate::error::{Context, Error, Result};
 use crate::job::engine::find_engine;
 use crate::job::frames::Frames;
-use crate::job::worker::{missing_library, signal_name};
+use crate::job::libraries::Unusable;
+use crate::job::worker::signal_name;
 
 /// How long an engine that has closed its output may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -151,11 +152,8 @@ fn last_words(said: &[String]) -> String {
 fn explain(status: ExitStatus, said: &[String]) -> Error {
     use std::os::unix::process::ExitStatusExt;
     let text = said.join("\n");
-    if let Some(library) = missing_library(&text) {
-        return Error::user(format!(
-            "the engine could not start: the library {library} was not found or does not fit. \
-             `qwen-tui doctor` says what is wrong and what to do"
-        ));
+    if let Some(unusable) = Unusable::from_loader(&text) {
+        return unusable.error();
     }
     let message = said.iter().rev().find_map(|l| l.strip_prefix("error: "));
     match (status.code(), status.signal(), message) {

@@ -1,10 +1,9 @@
-//! Looking into runs, deleting, resuming.
+//! Looking into runs, and deleting.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::error::{Error, Result};
 use crate::job::checkpoints::RunDetails;
-use crate::job::{Worker, human, remove, runs};
+use crate::job::{human, remove, runs};
 use crate::tui::action::Notice;
 use crate::tui::message::Message;
 
@@ -25,12 +24,4 @@ pub fn delete(target: &Path, output_dir: &Path, send: &dyn Fn(Message)) {
     }
     send(Message::Runs(runs::list_runs(output_dir)));
     send(Message::Notice(notice));
-}
-
-/// Starts a worker that goes on from `checkpoint`, in the checkpoint's own run.
-///
-/// # Errors
-/// `Error::User` where that cannot be.
-pub fn resume(checkpoint: &Path) -> Result<(PathBuf, Worker)> {
-    Err(Error::user(format!("resuming is not there yet; {} stays as it is", checkpoint.display())))
 }

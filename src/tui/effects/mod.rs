@@ -74,7 +74,7 @@ impl Effects {
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match checkpoints::resume(&checkpoint) {
+                self.background(move |send| match crate::job::resume(&checkpoint) {
                     Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });

@@ -38,6 +38,7 @@ pub struct RunState {
     pub paused: bool,
     /// Steps that changed no weight.
     pub skipped_steps: u64,
+    skipped: Vec<u64>,
     pub end: Option<End>,
     pub worker: Worker,
     /// Unix seconds: when the newest worker began, and the newest event.
@@ -189,6 +190,7 @@ impl RunState {
             log: VecDeque::new(),
             paused: false,
             skipped_steps: 0,
+            skipped: Vec::new(),
             end: None,
             worker: Worker::Unknown,
             began: 0.0,
@@ -204,7 +206,8 @@ impl RunState {
         self.lines.see(&record.event);
         self.note(time, &record.event);
         match &record.event {
-            Event::Started { pid, device, device_name, threads, .. } => {
+            Event::Started { pid, device, device_name, threads, step, .. } => {
+                self.go_back(*step);
                 let (device, device_name) = (device.clone(), device_name.clone());
                 self.machine = Some(Machine { pid: *pid, device, device_name, threads: *threads });
                 self.began = time;
@@ -268,7 +271,10 @@ impl RunState {
                 let (rss, available, cores) = (*rss, *available, *cores);
                 self.resources = Some(Resources { rss, available, cores, gpu: gpu.clone() });
             }
-            Event::StepSkipped { .. } => self.skipped_steps += 1,
+            Event::StepSkipped { step, .. } => {
+                self.skipped.push(*step);
+                self.skipped_steps = self.skipped.len() as u64;
+            }
             Event::Paused { .. } => self.paused = true,
             Event::Resumed { .. } => self.paused = false,
             Event::Finished { step, seconds, stopped, best_checkpoint, best_metric, .. } => {
@@ -287,6 +293,14 @@ impl RunState {
             }
             Event::Log { .. } | Event::Warning { .. } => {}
         }
+    }
+
+    /// Forgets the steps after `step`, which a new worker does again.
+    fn go_back(&mut self, step: u64) {
+        self.steps.forget_from(step.saturating_add(1));
+        self.evals.retain(|e| e.step <= step);
+        self.skipped.retain(|s| *s <= step);
+        self.skipped_steps = self.skipped.len() as u64;
     }
 
     /// The event's line in the log, where it deserves one.

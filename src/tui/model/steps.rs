@@ -46,7 +46,8 @@ impl Steps {
         self.sums.push(sum);
     }
 
-    fn forget_from(&mut self, step: u64) {
+    /// Forgets `step` and all after it.
+    pub fn forget_from(&mut self, step: u64) {
         let keep = self.steps.partition_point(|s| s.step < step);
         self.steps.truncate(keep);
         self.sums.truncate(keep);

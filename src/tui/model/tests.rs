@@ -56,9 +56,17 @@ fn a_resumed_run_forgets_what_it_does_again() {
     let eval = |step| {
         format!(r#""kind":"eval","step":{step},"epoch":0.5,"loss":0.4,"acc":0.8,"rows":100,"seconds":7.0"#)
     };
-    let run = fold(&[STARTED, &step(1, "1"), &eval(1), &step(2, "1"), &eval(2), STARTED, &step(2, "0.5")]);
-    assert_eq!(run.evals.iter().map(|e| e.step).collect::<Vec<_>>(), [1]);
-    assert_eq!(run.steps.all().len(), 2);
+    let skipped = |step| format!(r#""kind":"step_skipped","step":{step},"loss":"NaN","grad_norm":"NaN""#);
+    let resumed = STARTED.replace("\"threads\":2", "\"threads\":2,\"step\":1");
+    let before = [STARTED, &skipped(1), &step(1, "1"), &eval(1), &skipped(2), &step(2, "1"), &eval(2)];
+    let told = |run: &RunState| {
+        (run.evals.iter().map(|e| e.step).collect::<Vec<_>>(), run.steps.all().len(), run.skipped_steps)
+    };
+    assert_eq!(told(&fold(&before)), (vec![1, 2], 2, 2));
+    assert_eq!(told(&fold(&[&before[..], &[&resumed]].concat())), (vec![1], 1, 1));
+    assert_eq!(told(&fold(&[&before[..], &[&resumed, &step(2, "0.5")]].concat())), (vec![1], 2, 1));
+    // From the beginning.
+    assert_eq!(told(&fold(&[&before[..], &[STARTED]].concat())), (vec![], 0, 0));
 }
 
 #[test]

@@ -256,12 +256,7 @@ fn resume(row: &Row, state: &State) -> Result<Action, String> {
     if is_running(row, state) {
         return Err("the run is being trained already".to_owned());
     }
-    if !whole(checkpoint)?.optimizer {
-        return Err(format!(
-            "checkpoint-{} holds no optimizer state (save_only_model), without which no training goes on",
-            checkpoint.step
-        ));
-    }
+    whole(checkpoint)?.resumable.clone()?;
     Ok(Action::Ask(Box::new(questions::resume(row, checkpoint))))
 }
 

@@ -1,0 +1,201 @@
+//! A run in progress: the parts of the recipe that need all of it.
+
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use qwen_tui::args::SftArgs;
+use qwen_tui::data::template::Example;
+use qwen_tui::error::{Error, Result};
+use qwen_tui::job::event::{Command, Event, Stage};
+use qwen_tui::run::RunDir;
+use tch::{Device, Kind};
+
+use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
+use super::micro::MicroBatches;
+use super::optimizer::AdamW;
+use super::resume::Progress;
+use super::step::{self, WeightedRow};
+use super::{Asked, SKIPPED_LIMIT, Sink, checkpoint, model_dir, obey};
+use crate::model::dropout::mix;
+use crate::model::{Mode, QwenConfig, Trainable, weights};
+
+/// A run in progress.
+pub struct Trainer<'a> {
+    pub args: &'a SftArgs,
+    pub run: &'a RunDir,
+    pub emit: &'a mut Sink<'a>,
+    pub commands: &'a Receiver<Command>,
+    pub started: Instant,
+    pub config: QwenConfig,
+    pub base: weights::Named,
+    pub kind: Kind,
+    pub trainable: Trainable,
+    pub optimizer: AdamW,
+    pub micro: MicroBatches,
+    pub acc: AccStrategy,
+    pub checkpoints: checkpoint::Keeper,
+    /// Where the training stands.
+    pub progress: Progress,
+    /// Seconds of training before this worker began.
+    pub seconds_before: f64,
+    /// Steps in all.
+    pub total: u64,
+    pub validation: &'a [Example],
+}
+
+impl Trainer<'_> {
+    /// The gradient of the next step's rows: their micro-batches, what the forward passes found, and the gradient.
+    pub fn gradient(&mut self, examples: &[Example]) -> (Vec<Vec<usize>>, Tally, tch::Tensor) {
+        let batches = self.micro.next_step();
+        let rows = weigh_step(examples, &batches, self.args.gradient_accumulation_steps);
+        let passes = self.progress.passes;
+        let mode = Mode {
+            train: true,
+            lora_dropout: self.args.lora_dropout_p,
+            seed: mix(self.args.seed, self.progress.step),
+        };
+        let mut tally = Tally::new(rows.len());
+        self.trainable.zero_grad();
+        for batch in step::plan(&rows, passes.training, None) {
+            let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
+            let model = self.trainable.assemble(&self.config, &self.base);
+            tally.add(&batch, &step::forward_backward(&model, &part, &mode, passes.recompute));
+        }
+        let gradient = self.trainable.grad();
+        (batches, tally, gradient)
+    }
+
+    /// Whether the arguments ask for an evaluation after the step at hand.
+    fn evaluation_is_due(&self) -> bool {
+        let step = self.progress.step;
+        self.args.evaluation_strategy == "steps"
+            && !self.validation.is_empty()
+            && step > 0
+            && (step % self.args.eval_steps == 0 || step == self.total)
+    }
+
+    /// Whether the step gone on from was saved without the evaluation that is due there.
+    pub fn owes_evaluation(&self) -> bool {
+        self.evaluation_is_due() && !self.checkpoints.has_evaluated(self.progress.step)
+    }
+
+    /// Commands, evaluation and checkpoint after a step. Returns whether the run is to stop.
+    pub fn close_step(&mut self) -> Result<bool> {
+        let step = self.progress.step;
+        let mut asked = obey(self.commands, self.emit, step)?;
+        let (last, due) = (step == self.total, self.evaluation_is_due());
+        if due && asked != Asked::Stop {
+            asked = asked.max(self.evaluate()?);
+        }
+        let planned = self.args.save_strategy == "steps" && (step % self.args.save_steps == 0 || last);
+        if planned || asked != Asked::Nothing {
+            self.save(planned)?;
+        }
+        // Asked for during the last evaluation, it leaves that out.
+        Ok(asked == Asked::Stop && (due || !last))
+    }
+
+    /// Loss and accuracy on the validation rows; a command to stop gives them up. Returns what was asked for meanwhile.
+    fn evaluate(&mut self) -> Result<Asked> {
+        let (step, epoch) = (self.progress.step, self.micro.epoch());
+        let mut asked = Asked::Nothing;
+        (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
+        let began = Instant::now();
+        let rows = weigh_evaluation(self.validation, self.args.eval_batch_size);
+        let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
+        let mut tally = Tally::new(rows.len());
+        let mut done = 0;
+        let mut told = Instant::now();
+        let limits = self.progress.passes.evaluation;
+        for batch in step::plan(&rows, limits, Some(self.config.seq_length as usize)) {
+            asked = asked.max(obey(self.commands, self.emit, step)?);
+            if asked == Asked::Stop {
+                return Ok(asked);
+            }
+            let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
+            tally.add(&batch, &step::forward(&model, &part, &Mode::default()));
+            done += batch.len() as u64;
+            if told.elapsed().as_secs() >= 1 {
+                told = Instant::now();
+                (self.emit)(Event::EvalProgress { step, done, rows: rows.len() as u64 })?;
+            }
+        }
+        let event = Event::Eval {
+            step,
+            epoch,
+            loss: tally.loss,
+            acc: tally.accuracy(self.acc),
+            rows: rows.len() as u64,
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        self.checkpoints.note_evaluation(step, tally.loss);
+        self.log(event)?;
+        (self.emit)(Event::Stage { stage: Stage::Training })?;
+        Ok(asked)
+    }
+
+    /// An event that is also a line of `logging.jsonl`.
+    pub fn log(&mut self, event: Event) -> Result<()> {
+        self.checkpoints.log(self.run, &event, self.args.eval_batch_size)?;
+        (self.emit)(event)
+    }
+
+    /// Seconds of training, those of earlier workers included.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    fn save(&mut self, planned: bool) -> Result<()> {
+        (self.emit)(Event::Stage { stage: Stage::Saving })?;
+        self.progress.seconds = self.seconds();
+        let state = checkpoint::State {
+            args: self.args,
+            trainable: &self.trainable,
+            optimizer: &self.optimizer,
+            kind: self.kind,
+            model_dir: model_dir(self.args)?,
+            epoch: self.micro.epoch(),
+            progress: self.progress.clone(),
+            planned,
+        };
+        for event in self.checkpoints.save(self.run, self.progress.step, state)? {
+            (self.emit)(event)?;
+        }
+        (self.emit)(Event::Stage { stage: Stage::Training })
+    }
+
+    /// Why a run of steps without a finite gradient is the end, at `step`.
+    pub fn diverged(&self, step: u64) -> Error {
+        let dtype = match self.kind {
+            Kind::Half => ", or use dtype bf16 or fp32",
+            Kind::BFloat16 => ", or use dtype fp32",
+            _ => "",
+        };
+        let saved = self.checkpoints.last().map(|last| format!("; {last} and those before it are good"));
+        Error::user(format!(
+            "loss or gradient was not finite for {SKIPPED_LIMIT} steps in a row (up to step {step}): lower \
+             learning_rate{dtype}{}",
+            saved.unwrap_or_default()
+        ))
+    }
+
+    /// Loads the best adapter, as the reference does at the end, and says how the run ended.
+    pub fn finish(mut self, stopped: bool) -> Result<()> {
+        let best = self.checkpoints.best();
+        if let Some((path, _)) = &best
+            && !stopped
+        {
+            checkpoint::load(&self.run.path().join(path), &mut self.trainable)?;
+        }
+        let (step, seconds) = (self.progress.step, self.seconds());
+        self.checkpoints.log_end(self.run, step, self.micro.epoch(), seconds)?;
+        (self.emit)(Event::Finished {
+            step,
+            seconds,
+            stopped,
+            last_checkpoint: self.checkpoints.last(),
+            best_checkpoint: best.as_ref().map(|(path, _)| path.clone()),
+            best_metric: best.map(|(_, loss)| loss),
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! What may not change when a run goes on.
+
+use serde_json::Value;
+
+use super::field::{Group, Status};
+use super::sft::{FIELDS, SftArgs};
+
+/// Arguments that a resumed run may be given anew: where it is looked for, how often it is saved, and the machine.
+const FREE: [&str; 8] = [
+    "resume_from_checkpoint",
+    "output_dir",
+    "add_output_dir_suffix",
+    "save_strategy",
+    "save_steps",
+    "save_total_limit",
+    "device",
+    "threads",
+];
+
+/// An argument with two values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub key: &'static str,
+    pub old: Value,
+    pub new: Value,
+}
+
+impl SftArgs {
+    /// The arguments in which `new` would make another run of this one.
+    pub fn changes(&self, new: &SftArgs) -> Vec<Change> {
+        let (old, new) = (self.to_json(), new.to_json());
+        let binds = |group: Group| !matches!(group, Group::Generation | Group::Elsewhere);
+        FIELDS
+            .iter()
+            .filter(|f| f.status == Status::Works && binds(f.group) && !FREE.contains(&f.name))
+            .map(|f| Change { key: f.name, old: old[f.name].clone(), new: new[f.name].clone() })
+            .filter(|change| change.old != change.new)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load_sft;
+    use super::*;
+
+    fn args(more: &str) -> SftArgs {
+        let words = format!("--model_type qwen-7b --dataset a {more}");
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        load_sft(None, &words).unwrap().args
+    }
+
+    #[test]
+    fn what_makes_another_run_is_told_with_both_values() {
+        let old = args("");
+        let free = "--save_total_limit 5 --threads 2 --output_dir b --device cpu --max_new_tokens 7";
+        assert_eq!(old.changes(&args(free)), []);
+        let changes = old.changes(&args("--learning_rate 3e-4 --lora_alpha 16"));
+        let told: Vec<_> = changes.iter().map(|c| format!("{} {} {}", c.key, c.old, c.new)).collect();
+        assert_eq!(told, ["lora_alpha 32 16", "learning_rate 0.0001 0.0003"]);
+    }
+}

@@ -1,0 +1,112 @@
+use super::*;
+use crate::args::load_sft;
+use crate::run::{OPTIMIZER, PROGRESS, write_checkpoint};
+
+const STARTED: &str = r#"{"seq":1,"time":10,"kind":"started","pid":1,"version":"0","libtorch":"2","device":"cpu","device_name":"","threads":1}"#;
+const FINISHED: &str = r#"{"seq":2,"time":20,"kind":"finished","step":9,"seconds":1,"stopped":false,"last_checkpoint":null,"best_checkpoint":null,"best_metric":null}"#;
+
+fn args(out: &Path, more: &[&str]) -> SftArgs {
+    let out = out.to_str().unwrap();
+    let words = ["--model_type", "qwen-7b", "--dataset", "a", "--output_dir", out];
+    let words: Vec<String> = words.iter().chain(more).map(|&s| s.to_owned()).collect();
+    load_sft(None, &words).unwrap().args
+}
+
+/// A run of `args` with events and checkpoints, the last written last.
+fn run(args: &SftArgs, events: &[&str], checkpoints: &[u64]) -> RunDir {
+    let run =
+        RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix).unwrap();
+    run.write_args(&args.to_json()).unwrap();
+    fs::write(run.events_file(), events.iter().map(|l| format!("{l}\n")).collect::<String>()).unwrap();
+    checkpoints.iter().for_each(|step| checkpoint(&run, *step, &[OPTIMIZER, PROGRESS, "weights"]));
+    run
+}
+
+fn checkpoint(run: &RunDir, step: u64, files: &[&str]) {
+    let fill = |dir: &Path| {
+        files.iter().for_each(|file| fs::write(dir.join(file), file).unwrap());
+        Ok(())
+    };
+    write_checkpoint(run, step, fill).unwrap();
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T>, needles: &[&str]) {
+    let e = result.unwrap_err();
+    let text = e.to_string();
+    assert!(e.exit_code() == 2 && needles.iter().all(|n| text.contains(n)), "{text}");
+}
+
+#[test]
+fn the_last_run_is_the_newest_of_the_same_arguments() {
+    let out = tempfile::tempdir().unwrap();
+    let (mine, other) = (args(out.path(), &[]), args(out.path(), &["--learning_rate", "5e-4"]));
+    assert!(Resume::last(&mine).unwrap().is_none());
+    run(&mine, &[STARTED], &[5]);
+    let newer = run(&mine, &[STARTED], &[5, 10]);
+    assert_eq!(Resume::last(&mine).unwrap().unwrap().run, newer);
+    // Another's runs are passed over; alone they are no reason to start anew in silence, unless they are done.
+    refused(Resume::last(&other), &["learning_rate", "0.0005", "0.0001", newer.path().to_str().unwrap()]);
+    let done = run(&other, &[STARTED, FINISHED], &[10]);
+    assert_eq!(Resume::last(&mine).unwrap().unwrap().step, Some(10));
+    let found = Resume::last(&other).unwrap().unwrap();
+    assert!(found.finished && found.run == done);
+    let elsewhere = tempfile::tempdir().unwrap();
+    run(&args(elsewhere.path(), &[]), &[STARTED, FINISHED], &[10]);
+    assert!(Resume::last(&args(elsewhere.path(), &["--seed", "1"])).unwrap().is_none());
+    assert!(resume(done.path()).is_err());
+}
+
+#[test]
+fn the_newest_whole_checkpoint_is_taken_and_the_rest_is_told() {
+    let out = tempfile::tempdir().unwrap();
+    let mine = args(out.path(), &["--add_output_dir_suffix", "false"]);
+    let run = run(&mine, &[STARTED], &[5, 10, 15, 20]);
+    let last = || Resume::last(&mine).unwrap().unwrap();
+    assert_eq!((last().step, last().warnings.len()), (Some(20), 0));
+    fs::write(run.checkpoint(20).join("weights"), "WEIGHTS").unwrap();
+    fs::remove_file(run.checkpoint(15).join("weights")).unwrap();
+    let found = last();
+    assert_eq!(found.step, Some(10));
+    let told = found.warnings.join("\n");
+    assert!(
+        told.contains("checkpoint-20") && told.contains("damaged") && told.contains("checkpoint-15"),
+        "{told}"
+    );
+    refused(Resume::of(&run.checkpoint(20)), &["damaged"]);
+    assert_eq!(Resume::of(&run.checkpoint(5)).unwrap().step, Some(5));
+    assert_eq!(Resume::of(run.path()).unwrap().step, Some(10));
+    // Gone on from an earlier one, its checkpoint is the newest though its step is smaller.
+    checkpoint(&run, 7, &[OPTIMIZER, PROGRESS]);
+    assert_eq!(last().step, Some(7));
+    refused(Resume::of(&out.path().join("none")), &["resume_from_checkpoint", "none"]);
+}
+
+#[test]
+fn weights_alone_are_refused_and_no_checkpoint_is_the_beginning() {
+    let out = tempfile::tempdir().unwrap();
+    let mine = args(out.path(), &[]);
+    let run = run(&mine, &[STARTED], &[]);
+    assert_eq!(Resume::last(&mine).unwrap().unwrap().step, None);
+    checkpoint(&run, 5, &["weights"]);
+    refused(Resume::last(&mine), &["checkpoint-5", "save_only_model", "init_adapter"]);
+    refused(Resume::of(&run.checkpoint(5)), &["save_only_model"]);
+    checkpoint(&run, 5, &["weights", "optimizer.pt"]);
+    refused(Resume::of(run.path()), &["pickle"]);
+    let lock = fs::File::create(run.lock()).unwrap();
+    lock.lock().unwrap();
+    refused(Resume::of(run.path()), &["a worker is training"]);
+}
+
+#[test]
+fn what_may_change_is_written_for_the_worker() {
+    let out = tempfile::tempdir().unwrap();
+    let run = run(&args(out.path(), &[]), &[STARTED], &[5]);
+    let mut resume = Resume::of(run.path()).unwrap();
+    let before = resume.args.output_dir.clone();
+    refused(resume.take(args(out.path(), &["--lora_rank", "4"])), &["lora_rank is 4 here and was 8"]);
+    let more = ["--save_total_limit", "7", "--resume_from_checkpoint", "last"];
+    resume.take(args(Path::new("/elsewhere"), &more)).unwrap();
+    let written = SftArgs::from_run_dir(run.path()).unwrap();
+    assert_eq!((written.save_total_limit, written.output_dir), (7, before));
+    assert_eq!(written.resume_from_checkpoint, None);
+}

@@ -1,0 +1,148 @@
+//! `qwen-tui sft --resume_from_checkpoint` by the built programs.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Bench, Ended};
+use qwen_tui::job::event::Event;
+use qwen_tui::job::runs::worker_alive;
+use qwen_tui::run::read_events;
+use rustix::process::Signal;
+
+/// Trains for `max_steps` steps in all, a checkpoint at each second.
+const FLAGS: [&str; 12] = [
+    "--max_steps",
+    "60",
+    "--eval_steps",
+    "2",
+    "--gradient_accumulation_steps",
+    "4",
+    "--dataset_test_ratio",
+    "0.1",
+    "--logging_steps",
+    "3",
+    "--learning_rate",
+    "1e-2",
+];
+
+fn sft(bench: &Bench, more: &[&str]) -> Ended {
+    bench.sft(&[&FLAGS[..], more].concat())
+}
+
+#[track_caller]
+fn run_dir(ended: &Ended) -> PathBuf {
+    ended.ok().lines().find_map(|l| l.strip_prefix("run_dir: ")).unwrap().into()
+}
+
+fn adapter(run: &Path) -> Vec<u8> {
+    fs::read(run.join("checkpoint-60/default/adapter_model.safetensors")).unwrap()
+}
+
+fn figures(run: &Path) -> Vec<String> {
+    let text = fs::read_to_string(run.join("logging.jsonl")).unwrap();
+    text.lines().filter(|l| l.starts_with("{\"loss")).map(str::to_owned).collect()
+}
+
+/// Killed with everything, started again with the same command until it is done.
+#[test]
+fn the_same_command_ends_what_was_killed() {
+    let bench = Bench::new();
+    let straight = run_dir(&sft(&bench, &["--output_dir", "straight"]));
+    let last = ["--resume_from_checkpoint", "last"];
+    let words = bench.sft_words(&[&FLAGS[..], &last].concat());
+    let mut kills = 0;
+    let done = loop {
+        let mut started = bench.start(&words, "");
+        // The first time before there is anything, then after the first steps.
+        let logs = || fs::read_dir(bench.path("out/qwen-1_8b")).into_iter().flatten().flatten();
+        let steps = || {
+            let of = |dir: PathBuf| read_events::<Event>(&dir.join("events.jsonl")).unwrap_or_default();
+            logs().flat_map(|e| of(e.path())).filter(|r| matches!(r.event, Event::Step { .. })).count()
+        };
+        let wanted = steps() + [1, 9, 15][kills.min(2)];
+        let ended = loop {
+            let gone = started.child.try_wait().unwrap().is_some();
+            if gone || (kills < 3 && steps() >= wanted) {
+                break gone;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        if !ended {
+            started.signal_group(Signal::KILL);
+            kills += 1;
+        }
+        let ended = started.wait();
+        if ended.code == Some(0) {
+            break ended;
+        }
+        assert_eq!(ended.signal, Some(9), "{}", ended.stderr);
+        while logs().any(|run| worker_alive(&run.path())) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    assert!(kills > 0);
+    let run = run_dir(&done);
+    assert_eq!(fs::read_dir(run.parent().unwrap()).unwrap().count(), 1, "it goes on in its own directory");
+    assert!(adapter(&run) == adapter(&straight));
+    assert_eq!(figures(&run), figures(&straight));
+    assert!(
+        done.stderr.contains("going on") || done.stderr.contains("from the beginning"),
+        "{}",
+        done.stderr
+    );
+
+    // Once more, there is nothing left to do.
+    let again = bench.run(&words, "");
+    assert_eq!(again.ok(), done.stdout);
+    assert!(again.stderr.contains("is finished"), "{}", again.stderr);
+}
+
+#[test]
+fn a_stopped_run_says_how_to_go_on_and_does() {
+    let bench = Bench::new();
+    let words = bench.sft_words(&[&FLAGS[..], &["--max_steps", "100000", "--save_steps", "1000"]].concat());
+    let started = bench.start(&words, "");
+    let dir = || fs::read_dir(bench.path("out/qwen-1_8b")).ok()?.flatten().next().map(|e| e.path());
+    let stepped = |dir: &PathBuf| {
+        let events = read_events::<Event>(&dir.join("events.jsonl")).unwrap_or_default();
+        events.iter().any(|r| matches!(r.event, Event::Step { .. }))
+    };
+    while !dir().is_some_and(|dir| stepped(&dir)) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    started.signal_group(Signal::TERM);
+    let stopped = started.wait();
+    let run = run_dir(&stopped);
+    let how = format!("qwen-tui sft --resume_from_checkpoint {}", run.display());
+    assert!(stopped.stderr.contains(&how), "{}", stopped.stderr);
+
+    // Its own arguments are found in it; what may not change is refused, and so is what is no run.
+    let from = run.to_str().unwrap();
+    let e = bench.words(&["sft", "--resume_from_checkpoint", from, "--learning_rate", "3e-3"]);
+    e.refused(&["learning_rate is 0.003 here and was 0.01", from]);
+    let e = bench.words(&["sft", "--resume_from_checkpoint", from, "--max_steps", "7"]);
+    e.refused(&["max_steps is 7 here and was 100000"]);
+    bench
+        .words(&["sft", "--resume_from_checkpoint", "nowhere"])
+        .refused(&["resume_from_checkpoint", "nowhere"]);
+    bench.words(&["sft", "--resume_from_checkpoint", "model"]).refused(&["model", "not a run directory"]);
+    assert!(run.is_dir());
+
+    let started = bench
+        .start(&["sft", "--resume_from_checkpoint", from, "--save_total_limit", "7"].map(str::to_owned), "");
+    let stopped = stopped.stdout;
+    let again = || {
+        let events = read_events::<Event>(&run.join("events.jsonl")).unwrap();
+        let resumed = events.iter().rposition(|r| matches!(r.event, Event::Started { step: 1.., .. }));
+        resumed.is_some_and(|at| events[at..].iter().any(|r| matches!(r.event, Event::Step { .. })))
+    };
+    while !again() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    bench.words(&["sft", "--resume_from_checkpoint", from]).refused(&["a worker is training this run"]);
+    started.signal_group(Signal::TERM);
+    let ended = started.wait();
+    assert_eq!(run_dir(&ended), run, "{stopped}");
+}
