@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::field::{Field, Status};
+use super::field::{Field, Literal, Status};
 use super::kind::Kind;
 use super::load::ARGS_FILE;
 use super::rules;
@@ -29,7 +29,8 @@ pub fn chosen(dir: &Path) -> Result<Vec<(&'static str, String)>> {
         |field| {
             let value = object.get(field.name)?;
             let value = field.check(value).unwrap_or_else(|| value.clone());
-            let differs = !same(&value, &field.default.value()) && !same(&value, unset.get(field.name));
+            let follows = follows_from_others(field) && same(&value, unset.get(field.name));
+            let differs = !same(&value, &field.default.value()) && !follows;
             let shown = field.name == "model_type" || (differs && !PLACES.contains(&field.name));
             shown.then(|| (field.name, readable(field, &value)))
         },
@@ -37,14 +38,16 @@ pub fn chosen(dir: &Path) -> Result<Vec<(&'static str, String)>> {
     Ok(told.collect())
 }
 
+/// Whether a rule sets it where nobody did.
+fn follows_from_others(field: &Field) -> bool {
+    field.default == Literal::Null || BY_RULE.contains(&field.name)
+}
+
 /// What the rules make of the arguments that are not set, the others being as in `object`.
 fn unset(object: &Map<String, Value>) -> Values {
     let mut values = Values::new(FIELDS);
     for field in FIELDS {
-        let set = match field.name {
-            "model_type" => true,
-            name => !field.default.value().is_null() && !BY_RULE.contains(&name),
-        };
+        let set = field.name == "model_type" || !follows_from_others(field);
         if let Some(value) = object.get(field.name).and_then(|v| field.check(v)).filter(|_| set) {
             values.put(field.name, value);
         }
