@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Command, Event};
+use qwen_tui::job::runs;
 use qwen_tui::run::{EventLog, RunDir, clean_partial};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -72,12 +73,12 @@ impl Signals {
 fn lock(run: &RunDir) -> Result<File> {
     let path = run.lock();
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
-    file.try_lock().map_err(|_| {
-        Error::user(format!(
+    if !runs::take_lock(&file) {
+        return Err(Error::user(format!(
             "{}: another worker is training this run; `qwen-tui --run` with this directory shows it",
             run.path().display()
-        ))
-    })?;
+        )));
+    }
     Ok(file)
 }
 

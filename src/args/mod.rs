@@ -5,6 +5,7 @@
 //! left open.
 
 mod changes;
+mod chosen;
 mod field;
 mod flags;
 mod infer;
@@ -18,6 +19,7 @@ mod sft;
 mod values;
 
 pub use changes::Change;
+pub use chosen::chosen;
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};

@@ -1,6 +1,8 @@
 //! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
 //! started, and how a run is followed.
 
+pub mod checkpoints;
+pub mod curves;
 pub mod elf;
 pub mod engine;
 pub mod event;
@@ -9,6 +11,7 @@ pub mod frames;
 pub mod human;
 pub mod libraries;
 pub mod lines;
+pub mod remove;
 pub mod repl;
 pub mod resume;
 pub mod runs;

@@ -3,9 +3,10 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::job::event::Event;
-use crate::run::Record;
+use crate::run::{Record, step_of};
 
 /// Bytes read of an event log's beginning and of its end: the plan stands in the one, how it went in the other.
 const HEAD: u64 = 64 << 10;
@@ -13,6 +14,9 @@ const TAIL: u64 = 64 << 10;
 /// Bytes and lines of a worker's last words.
 const WORDS: u64 = 16 << 10;
 const WORD_LINES: usize = 12;
+/// How long a lock that somebody only looks at is waited for, and how often it is tried.
+const LOOKING: Duration = Duration::from_millis(500);
+const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,9 @@ pub struct RunSummary {
 
 /// The runs in `output_dir`, beneath it (`MODEL_TYPE/vN-...`) or at it, newest first. What cannot be read is left out.
 pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
-    let root = std::path::absolute(output_dir).unwrap_or_else(|_| output_dir.to_owned());
+    // Without links, as `RunDir::open` has it: a run has one path.
+    let root = fs::canonicalize(output_dir).or_else(|_| std::path::absolute(output_dir));
+    let root = root.unwrap_or_else(|_| output_dir.to_owned());
     let mut runs = Vec::new();
     collect(&root, 2, &mut runs);
     runs.sort_by(|a, b| b.newest.total_cmp(&a.newest).then_with(|| b.path.cmp(&a.path)));
@@ -53,7 +59,7 @@ pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
 }
 
 fn collect(dir: &Path, depth: usize, runs: &mut Vec<RunSummary>) {
-    if dir.join("events.jsonl").is_file() || dir.join("sft_args.json").is_file() {
+    if is_run(dir) {
         runs.push(inspect(dir));
     }
     if depth == 0 {
@@ -68,6 +74,19 @@ fn collect(dir: &Path, depth: usize, runs: &mut Vec<RunSummary>) {
             collect(&entry.path(), depth - 1, runs);
         }
     }
+}
+
+/// Whether `dir` is a run, ours or SWIFT's, or holds checkpoints that were copied without the rest of theirs.
+pub fn is_run(dir: &Path) -> bool {
+    let is_checkpoint = |e: fs::DirEntry| {
+        step_of(&e.file_name().to_string_lossy()).is_some() && e.file_type().is_ok_and(|t| t.is_dir())
+    };
+    has_run_files(dir) || fs::read_dir(dir).into_iter().flatten().flatten().any(is_checkpoint)
+}
+
+/// Whether `dir` is a run by its own files.
+pub(super) fn has_run_files(dir: &Path) -> bool {
+    ["events.jsonl", "sft_args.json", "logging.jsonl"].iter().any(|f| dir.join(f).is_file())
 }
 
 /// How the run in `dir` stands.
@@ -134,6 +153,19 @@ pub fn worker_alive(dir: &Path) -> bool {
     let Ok(file) = File::open(dir.join("worker.lock")) else { return false };
     // Shared, so that two who ask at once do not take each other for a worker; dropped again with the file.
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Takes the lock that a worker holds, on its open file; false where a worker has it. Those who
+/// only look (`worker_alive`) hold it for a moment, which is waited for.
+pub fn take_lock(file: &File) -> bool {
+    let until = Instant::now() + LOOKING;
+    while file.try_lock().is_err() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(TRY_AGAIN);
+    }
+    true
 }
 
 /// The end of what the run's worker printed; empty where it printed nothing.
@@ -203,6 +235,23 @@ mod tests {
         assert_eq!(told, wanted.map(|(n, s, t)| (n.to_owned(), s, t)));
         drop(lock);
         assert_eq!(inspect(&live).status, RunStatus::Crashed);
+    }
+
+    #[test]
+    fn who_only_looks_keeps_no_worker_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("worker.lock");
+        let worker = File::create(&path).unwrap();
+        let looking = File::open(&path).unwrap();
+        looking.lock_shared().unwrap();
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                looking.unlock().unwrap();
+            });
+            assert!(take_lock(&worker));
+        });
+        assert!(worker_alive(dir.path()) && !take_lock(&File::open(&path).unwrap()));
     }
 
     #[test]

@@ -170,8 +170,12 @@ fn checksum(path: &Path) -> io::Result<Checksum> {
 fn size(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        bytes += if path.is_dir() { size(&path)? } else { fs::metadata(&path)?.len() };
+        let entry = entry?;
+        // A link to a directory may lead back to here.
+        bytes += match entry.file_type()?.is_dir() {
+            true => size(&entry.path())?,
+            false => fs::metadata(entry.path())?.len(),
+        };
     }
     Ok(bytes)
 }
@@ -185,7 +189,12 @@ pub fn step_of(name: &str) -> Option<u64> {
 /// The whole checkpoints of a run, by step. One with checksums is whole when all files named there have their
 /// sizes; their content is [`verify_checkpoint`]'s business. One without is SWIFT's, and whole unless empty.
 pub fn list_checkpoints(run: &RunDir) -> Vec<CheckpointInfo> {
-    let Ok(entries) = fs::read_dir(run.path()) else { return Vec::new() };
+    list_checkpoints_in(run.path())
+}
+
+/// [`list_checkpoints`] of a directory that need not be a run's: checkpoints may have been copied without it.
+pub fn list_checkpoints_in(dir: &Path) -> Vec<CheckpointInfo> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut list: Vec<CheckpointInfo> = entries
         .flatten()
         .filter_map(|e| Some((step_of(&e.file_name().to_string_lossy())?, e.path())))

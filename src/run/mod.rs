@@ -17,8 +17,8 @@ pub mod trainer_state;
 pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
 pub use adapter_keys::{canonical_key, file_key, matches_target};
 pub use checkpoint::{
-    CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, resumable, step_of,
-    verify_checkpoint, write_checkpoint,
+    CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,
+    step_of, verify_checkpoint, write_checkpoint,
 };
 pub use configuration::write_configuration;
 pub use dir::RunDir;

@@ -50,6 +50,14 @@ pub enum Action {
     Send(Command),
     /// Looks for runs under the output directory.
     ListRuns,
+    /// Reads a run's checkpoints, arguments and curves.
+    InspectRun(PathBuf),
+    /// Deletes a checkpoint, or a run, beneath the output directory.
+    Delete(PathBuf),
+    /// Goes on training from the checkpoint in this directory, in its own run, which is then followed.
+    Resume(PathBuf),
+    /// Puts the arguments of this file into the Config tab.
+    LoadConfig(PathBuf),
     /// Answers in the REPL with the checkpoint in this directory, or with the base where it is a model directory.
     OpenInRepl(PathBuf),
     /// Asks the worker to stop and, once it has been told, quits.

@@ -148,7 +148,7 @@ impl App {
                 Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
                 Action::Quit if self.state.is_live() => {
-                    self.popup = Some(Popup::Question(quit_question()));
+                    self.popup = Some(Popup::Question(quit_question(self.state.other_jobs())));
                 }
                 Action::Quit => rest.push(Action::Exit),
                 Action::StartJob(args) => {
@@ -158,6 +158,10 @@ impl App {
                 Action::OpenInRepl(dir) => {
                     self.shown = Tab::Repl;
                     rest.push(Action::OpenInRepl(dir));
+                }
+                Action::LoadConfig(file) => {
+                    self.shown = Tab::Config;
+                    rest.push(Action::LoadConfig(file));
                 }
                 action => rest.push(action),
             }
@@ -200,11 +204,18 @@ fn everywhere() -> Vec<CommandInfo> {
     main.into_iter().chain(others).collect()
 }
 
-fn quit_question() -> Question {
+/// `others` are jobs that run without being shown; they do so whatever the answer.
+fn quit_question(others: usize) -> Question {
     let choices = vec![
         Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
         Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
         Choice::new('s', "Stay", Vec::new()),
     ];
-    Question::new("Quit", "A job is running. It does not need this screen.", choices)
+    let mut text = "A job is running. It does not need this screen.".to_owned();
+    text += &match others {
+        0 => String::new(),
+        1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
+        n => format!("\n{n} others run too, and go on in any case."),
+    };
+    Question::new("Quit", text, choices)
 }

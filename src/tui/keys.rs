@@ -80,7 +80,13 @@ bindings! {
     // Checkpoints
     UP: [key(KeyCode::Up), char('k')], "Up, k", "up", "The one above";
     DOWN: [key(KeyCode::Down), char('j')], "Down, j", "down", "The one below";
-    OPEN_RUN: [key(KeyCode::Enter)], "Enter", "open", "Open the run";
+    RUN_ABOVE: [key(KeyCode::Left), char('h')], "Left, h", "run above", "The run, or the run above";
+    RUN_BELOW: [key(KeyCode::Right), char('l')], "Right, l", "run below", "The run below";
+    OPEN_RUN: [key(KeyCode::Enter)], "Enter", "open", "Follow the run; a checkpoint or base model: in the REPL";
+    TO_REPL: [char('o')], "o", "REPL", "Try it in the REPL; of a run, its best checkpoint";
+    RESUME_FROM: [char('R')], "R", "resume", "Go on training from the checkpoint; asks first";
+    TO_CONFIG: [char('c')], "c", "config", "The run's arguments into the Config tab";
+    DELETE: [char('d'), key(KeyCode::Delete)], "d, Del", "delete", "Delete the checkpoint or run; asks first";
     REFRESH: [char('r')], "r", "look again", "Look for runs again";
 
     // Questions and pages over the tabs
@@ -94,7 +100,21 @@ bindings! {
 pub const PLACES: &[(&str, &[&Binding])] = &[
     ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT]),
     ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
-    ("Checkpoints", &[&UP, &DOWN, &OPEN_RUN, &REFRESH]),
+    (
+        "Checkpoints",
+        &[
+            &UP,
+            &DOWN,
+            &RUN_ABOVE,
+            &RUN_BELOW,
+            &OPEN_RUN,
+            &TO_REPL,
+            &RESUME_FROM,
+            &TO_CONFIG,
+            &DELETE,
+            &REFRESH,
+        ],
+    ),
     ("Questions and pages", &[&LEFT, &RIGHT, &CHOOSE, &CLOSE]),
 ];
 

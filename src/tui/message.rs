@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::action::Notice;
 use super::model::Worker;
+use crate::job::checkpoints::RunDetails;
 use crate::job::event::Event;
 use crate::job::runs::RunSummary;
 use crate::run::Record;
@@ -17,6 +18,8 @@ pub enum Message {
     Engine(Result<PathBuf, String>),
     /// The runs under the output directory, newest first.
     Runs(Vec<RunSummary>),
+    /// A run's checkpoints, arguments and curves.
+    RunDetails(Box<RunDetails>),
     /// From now on this run is followed.
     Opened(PathBuf),
     /// New lines of a run's event log.

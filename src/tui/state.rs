@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::message::Message;
 use super::model::RunState;
 use super::theme::Theme;
-use crate::job::runs::RunSummary;
+use crate::job::runs::{RunStatus, RunSummary};
 
 /// How times are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl State {
                 Some(state) => state.worker = worker.clone(),
                 None => return false,
             },
-            Message::Notice(_) | Message::Exit => {}
+            Message::RunDetails(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
     }
@@ -83,6 +83,13 @@ impl State {
     /// The run at `path`, if it is the one that is followed: late news of another are dropped.
     fn followed(&mut self, path: &std::path::Path) -> Option<&mut RunState> {
         self.run.as_mut().filter(|r| r.path == path)
+    }
+
+    /// Runs under the output directory that a worker is at, but for the one that is followed.
+    pub fn other_jobs(&self) -> usize {
+        let followed = self.run.as_ref().map(|r| &r.path);
+        let runs = self.runs.iter().flatten().filter(|r| r.status == RunStatus::Running);
+        runs.filter(|r| Some(&r.path) != followed).count()
     }
 
     /// Whether a worker is at the run that is followed.

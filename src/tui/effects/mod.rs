@@ -1,6 +1,7 @@
 //! The cockpit's hands: whatever an action does to the world is done here, away from the screen's thread, and what
 //! comes of it comes back as a message.
 
+mod checkpoints;
 mod job;
 mod watch;
 
@@ -66,6 +67,20 @@ impl Effects {
             }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
+            Action::InspectRun(run) => self.background(move |send| checkpoints::inspect(&run, send)),
+            Action::Delete(target) => {
+                let output_dir = state.output_dir.clone();
+                self.background(move |send| checkpoints::delete(&target, &output_dir, send));
+            }
+            Action::Resume(checkpoint) => {
+                let followed = Arc::clone(&self.followed);
+                self.background(move |send| match crate::job::resume(&checkpoint) {
+                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
+                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                });
+            }
+            // Filled in by the Config tab.
+            Action::LoadConfig(_) => {}
             Action::OpenInRepl(_) => {}
             Action::Exit => drop(self.sender.send(Message::Exit)),
             // The application's own.

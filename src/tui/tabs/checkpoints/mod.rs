@@ -1,83 +1,269 @@
-//! The runs under the output directory.
+//! The runs under the output directory and their checkpoints: what became of them, and what can be done with them.
+
+mod detail;
+mod list;
+mod questions;
+mod rows;
+
+use std::path::{Path, PathBuf};
 
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
-use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::Line;
 
+use crate::job::checkpoints::CheckpointSummary;
+use crate::job::event::Event;
 use crate::job::runs::RunStatus;
-use crate::tui::action::{Action, Tab};
+use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
-use crate::tui::model::short_name;
+use crate::tui::message::Message;
+use crate::tui::model::{RunState, Worker};
 use crate::tui::state::State;
-use crate::tui::{text, widgets};
+use crate::tui::widgets;
+use rows::{Item, Known, Mark, Part, Row, rows};
 
-/// The list of runs.
+/// From this width on the details stand beside the list.
+const WIDE: u16 = 130;
+/// Cells of the list there.
+const LIST: u16 = 80;
+/// Seconds between two looks at runs that are trained and not followed.
+const LOOK_EVERY: u64 = 10;
+
+/// The tree of runs.
 #[derive(Debug, Default)]
 pub struct Checkpoints {
-    /// The run that is marked.
-    marked: usize,
+    known: Known,
+    mark: Mark,
+    /// The run that somebody was asked about going on with; it is shown once its new worker is there.
+    resuming: Option<PathBuf>,
+}
+
+impl Checkpoints {
+    fn rows<'a>(&'a self, state: &'a State) -> Vec<Row<'a>> {
+        rows(state, &self.known, self.mark.run())
+    }
+
+    /// Marks a part of a run, which is read where it has not been.
+    fn mark(&mut self, run: PathBuf, part: Part, state: &State) -> Handled {
+        self.mark.set(&run, part);
+        self.mark.settle(state.runs.as_deref().unwrap_or_default());
+        match self.known.contains_key(&run) {
+            true => Handled::done(),
+            false => Handled::with(Action::InspectRun(run)),
+        }
+    }
+
+    /// The line that a key leads to from line `at`.
+    fn target(key: &KeyEvent, rows: &[Row], at: usize) -> Option<usize> {
+        let is_run = |i: &usize| matches!(rows[*i].item, Item::Run);
+        let to = if keys::UP.is(key) {
+            at.saturating_sub(1)
+        } else if keys::DOWN.is(key) {
+            (at + 1).min(rows.len().saturating_sub(1))
+        } else if keys::RUN_ABOVE.is(key) {
+            (0..at).rev().find(is_run).unwrap_or(at)
+        } else if keys::RUN_BELOW.is(key) {
+            (at + 1..rows.len()).find(is_run).unwrap_or(at)
+        } else {
+            return None;
+        };
+        Some(to)
+    }
 }
 
 impl Component for Checkpoints {
     fn commands(&self, state: &State) -> Vec<CommandInfo> {
-        let any = state.runs.as_ref().is_some_and(|r| !r.is_empty());
-        [&keys::OPEN_RUN, &keys::UP, &keys::DOWN, &keys::REFRESH].map(|b| CommandInfo::main(b, any)).into()
+        let rows = self.rows(state);
+        let row = rows.get(self.mark.index(&rows));
+        let on = |wanted: fn(&Item) -> bool| row.is_some_and(|r| wanted(&r.item));
+        let idle = row.is_some_and(|r| !is_running(r, state));
+        vec![
+            CommandInfo::main(&keys::OPEN_RUN, row.is_some()),
+            CommandInfo::main(&keys::TO_REPL, row.is_some()),
+            CommandInfo::main(&keys::RESUME_FROM, idle && on(|i| matches!(i, Item::Checkpoint(_)))),
+            CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
+            CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
+            CommandInfo::main(&keys::REFRESH, true),
+            CommandInfo::other(&keys::UP),
+            CommandInfo::other(&keys::DOWN),
+            CommandInfo::other(&keys::RUN_ABOVE),
+            CommandInfo::other(&keys::RUN_BELOW),
+        ]
     }
 
     fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
-        let runs = state.runs.as_deref().unwrap_or_default();
-        let last = runs.len().saturating_sub(1);
-        if keys::UP.is(key) {
-            self.marked = self.marked.min(last).saturating_sub(1);
-        } else if keys::DOWN.is(key) {
-            self.marked = (self.marked + 1).min(last);
-        } else if keys::REFRESH.is(key) {
+        if keys::REFRESH.is(key) {
             return Handled::with(Action::ListRuns);
-        } else if keys::OPEN_RUN.is(key) {
-            let open = runs.get(self.marked.min(last)).map(|r| Action::OpenRun(r.path.clone()));
-            return Handled::Yes(open.into_iter().chain([Action::Show(Tab::Train)]).collect());
-        } else {
-            return Handled::No;
         }
-        Handled::done()
+        let rows = self.rows(state);
+        let at = self.mark.index(&rows);
+        let Some(row) = rows.get(at) else { return Handled::No };
+        if let Some(to) = Self::target(key, &rows, at) {
+            let (run, part) = (rows[to].run.path.clone(), rows[to].part());
+            return self.mark(run, part, state);
+        }
+        if keys::OPEN_RUN.is(key) && matches!(row.item, Item::Run) {
+            Handled::Yes(vec![Action::OpenRun(row.run.path.clone()), Action::Show(Tab::Train)])
+        } else if keys::OPEN_RUN.is(key) || keys::TO_REPL.is(key) {
+            or_say(try_it(row))
+        } else if keys::TO_CONFIG.is(key) {
+            or_say(load(row))
+        } else if keys::RESUME_FROM.is(key) {
+            let (run, asked) = (row.run.path.clone(), resume(row, state));
+            self.resuming = asked.is_ok().then_some(run);
+            or_say(asked)
+        } else if keys::DELETE.is(key) {
+            or_say(delete(row, state))
+        } else {
+            Handled::No
+        }
+    }
+
+    fn receive(&mut self, message: &Message, state: &State) -> Vec<Action> {
+        let runs = state.runs.as_deref().unwrap_or_default();
+        match message {
+            Message::Runs(_) => {
+                self.known.retain(|path, _| runs.iter().any(|r| r.path == *path));
+                self.mark.settle(runs);
+                let followed = state.run.as_ref().map(|r| r.path.as_path());
+                let shown = [self.mark.run(), followed.filter(|f| Some(*f) != self.mark.run())];
+                let shown = shown.into_iter().flatten().filter(|p| runs.iter().any(|r| r.path == *p));
+                shown.map(|p| Action::InspectRun(p.to_owned())).collect()
+            }
+            Message::RunDetails(details) => {
+                self.known.insert(details.path.clone(), (**details).clone());
+                Vec::new()
+            }
+            Message::Opened(path) if self.resuming.as_ref() == Some(path) => {
+                self.resuming = None;
+                vec![Action::Show(Tab::Train)]
+            }
+            Message::Opened(path) if state.runs.is_some() && runs.iter().all(|r| r.path != *path) => {
+                self.mark.set(path, Part::Run);
+                vec![Action::ListRuns]
+            }
+            Message::Opened(path) if !self.known.contains_key(path) && state.runs.is_some() => {
+                vec![Action::InspectRun(path.clone())]
+            }
+            Message::Events { run, records } if is_followed(run, state) => {
+                let changes = records.iter().any(|r| {
+                    let event = &r.event;
+                    matches!(event, Event::Eval { .. } | Event::Checkpoint { .. } | Event::Finished { .. })
+                        || matches!(event, Event::CheckpointRemoved { .. })
+                });
+                // The checkpoints of a run that is not listed yet come with the list.
+                let listed = runs.iter().any(|r| r.path == *run);
+                (changes && listed).then(|| Action::InspectRun(run.clone())).into_iter().collect()
+            }
+            Message::Worker { run, worker } => {
+                let alive = *worker == Worker::Alive;
+                let otherwise = |r: &&crate::job::runs::RunSummary| (r.status == RunStatus::Running) != alive;
+                let outdated = runs.iter().find(|r| r.path == *run).is_some_and(|r| otherwise(&r));
+                outdated.then_some(Action::ListRuns).into_iter().collect()
+            }
+            Message::Tick(now) if state.other_jobs() > 0 && *now as u64 % LOOK_EVERY == 0 => {
+                vec![Action::ListRuns]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
         let theme = &state.theme;
-        let title = format!(" Runs under {} ", state.output_dir.display());
-        let inner = widgets::panel(frame, area, Line::styled(title, theme.title), theme);
-        let runs = match &state.runs {
-            None => return widgets::words(frame, inner, "Looking for runs", theme.dim),
-            Some(runs) if runs.is_empty() => {
-                return widgets::words(frame, inner, "There are no runs yet.", theme.dim);
-            }
-            Some(runs) => runs,
-        };
-        let marked = self.marked.min(runs.len() - 1);
-        // The marked one stays on the screen.
-        let first = (marked + 1).saturating_sub(inner.height as usize);
-        let lines = runs.iter().enumerate().skip(first).take(inner.height as usize).map(|(i, run)| {
-            let (word, style) = match run.status {
-                RunStatus::Running => ("running", theme.good),
-                RunStatus::Finished => ("finished", theme.text),
-                RunStatus::Stopped => ("stopped", theme.warning),
-                RunStatus::Failed => ("failed", theme.bad),
-                RunStatus::Crashed => ("crashed", theme.bad),
-                RunStatus::Idle => ("no log", theme.dim),
+        let rows = self.rows(state);
+        let at = self.mark.index(&rows);
+        let title = Line::styled(format!(" Runs under {} ", state.output_dir.display()), theme.title);
+        let Some(row) = rows.get(at) else {
+            let inner = widgets::panel(frame, area, title, theme);
+            let text = match &state.runs {
+                None => "Looking for runs",
+                Some(_) => "There are no runs yet. 1 Config starts one.",
             };
-            let total = run.total_steps.map_or(String::new(), |n| format!("/{n}"));
-            let time = if run.newest > 0.0 { state.clock.date(run.newest) } else { String::new() };
-            let name = text::pad(&short_name(&run.path), (area.width as usize).saturating_sub(44));
-            let style = if i == marked { theme.selected } else { style };
-            Line::from(vec![
-                Span::styled(format!(" {name} "), if i == marked { theme.selected } else { theme.text }),
-                Span::styled(text::pad(word, 10), style),
-                Span::raw(format!("{:>13}  {time}", format!("{}{total}", run.step))),
-            ])
-        });
-        frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), inner);
+            return widgets::words(frame, inner, text, theme.dim);
+        };
+        let [upper, curve, arguments] = areas(area, rows.len());
+        let inner = widgets::panel(frame, upper, title, theme);
+        list::draw(frame, inner, &rows, at, state);
+        detail::curve(frame, curve, row, state);
+        detail::arguments(frame, arguments, row, state);
     }
+}
+
+/// Places of the list, the curve and the arguments.
+fn areas(area: Rect, lines: usize) -> [Rect; 3] {
+    if area.width >= WIDE {
+        let [list, side] =
+            Layout::horizontal([Constraint::Length(LIST), Constraint::Min(0)]).spacing(1).areas(area);
+        let [curve, arguments] = Layout::vertical([Constraint::Fill(1), Constraint::Fill(1)]).areas(side);
+        return [list, curve, arguments];
+    }
+    // Title, header and path beside the lines; the details get no less than half.
+    let height = (lines.min(200) as u16 + 3).clamp(7, (area.height / 2).max(7));
+    let [list, below] = Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(area);
+    let [curve, arguments] =
+        Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1).areas(below);
+    [list, curve, arguments]
+}
+
+fn is_followed(run: &Path, state: &State) -> bool {
+    state.run.as_ref().is_some_and(|r| r.path == run)
+}
+
+/// Whether a worker is at the row's run, by the list or, where it is followed, by what is newer.
+fn is_running(row: &Row, state: &State) -> bool {
+    let followed = state.run.as_ref().filter(|r| r.path == row.run.path);
+    row.run.status == RunStatus::Running || followed.is_some_and(RunState::is_live)
+}
+
+fn or_say(outcome: Result<Action, String>) -> Handled {
+    Handled::with(outcome.unwrap_or_else(|why| Action::Tell(Notice::info(why))))
+}
+
+/// The marked checkpoint or base in the REPL; of a run its best.
+fn try_it(row: &Row) -> Result<Action, String> {
+    let path = match row.item {
+        Item::Checkpoint(checkpoint) => whole(checkpoint)?.path.clone(),
+        Item::Base(base) => {
+            base.path.clone().ok_or_else(|| format!("{} is not on this machine", base.name))?
+        }
+        Item::Run => {
+            let details = row.details.ok_or("the run is still being read")?;
+            details.best_or_last().ok_or("it has no checkpoint yet")?.path.clone()
+        }
+    };
+    Ok(Action::OpenInRepl(path))
+}
+
+fn whole(checkpoint: &CheckpointSummary) -> Result<&CheckpointSummary, String> {
+    match checkpoint.whole {
+        true => Ok(checkpoint),
+        false => Err(format!("checkpoint-{} is damaged: files are missing or cut short", checkpoint.step)),
+    }
+}
+
+/// The run's arguments into the Config tab.
+fn load(row: &Row) -> Result<Action, String> {
+    let details = row.details.ok_or("the run is still being read")?;
+    details.args.as_ref().map(|_| Action::LoadConfig(details.args_file.clone())).map_err(String::clone)
+}
+
+fn resume(row: &Row, state: &State) -> Result<Action, String> {
+    let Item::Checkpoint(checkpoint) = row.item else {
+        return Err("a training goes on from a checkpoint: mark one".to_owned());
+    };
+    if is_running(row, state) {
+        return Err("the run is being trained already".to_owned());
+    }
+    whole(checkpoint)?.resumable.clone()?;
+    Ok(Action::Ask(Box::new(questions::resume(row, checkpoint))))
+}
+
+fn delete(row: &Row, state: &State) -> Result<Action, String> {
+    if is_running(row, state) {
+        return Err("the run is being trained: stop it first, then delete".to_owned());
+    }
+    let question = questions::delete(row).ok_or("the base model is not the run's; it stays")?;
+    Ok(Action::Ask(Box::new(question)))
 }

@@ -1,0 +1,27 @@
+//! Looking into runs, and deleting.
+
+use std::path::Path;
+
+use crate::job::checkpoints::RunDetails;
+use crate::job::{human, remove, runs};
+use crate::tui::action::Notice;
+use crate::tui::message::Message;
+
+/// Reads a run's details.
+pub fn inspect(run: &Path, send: &dyn Fn(Message)) {
+    send(Message::RunDetails(Box::new(RunDetails::read(run))));
+}
+
+/// Deletes a checkpoint or a run, and looks at what is left.
+pub fn delete(target: &Path, output_dir: &Path, send: &dyn Fn(Message)) {
+    let notice = match remove::remove(target, output_dir) {
+        Ok(bytes) => Notice::info(format!("deleted {}, {}", target.display(), human::bytes(bytes))),
+        Err(e) => Notice::error(e.to_string()),
+    };
+    // The run of a checkpoint; beside a run there is none to look into.
+    if let Some(parent) = target.parent().filter(|p| runs::is_run(p)) {
+        inspect(parent, send);
+    }
+    send(Message::Runs(runs::list_runs(output_dir)));
+    send(Message::Notice(notice));
+}

@@ -1,0 +1,60 @@
+//! What is asked before something is deleted or gone on with.
+
+use super::rows::{Item, Row};
+use crate::job::checkpoints::CheckpointSummary;
+use crate::job::human::{bytes, counted};
+use crate::tui::action::Action;
+use crate::tui::model::short_name;
+use crate::tui::popups::{Choice, Question};
+
+/// Whether to delete what is marked; `None` where it is nothing of ours.
+pub fn delete(row: &Row) -> Option<Question> {
+    let name = short_name(&row.run.path);
+    let (path, text) = match row.item {
+        Item::Base(_) => return None,
+        Item::Checkpoint(c) => {
+            let kept = match (c.best, c.last) {
+                (true, true) => " It is the run's best checkpoint, and its last.",
+                (true, false) => " It is the run's best checkpoint.",
+                (false, true) => " It is the run's last checkpoint.",
+                (false, false) => "",
+            };
+            (&c.path, format!("checkpoint-{} ({}) of {name}?{kept}", c.step, bytes(c.bytes)))
+        }
+        Item::Run => {
+            let what = match row.details {
+                Some(d) => {
+                    let checkpoints = counted(d.checkpoints.len() as u64, "checkpoint");
+                    format!("with {checkpoints}, its logs and all else in it ({})", bytes(d.bytes))
+                }
+                None => "with everything in it".to_owned(),
+            };
+            (&row.run.path, format!("the run {name} {what}?"))
+        }
+    };
+    let text = format!("Delete {text}\n\n{}\n\nIt cannot be brought back.", path.display());
+    // Not the key that asks: a key held down a moment too long must not answer.
+    let choices = vec![
+        Choice::new('y', "Yes, delete it", vec![Action::Delete(path.clone())]),
+        Choice::new('k', "Keep it", Vec::new()),
+    ];
+    Some(Question::new("Delete", text, choices))
+}
+
+/// Whether to go on from a checkpoint.
+pub fn resume(row: &Row, checkpoint: &CheckpointSummary) -> Question {
+    let again = match row.run.step.saturating_sub(checkpoint.step) {
+        0 => String::new(),
+        n => format!(" The {} after it are done again.", counted(n, "step")),
+    };
+    let text = format!(
+        "Go on training {} from checkpoint-{}, in the same run directory?{again}",
+        short_name(&row.run.path),
+        checkpoint.step
+    );
+    let choices = vec![
+        Choice::new('y', "Yes, go on", vec![Action::Resume(checkpoint.path.clone())]),
+        Choice::new('k', "Keep it as it is", Vec::new()),
+    ];
+    Question::new("Resume", text, choices)
+}

@@ -1,0 +1,110 @@
+//! The lines of the tree, and which of them is marked.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::job::checkpoints::{Base, CheckpointSummary, RunDetails};
+use crate::job::runs::RunSummary;
+use crate::tui::state::State;
+
+/// What is known of runs, by their directories.
+pub type Known = HashMap<PathBuf, RunDetails>;
+
+/// A line of the tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    pub run: &'a RunSummary,
+    /// Once they have been read.
+    pub details: Option<&'a RunDetails>,
+    pub item: Item<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
+    Run,
+    Checkpoint(&'a CheckpointSummary),
+    /// The model that the run began with.
+    Base(&'a Base),
+}
+
+/// Which part of a run is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Part {
+    #[default]
+    Run,
+    Checkpoint(u64),
+    Base,
+}
+
+/// What is marked: by name and not by place, so that it stays marked while runs come and go around it.
+#[derive(Debug, Clone, Default)]
+pub struct Mark {
+    run: Option<PathBuf>,
+    part: Part,
+    /// The run's place in the list, for when it is gone.
+    place: usize,
+}
+
+impl Item<'_> {
+    fn part(&self) -> Part {
+        match self {
+            Item::Run => Part::Run,
+            Item::Checkpoint(checkpoint) => Part::Checkpoint(checkpoint.step),
+            Item::Base(_) => Part::Base,
+        }
+    }
+}
+
+impl Mark {
+    /// Marks `run`.
+    pub fn set(&mut self, run: &Path, part: Part) {
+        (self.run, self.part) = (Some(run.to_owned()), part);
+    }
+
+    /// Keeps the run's place in mind, and what takes the place of a run that is gone.
+    pub fn settle(&mut self, runs: &[RunSummary]) {
+        match runs.iter().position(|r| Some(&r.path) == self.run.as_ref()) {
+            Some(place) => self.place = place,
+            None => {
+                self.place = self.place.min(runs.len().saturating_sub(1));
+                self.run = runs.get(self.place).map(|r| r.path.clone());
+                self.part = Part::Run;
+            }
+        }
+    }
+
+    pub fn run(&self) -> Option<&Path> {
+        self.run.as_deref()
+    }
+
+    /// The index of the marked line; the run's where the part of it is gone.
+    pub fn index(&self, rows: &[Row]) -> usize {
+        let of_run = |r: &&Row| Some(r.run.path.as_path()) == self.run();
+        let first = rows.iter().position(|r| of_run(&r)).unwrap_or(0);
+        let exact = rows.iter().position(|r| of_run(&r) && r.item.part() == self.part);
+        exact.unwrap_or(first)
+    }
+}
+
+impl Row<'_> {
+    pub fn part(&self) -> Part {
+        self.item.part()
+    }
+}
+
+/// All lines: the runs, and under the one that is `marked` and the one that is followed what belongs to them.
+pub fn rows<'a>(state: &'a State, known: &'a Known, marked: Option<&Path>) -> Vec<Row<'a>> {
+    let mut rows = Vec::new();
+    let followed = state.run.as_ref().map(|r| r.path.as_path());
+    for run in state.runs.iter().flatten() {
+        let details = known.get(&run.path);
+        let mut push = |item| rows.push(Row { run, details, item });
+        push(Item::Run);
+        let path = Some(run.path.as_path());
+        if let Some(details) = details.filter(|_| path == marked || path == followed) {
+            details.checkpoints.iter().rev().for_each(|c| push(Item::Checkpoint(c)));
+            details.base.iter().for_each(|b| push(Item::Base(b)));
+        }
+    }
+    rows
+}

@@ -1,0 +1,240 @@
+//! The Checkpoints tab.
+
+use std::path::PathBuf;
+
+use super::{Cockpit, RUN, recorded, until_step};
+use qwen_tui::job::checkpoints::{Base, CheckpointSummary, RunDetails};
+use qwen_tui::job::curves::{Curves, EvalPoint};
+use qwen_tui::job::runs::{RunStatus, RunSummary};
+use qwen_tui::tui::action::Action;
+use qwen_tui::tui::message::Message;
+use qwen_tui::tui::model::Worker;
+
+const OLD: &str = "/home/me/output/qwen-1_8b-chat/v11-20231101-090000";
+
+fn summary(path: &str, status: RunStatus, step: u64, total: Option<u64>, newest: f64) -> RunSummary {
+    RunSummary { path: path.into(), status, step, total_steps: total, began: newest - 60.0, newest }
+}
+
+fn runs() -> Vec<RunSummary> {
+    vec![
+        summary(RUN, RunStatus::Finished, 25, Some(25), 1_700_000_030.0),
+        summary(OLD, RunStatus::Crashed, 480, Some(2000), 1_699_000_000.0),
+        summary("/home/me/output/评论/v3-20231030-120000", RunStatus::Idle, 0, None, 0.0),
+    ]
+}
+
+fn checkpoint(run: &str, step: u64, loss: Option<f64>, marks: &str) -> CheckpointSummary {
+    CheckpointSummary {
+        step,
+        path: PathBuf::from(run).join(format!("checkpoint-{step}")),
+        bytes: 13_400_000 + step,
+        written: 1_700_000_000.0 + step as f64,
+        eval_loss: loss,
+        eval_acc: loss.map(|_| 0.8125),
+        best: marks.contains("best"),
+        last: marks.contains("last"),
+        whole: !marks.contains("damaged"),
+        resumable: match marks.contains("weights only") {
+            true => Err(format!("checkpoint-{step} holds weights and no state of the training")),
+            false => Ok(()),
+        },
+    }
+}
+
+fn details(run: &str) -> RunDetails {
+    let eval =
+        |step| EvalPoint { step, loss: 0.9 - step as f64 / 80.0 + (step as f64 / 30.0).powi(3), acc: 0.8 };
+    let args = [
+        ("model_type", "qwen-demo"),
+        ("model_id_or_path", "/home/me/models/底座模型/qwen-demo"),
+        ("custom_train_dataset_path", "/home/me/数据/评论训练集.jsonl, /home/me/数据/评论训练集二.jsonl"),
+        ("learning_rate", "0.006"),
+        ("num_train_epochs", "3"),
+        ("max_length", "no limit"),
+        ("eval_steps", "10"),
+    ];
+    RunDetails {
+        path: run.into(),
+        checkpoints: vec![
+            checkpoint(run, 5, None, "damaged"),
+            checkpoint(run, 20, Some(eval(20).loss), "best"),
+            checkpoint(run, 25, Some(eval(25).loss), "last weights only"),
+        ],
+        bytes: 41_000_000,
+        base: Some(Base {
+            name: "/home/me/models/底座模型/qwen-demo".to_owned(),
+            path: Some("/base".into()),
+        }),
+        args_file: PathBuf::from(run).join("sft_args.json"),
+        args: Ok(args.map(|(name, value)| (name, value.to_owned())).into()),
+        curves: Curves {
+            loss: (1..=25).map(|s| (s, 1.0 / (s as f64).sqrt())).collect(),
+            evals: [10, 20, 25].map(eval).into(),
+            total_steps: Some(25),
+            best: Some("checkpoint-20".to_owned()),
+        },
+    }
+}
+
+/// The tab on the runs of a made output directory.
+fn tab(width: u16, height: u16) -> Cockpit {
+    let mut cockpit = Cockpit::new(width, height);
+    let asked = cockpit.tell(Message::Runs(runs()));
+    assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.as_os_str() == RUN), "{asked:?}");
+    cockpit.tell(Message::RunDetails(Box::new(details(RUN))));
+    cockpit.press(&["3"]);
+    cockpit
+}
+
+#[test]
+fn the_tree_with_a_run_marked_and_with_a_checkpoint() {
+    for (width, height) in [(60, 16), (80, 24), (160, 48)] {
+        let mut cockpit = tab(width, height);
+        cockpit.assert_picture(&format!("checkpoints-run-{width}x{height}"));
+        cockpit.press(&["Down", "Down"]);
+        cockpit.assert_picture(&format!("checkpoints-best-{width}x{height}"));
+    }
+}
+
+#[test]
+fn the_mark_goes_through_everything_and_from_run_to_run() {
+    let mut cockpit = tab(80, 24);
+    let asked = cockpit.press(&["Down"; 5]);
+    assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.as_os_str() == OLD), "{asked:?}");
+    let mut old = details(OLD);
+    (old.checkpoints.truncate(2), old.base = None);
+    old.args = Err("arguments file sft_args.json: not valid JSON".to_owned());
+    old.curves = Curves::default();
+    cockpit.tell(Message::RunDetails(Box::new(old)));
+    cockpit.assert_picture("checkpoints-broken-80x24");
+    assert!(matches!(&cockpit.press(&["l"])[..], [Action::InspectRun(_)]));
+    // A run comes in above: the same one stays marked. It goes: its neighbour is.
+    let mut more = runs();
+    more.insert(0, summary("/home/me/output/new/v0", RunStatus::Running, 1, Some(9), 1_700_000_100.0));
+    cockpit.tell(Message::Runs(more));
+    assert!(cockpit.picture().contains(" /home/me/output/评论/v3-20231030-120000"));
+    cockpit.tell(Message::Runs(runs()[..2].to_vec()));
+    assert!(cockpit.picture().contains(&format!(" {OLD}\n")), "{}", cockpit.picture());
+    cockpit.press(&["h", "h", "k"]);
+    assert!(cockpit.picture().contains(&format!(" {RUN}\n")), "{}", cockpit.picture());
+    cockpit.tell(Message::Runs(Vec::new()));
+    assert!(cockpit.picture().contains("There are no runs yet"));
+    assert!(cockpit.press(&["Down", "Enter", "d", "o", "R", "c", "h"]).is_empty());
+}
+
+#[test]
+fn what_is_marked_is_followed_or_tried_or_taken_over() {
+    let is = |action: &Action, wanted: &str| match action {
+        Action::OpenInRepl(path) | Action::OpenRun(path) | Action::LoadConfig(path) => {
+            assert_eq!(path.display().to_string(), wanted);
+        }
+        other => panic!("{other:?}"),
+    };
+    let on = |keys: &[&str]| tab(80, 24).press(keys);
+    is(&on(&["Enter"])[0], RUN);
+    is(&on(&["o"])[0], &format!("{RUN}/checkpoint-20"));
+    is(&on(&["Down", "Enter"])[0], &format!("{RUN}/checkpoint-25"));
+    is(&on(&["Down", "Down", "Down", "Down", "o"])[0], "/base");
+    is(&on(&["Down", "c"])[0], &format!("{RUN}/sft_args.json"));
+    assert!(on(&["Down", "Down", "Down", "Enter"]).is_empty());
+    let mut damaged = tab(80, 24);
+    damaged.press(&["Down", "Down", "Down", "Enter"]);
+    assert!(damaged.picture().contains("checkpoint-5 is damaged"), "{}", damaged.picture());
+}
+
+#[test]
+fn deletion_asks_and_names_what_goes() {
+    let mut cockpit = tab(80, 24);
+    assert!(cockpit.press(&["Down", "Down", "d"]).is_empty());
+    cockpit.assert_picture("checkpoints-delete-80x24");
+    assert!(cockpit.press(&["d", "d"]).is_empty(), "the key that asks does not answer");
+    assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first changes nothing");
+    let deleted = cockpit.press(&["d", "y"]);
+    let best = format!("{RUN}/checkpoint-20");
+    assert!(
+        matches!(&deleted[..], [Action::Delete(path)] if path.as_os_str() == best.as_str()),
+        "{deleted:?}"
+    );
+    cockpit.press(&["h", "d"]);
+    cockpit.assert_picture("checkpoints-delete-run-80x24");
+    assert!(matches!(&cockpit.press(&["y"])[..], [Action::Delete(path)] if path.as_os_str() == RUN));
+    // The base model is nobody's to delete here.
+    assert!(cockpit.press(&["Down", "Down", "Down", "Down", "d"]).is_empty());
+    assert!(cockpit.picture().contains("it stays"), "{}", cockpit.picture());
+}
+
+#[test]
+fn a_running_run_is_left_alone() {
+    let mut cockpit = Cockpit::on_run(80, 24, until_step("finished", 22), Worker::Alive);
+    let mut running = runs();
+    (running[0].status, running[1].status) = (RunStatus::Running, RunStatus::Running);
+    cockpit.tell(Message::Runs(running));
+    cockpit.tell(Message::RunDetails(Box::new(details(RUN))));
+    cockpit.press(&["3", "Down", "Down"]);
+    cockpit.assert_picture("checkpoints-running-80x24");
+    for key in ["d", "R"] {
+        assert!(cockpit.press(&[key, "y"]).is_empty());
+        cockpit.press(&[key]);
+        assert!(cockpit.picture().contains("being trained"), "{}", cockpit.picture());
+    }
+    // What it saves is looked at, and so is how the others stand, now and then.
+    let saved = recorded("finished");
+    let news = cockpit.tell(Message::Events { run: RUN.into(), records: saved });
+    assert!(matches!(&news[..], [Action::InspectRun(run)] if run.as_os_str() == RUN), "{news:?}");
+    assert!(matches!(cockpit.tell(Message::Tick(1_700_000_040.0))[..], [Action::ListRuns]));
+    assert!(cockpit.tell(Message::Tick(1_700_000_041.0)).is_empty());
+    let gone = Message::Worker { run: RUN.into(), worker: Worker::Gone { why: String::new() } };
+    assert!(matches!(cockpit.tell(gone)[..], [Action::ListRuns]));
+}
+
+#[test]
+fn resuming_asks_and_only_where_it_can_be() {
+    let mut cockpit = tab(80, 24);
+    cockpit.press(&["Down", "Down", "R"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("The 5 steps"), "{picture}");
+    assert!(matches!(&cockpit.press(&["y"])[..], [Action::Resume(path)] if path.ends_with("checkpoint-20")));
+    assert!(cockpit.picture().contains("Runs under"), "it may be refused");
+    cockpit.tell(Message::Opened(RUN.into()));
+    assert!(!cockpit.picture().contains("Runs under"), "{}", cockpit.picture());
+    cockpit.press(&["3", "Up", "R"]);
+    assert!(cockpit.picture().contains("no state of the training"), "{}", cockpit.picture());
+    cockpit.press(&["h", "R"]);
+    assert!(cockpit.picture().contains("mark one"), "{}", cockpit.picture());
+}
+
+#[test]
+fn the_quit_question_counts_the_jobs_that_are_not_shown() {
+    let mut cockpit = Cockpit::on_run(80, 24, until_step("finished", 17), Worker::Alive);
+    let mut running = runs();
+    running.iter_mut().for_each(|r| r.status = RunStatus::Running);
+    cockpit.tell(Message::Runs(running));
+    cockpit.press(&["q"]);
+    assert!(cockpit.picture().contains("2 others run too"), "{}", cockpit.picture());
+}
+
+#[test]
+fn any_key_at_any_moment_and_any_size() {
+    let mut cockpit = tab(80, 24);
+    let keys =
+        ["Up", "Down", "h", "l", "Enter", "o", "R", "c", "d", "y", "k", "Esc", "r", "?", "3", "3", "3"];
+    // A fixed sequence that looks like none.
+    let mut seed = 7u64;
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize
+    };
+    for i in 0..2000 {
+        cockpit.press(&[keys[next() % keys.len()]]);
+        match next() % 40 {
+            0 => drop(cockpit.tell(Message::Runs(runs()[..next() % 4].to_vec()))),
+            1 => {
+                drop(cockpit.tell(Message::RunDetails(Box::new(details(if i % 2 == 0 { RUN } else { OLD })))))
+            }
+            2 => cockpit.resize((next() % 200) as u16 + 1, (next() % 60) as u16 + 1),
+            _ => {}
+        }
+        cockpit.picture();
+    }
+}
