@@ -4,6 +4,7 @@
 //! over each other (defaults, file, flags), each checked as it comes in; then SWIFT's rules fill in what was
 //! left open.
 
+mod draft;
 mod field;
 mod flags;
 mod infer;
@@ -16,6 +17,7 @@ pub mod schedule;
 mod sft;
 mod values;
 
+pub use draft::{Draft, Problem, ReadDraft, same, value_text};
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};

@@ -20,7 +20,7 @@ pub use checkpoint::{CheckpointInfo, clean_partial, list_checkpoints, verify_che
 pub use configuration::write_configuration;
 pub use dir::RunDir;
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
-pub use files::write_json;
+pub use files::{write_atomic, write_json};
 pub use logging::{LogLine, Logging};
 pub use rotate::rotate;
 pub use trainer_state::TrainerState;

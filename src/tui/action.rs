@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::configs::ConfigWork;
 use super::popups::Question;
 use crate::args::SftArgs;
 use crate::job::event::Command;
@@ -50,6 +51,8 @@ pub enum Action {
     Send(Command),
     /// Looks for runs under the output directory.
     ListRuns,
+    /// Files of arguments, and the data they name.
+    Config(ConfigWork),
     /// Answers in the REPL with the checkpoint in this directory, or with the base where it is a model directory.
     OpenInRepl(PathBuf),
     /// Asks the worker to stop and, once it has been told, quits.

@@ -2,6 +2,7 @@
 //!
 //! Pictures are text under `tests/snapshots/`. With `UPDATE_SNAPSHOTS=1` they are written anew; read the diff.
 
+mod config;
 mod train;
 
 use std::fmt::Write;

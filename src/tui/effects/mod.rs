@@ -1,6 +1,7 @@
 //! The cockpit's hands: whatever an action does to the world is done here, away from the screen's thread, and what
 //! comes of it comes back as a message.
 
+mod config;
 mod job;
 mod watch;
 
@@ -19,6 +20,8 @@ use crate::job::event::Command;
 use crate::job::{Worker, find_engine, runs};
 use crate::run::RunDir;
 
+pub use config::first_config;
+
 /// Where messages go; may be cloned into any thread.
 pub type Sender = UnboundedSender<Message>;
 
@@ -27,11 +30,13 @@ pub struct Effects {
     sender: Sender,
     /// Counts the runs followed; the thread that follows one ends when the next begins.
     followed: Arc<AtomicU64>,
+    /// Counts the looks at data; each gives way to the next.
+    previews: Arc<AtomicU64>,
 }
 
 impl Effects {
     pub fn new(sender: Sender) -> Effects {
-        Effects { sender, followed: Arc::default() }
+        Effects { sender, followed: Arc::default(), previews: Arc::default() }
     }
 
     /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
@@ -63,6 +68,10 @@ impl Effects {
                     Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
+            }
+            Action::Config(work) => {
+                let previews = Arc::clone(&self.previews);
+                self.background(move |send| config::work(work, &previews, send));
             }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
