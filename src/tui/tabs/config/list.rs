@@ -212,9 +212,13 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
     };
     // While something wrong is typed, that is what matters.
     let end = if own_error.is_some() { Vec::new() } else { lines(end) };
+    let words = lines(words);
     let end_height = (end.len() as u16).min(inner.height.saturating_sub(2));
-    let [upper, lower] = Layout::vertical([Constraint::Min(0), Constraint::Length(end_height)]).areas(inner);
-    frame.render_widget(Paragraph::new(lines(words)), upper);
+    // Beneath a blank line where there is room, else at the end.
+    let upper_height = (words.len() as u16 + 1).min(inner.height - end_height);
+    let [upper, lower] =
+        Layout::vertical([Constraint::Length(upper_height), Constraint::Length(end_height)]).areas(inner);
+    frame.render_widget(Paragraph::new(words), upper);
     frame.render_widget(Paragraph::new(end), lower);
 }
 
