@@ -75,7 +75,7 @@ bindings! {
     EDIT: [key(KeyCode::Enter)], "Enter", "edit", "Edit the value; open or close a group";
     BEFORE: [key(KeyCode::Left)], "Left", "before", "The choice before";
     AFTER: [key(KeyCode::Right), char(' ')], "Right, Space", "choose", "The next choice";
-    TO_DEFAULT: [key(KeyCode::Backspace), key(KeyCode::Delete)], "Backspace, Del", "default", "Back to the default";
+    TO_DEFAULT: [char('r'), key(KeyCode::Delete)], "r, Del", "default", "Back to the default";
     START: [char('s'), key(KeyCode::F(5))], "s, F5", "start", "Start the training";
     DATA: [char('d'), key(KeyCode::F(6))], "d, F6", "data", "Look at the data: rows, labels, lengths";
     AS_JSON: [char('e'), key(KeyCode::F(4))], "e, F4", "JSON", "Edit all as JSON";

@@ -124,7 +124,7 @@ fn a_rule_across_arguments_is_told_and_blocks_the_start() {
     assert!(cockpit.press(&["s"]).is_empty(), "it does not start");
     let picture = cockpit.picture();
     assert!(picture.contains("✗ save_steps"), "the wrong one is marked and shown: {picture}");
-    key(&mut cockpit, KeyCode::Backspace);
+    key(&mut cockpit, KeyCode::Delete);
     match &key(&mut cockpit, KeyCode::F(5))[..] {
         [Action::StartJob(args)] => {
             assert_eq!((args.model_type.as_str(), args.save_steps), ("qwen-1_8b", 50));

@@ -6,8 +6,8 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::Typing;
 use super::form::{Form, Row};
+use super::typing::Typing;
 use crate::args::{Field, Group, Status, value_text};
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
@@ -76,7 +76,7 @@ fn list(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, sta
             Row::Group(group) => frame.render_widget(group_line(form, *group, marked, theme), place),
             Row::Field(field) => {
                 let is_wrong = wrong == Some(field.name);
-                field_line(frame, place, form, field, marked, is_wrong, theme);
+                field_line(frame, place, form, field, [marked, is_wrong], state);
                 if let (true, Some(Typing::Value(value))) = (marked, typing) {
                     let cell = value_cell(place);
                     frame.buffer_mut().set_style(cell, Style::reset());
@@ -117,7 +117,10 @@ fn group_line(form: &Form, group: Group, marked: bool, theme: &Theme) -> Line<'s
 }
 
 /// A value in the list.
-pub fn shown(form: &Form, field: &Field) -> (String, bool) {
+pub fn shown(form: &Form, field: &Field, state: &State) -> (String, bool) {
+    if field.name == "output_dir" && !form.draft.is_set(field) {
+        return (state.output_dir.display().to_string(), true);
+    }
     let value = form.draft.get(field);
     match form.derived(field) {
         Some(derived) => (format!("{derived} (by the rules)"), true),
@@ -136,17 +139,17 @@ fn field_line(
     place: Rect,
     form: &Form,
     field: &'static Field,
-    marked: bool,
-    is_wrong: bool,
-    theme: &Theme,
+    [marked, is_wrong]: [bool; 2],
+    state: &State,
 ) {
+    let theme = &state.theme;
     let is_set = form.draft.is_set(field);
     let (sign, sign_style) = match (is_wrong, is_set) {
         (true, _) => ("✗", theme.bad),
         (false, true) => ("*", theme.warning),
         (false, false) => (" ", theme.dim),
     };
-    let (value, derived) = shown(form, field);
+    let (value, derived) = shown(form, field, state);
     let works = field.status == Status::Works;
     let style = match (is_wrong, is_set, derived || !works) {
         (true, ..) => theme.bad,
@@ -192,7 +195,7 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
             if let Some(error) = &own_error {
                 words.push((format!("✗ {error}"), theme.bad));
             }
-            words.extend(facts(form, field, theme));
+            words.extend(facts(form, field, state));
         }
         Row::Group(group) => {
             let help = match form.is_open(group) {
@@ -223,13 +226,14 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
 }
 
 /// Value, default, what is allowed, what becomes of it.
-fn facts(form: &Form, field: &'static Field, theme: &Theme) -> Vec<(String, Style)> {
+fn facts(form: &Form, field: &'static Field, state: &State) -> Vec<(String, Style)> {
+    let theme = &state.theme;
     let default = match field.default.value() {
         value if value.is_null() => NOT_SET.to_owned(),
         _ => field.default.to_string(),
     };
     let mut facts = vec![(format!("allowed: {}", field.allowed()), theme.dim)];
-    let (now, _) = shown(form, field);
+    let (now, _) = shown(form, field, state);
     facts.push((format!("default: {default}"), theme.dim));
     if form.draft.is_set(field) || form.derived(field).is_some() {
         facts.push((format!("now: {now}"), theme.text));

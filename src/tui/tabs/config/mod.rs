@@ -6,13 +6,14 @@ mod json;
 mod list;
 mod picker;
 mod preview;
+mod start;
+mod typing;
 
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use serde_json::Value;
 
-use crate::args::{Draft, Field, Status, value_text};
+use crate::args::{Draft, Field, Status};
 use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::configs::{ConfigNews, ConfigWork, Preview};
@@ -24,6 +25,7 @@ use edit::Line;
 use form::{Form, Row};
 use json::{Edited, Editor};
 use picker::{Picked, Picker};
+use typing::{Typing, ValueLine};
 
 /// Lines that a page key moves by.
 const PAGE: isize = 10;
@@ -50,48 +52,6 @@ enum Page {
     Data,
 }
 
-/// What is typed into the form.
-#[derive(Debug)]
-enum Typing {
-    Value(ValueLine),
-    Filter(Line),
-}
-
-/// A value being typed.
-#[derive(Debug)]
-struct ValueLine {
-    field: &'static Field,
-    line: Line,
-    /// The value, with what the rules then say; or why it is none.
-    verdict: Result<(Value, Option<String>), String>,
-}
-
-impl ValueLine {
-    fn new(field: &'static Field, draft: &Draft) -> ValueLine {
-        let line = Line::new(&value_text(&draft.get(field)));
-        let mut value = ValueLine { field, line, verdict: Ok((Value::Null, None)) };
-        value.judge(draft);
-        value
-    }
-
-    /// Looks at what is typed as `sft` looks at a flag.
-    fn judge(&mut self, draft: &Draft) {
-        self.verdict = self.field.typed(self.line.text()).and_then(|value| {
-            let mut draft = draft.clone();
-            draft.set(self.field, &value)?;
-            Ok((value, draft.check().err().map(|p| p.message)))
-        });
-    }
-
-    /// What is wrong with it.
-    fn said(&self) -> Option<&str> {
-        match &self.verdict {
-            Ok((_, rule)) => rule.as_deref(),
-            Err(error) => Some(error),
-        }
-    }
-}
-
 fn tell(text: impl Into<String>) -> Handled {
     Handled::with(Action::Tell(Notice::info(text)))
 }
@@ -102,15 +62,14 @@ fn tell_error(text: impl Into<String>) -> Handled {
 
 impl Config {
     fn on_form(&mut self, key: &KeyEvent, state: &State) -> Handled {
-        let height = PAGE;
         let step = if keys::UP.is(key) {
             -1
         } else if keys::DOWN.is(key) {
             1
         } else if keys::PAGE_UP.is(key) {
-            -height
+            -PAGE
         } else if keys::PAGE_DOWN.is(key) {
-            height
+            PAGE
         } else if keys::FIRST.is(key) {
             isize::MIN
         } else if keys::LAST.is(key) {
@@ -189,106 +148,6 @@ impl Config {
             self.form.set_filter(String::new());
         } else {
             return Handled::No;
-        }
-        Handled::done()
-    }
-
-    /// The arguments with every rule applied, for a run where the cockpit looks for runs.
-    fn resolved(&mut self, state: &State) -> Result<Box<crate::args::SftArgs>, String> {
-        match &self.form.checked {
-            Ok(loaded) => {
-                let mut args = loaded.args.clone();
-                let is_default = |f: &Field| f.name == "output_dir" && !self.form.draft.is_set(f);
-                if crate::args::FIELDS.iter().any(is_default) {
-                    args.output_dir = state.output_dir.display().to_string();
-                }
-                Ok(Box::new(args))
-            }
-            Err(problem) => {
-                let (key, message) = (problem.key, problem.message.clone());
-                if let Some(key) = key {
-                    self.form.show(key);
-                }
-                Err(message)
-            }
-        }
-    }
-
-    fn start(&mut self, state: &State) -> Handled {
-        let args = match self.resolved(state) {
-            Ok(args) => args,
-            Err(why) => {
-                self.page = Page::Form;
-                return tell_error(why);
-            }
-        };
-        let question = match &state.engine {
-            Some(Err(missing)) => {
-                let close = vec![Choice::new('c', "Close", Vec::new())];
-                Question::new("There is no engine to train with", missing.as_str(), close)
-            }
-            _ if state.is_live() => {
-                let choices = vec![
-                    Choice::new('b', "Start this one beside it", vec![Action::StartJob(args)]),
-                    Choice::new('n', "Not now", Vec::new()),
-                ];
-                let text = "A job is running. Both would share this machine's memory and cores.";
-                Question::new("Start", text, choices)
-            }
-            _ => return Handled::with(Action::StartJob(args)),
-        };
-        Handled::with(Action::Ask(Box::new(question)))
-    }
-
-    fn look(&mut self, state: &State) -> Handled {
-        match self.resolved(state) {
-            Ok(args) => {
-                self.page = Page::Data;
-                self.look = None;
-                Handled::with(Action::Config(ConfigWork::Preview(args)))
-            }
-            Err(why) => tell_error(why),
-        }
-    }
-
-    fn on_typing(&mut self, key: &KeyEvent) -> Handled {
-        let Page::Typing(typing) = &mut self.page else { return Handled::No };
-        if keys::TAKE_BACK.is(key) {
-            if matches!(typing, Typing::Filter(_)) {
-                self.form.set_filter(String::new());
-            }
-            self.page = Page::Form;
-            return Handled::done();
-        }
-        let is_move = keys::ABOVE.is(key) || keys::BELOW.is(key);
-        match typing {
-            Typing::Filter(_) if keys::TAKE.is(key) => self.page = Page::Form,
-            Typing::Filter(_) if is_move => self.form.step(if keys::ABOVE.is(key) { -1 } else { 1 }),
-            Typing::Filter(line) => {
-                if !line.handle(key) {
-                    return Handled::No;
-                }
-                self.form.set_filter(line.text().to_owned());
-            }
-            Typing::Value(value) if keys::TAKE.is(key) || is_move => match &value.verdict {
-                Ok((typed, _)) => {
-                    let (field, typed) = (value.field, typed.clone());
-                    self.page = Page::Form;
-                    if let Err(why) = self.form.set(field, &typed) {
-                        return tell_error(why);
-                    }
-                    if is_move {
-                        self.form.step(if keys::ABOVE.is(key) { -1 } else { 1 });
-                    }
-                }
-                Err(why) => return tell_error(why.clone()),
-            },
-            Typing::Value(value) => {
-                if !value.line.handle(key) {
-                    return Handled::No;
-                }
-                value.judge(&self.form.draft);
-            }
         }
         Handled::done()
     }
