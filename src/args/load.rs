@@ -211,7 +211,7 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
 }
 
 /// Takes `--config FILE`; what is odd about it becomes a warning.
-fn take_config(values: &mut Values, path: &Path, warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn take_config(values: &mut Values, path: &Path, warnings: &mut Vec<String>) -> Result<()> {
     let file = File::read(path)?;
     if !file.repeated.is_empty() {
         let keys = file.repeated.join(", ");
@@ -262,7 +262,7 @@ fn model_is_there(values: &Values) -> Result<()> {
     )))
 }
 
-fn no_texts(texts: &[String]) -> Result<()> {
+pub(super) fn no_texts(texts: &[String]) -> Result<()> {
     match texts.first() {
         None => Ok(()),
         Some(text) => Err(Error::user(format!(
@@ -272,7 +272,7 @@ fn no_texts(texts: &[String]) -> Result<()> {
 }
 
 /// The derived keys that a file sets.
-fn derived_keys(values: &Values) -> Vec<(&'static str, &'static str, Value)> {
+pub(super) fn derived_keys(values: &Values) -> Vec<(&'static str, &'static str, Value)> {
     let row = |f: &'static super::Field| match f.status {
         Status::Derived(parent) => Some((f.name, parent, values.get(f.name).clone())),
         _ => None,
@@ -281,7 +281,7 @@ fn derived_keys(values: &Values) -> Vec<(&'static str, &'static str, Value)> {
 }
 
 /// A warning where a file's derived key says something else than the argument it follows from.
-fn contradictions(
+pub(super) fn contradictions(
     args: &SftArgs,
     keys: &[(&'static str, &'static str, Value)],
     flags: &[&str],

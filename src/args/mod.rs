@@ -6,6 +6,7 @@
 
 mod changes;
 mod chosen;
+mod draft;
 mod field;
 mod flags;
 mod infer;
@@ -20,6 +21,7 @@ mod values;
 
 pub use changes::Change;
 pub use chosen::chosen;
+pub use draft::{Draft, Problem, ReadDraft, same, value_text};
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};

@@ -8,11 +8,18 @@ use super::models;
 use super::schedule::POLYNOMIAL_END;
 use super::values::{Source, Values};
 
+/// Other names, and the arguments they name.
+pub const ALIASES: [(&str, &str); 3] = [
+    ("per_device_train_batch_size", "batch_size"),
+    ("per_device_eval_batch_size", "eval_batch_size"),
+    ("only_save_model", "save_only_model"),
+];
+
 /// Rules of `sft`.
 pub fn sft(values: &mut Values) -> Result<()> {
-    values.rename("per_device_train_batch_size", "batch_size");
-    values.rename("per_device_eval_batch_size", "eval_batch_size");
-    values.rename("only_save_model", "save_only_model");
+    for (old, new) in ALIASES {
+        values.rename(old, new);
+    }
     model(values)?;
     data(values);
     generation(values);

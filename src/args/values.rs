@@ -1,5 +1,6 @@
 //! Values on their way from files and flags to the structs: each with where it came from.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Read;
@@ -77,6 +78,12 @@ impl File {
             let line = 1 + before.iter().filter(|b| **b == b'\n').count();
             Error::user(format!("{shown}, line {line}: not UTF-8; save the file as UTF-8"))
         })?;
+        File::parse(path, text)
+    }
+
+    /// A file's `text`; errors name it `path`.
+    pub fn parse(path: &Path, text: String) -> Result<File> {
+        let shown = path.display();
         let json = text.trim_start_matches('\u{feff}');
         let value: Value = serde_json::from_str(json).map_err(|e| {
             let what = e.to_string();
@@ -97,16 +104,17 @@ impl File {
 
     /// The file and the line that sets `key` (the last one, which wins).
     fn place(&self, key: &str) -> String {
-        let quoted = format!("\"{key}\"");
-        let is_key = |at: &usize| self.text[at + quoted.len()..].trim_start().starts_with(':');
-        let at = self.text.match_indices(&quoted).map(|(at, _)| at).filter(is_key).last();
-        match at {
-            Some(at) => {
-                let line = 1 + self.text[..at].matches('\n').count();
-                format!("{}, line {line}", self.path.display())
-            }
+        match self.line(key) {
+            Some(line) => format!("{}, line {line}", self.path.display()),
             None => self.path.display().to_string(),
         }
+    }
+
+    fn line(&self, key: &str) -> Option<usize> {
+        let quoted = format!("\"{key}\"");
+        let is_key = |at: &usize| self.text[at + quoted.len()..].trim_start().starts_with(':');
+        let at = self.text.match_indices(&quoted).map(|(at, _)| at).filter(is_key).last()?;
+        Some(1 + self.text[..at].matches('\n').count())
     }
 }
 
@@ -115,6 +123,8 @@ pub struct Values {
     fields: &'static [Field],
     set: BTreeMap<&'static str, (Value, Source)>,
     file: Option<File>,
+    /// The argument that was refused last.
+    refused: Cell<Option<&'static str>>,
 }
 
 static NULL: Value = Value::Null;
@@ -123,7 +133,7 @@ impl Values {
     /// All at their defaults.
     pub fn new(fields: &'static [Field]) -> Values {
         let set = fields.iter().map(|f| (f.name, (f.default.value(), Source::Default))).collect();
-        Values { fields, set, file: None }
+        Values { fields, set, file: None, refused: Cell::new(None) }
     }
 
     pub fn field(&self, name: &str) -> Option<&'static Field> {
@@ -147,6 +157,8 @@ impl Values {
 
     /// Takes a value from outside, checked.
     pub fn take(&mut self, field: &'static Field, value: &Value, source: Source) -> Result<()> {
+        // Until it is known to be right.
+        let before = self.refused.replace(Some(field.name));
         let place = self.place_of(field.name, source);
         let Some(checked) = field.check(value) else {
             let allowed = match source {
@@ -172,7 +184,19 @@ impl Values {
             return Err(refusal(&place, field.name, value, &format!("{allowed}: {why}")));
         }
         self.set.insert(field.name, (checked, source));
+        self.refused.set(before);
         Ok(())
+    }
+
+    /// The argument that was refused last, and its line in the file.
+    pub fn refused(&self) -> (Option<&'static str>, Option<usize>) {
+        let key = self.refused.get();
+        (key, key.zip(self.file.as_ref()).and_then(|(key, file)| file.line(key)))
+    }
+
+    /// Sets a value that has been checked.
+    pub fn set(&mut self, name: &'static str, value: Value, source: Source) {
+        self.set.insert(name, (value, source));
     }
 
     pub fn get(&self, name: &str) -> &Value {
@@ -235,6 +259,7 @@ impl Values {
 
     /// The error for a value that another one makes impossible.
     pub fn refuse(&self, name: &str, allowed: &str) -> Error {
+        self.refused.set(self.field(name).map(|f| f.name));
         let value = self.get(name);
         let open = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
         if open && self.source(name) == Source::Default {

@@ -7,15 +7,17 @@ use qwen_tui::demo::base::{BaseOptions, prepare_base};
 use qwen_tui::demo::play;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::find_engine;
+use qwen_tui::tui;
 
-use super::{out, wants_help};
+use super::{has_screen, out, wants_help};
 
 const HELP: &str = "\
 Run the whole job on real Chinese reviews with a small model
 
 Usage: qwen-tui demo [--headless [--json]] [--output_dir DIR] [--ARGUMENT VALUE]...
 
-Progress and report go to standard error.
+On a terminal it opens the cockpit with the demo's job loaded: one key trains it. Elsewhere, and with --headless, it
+trains at once; progress and report go to standard error.
 
   --headless         without a screen: lines on standard error
   --json             the figures as one JSON object, the last line of standard output (with --headless)
@@ -64,12 +66,26 @@ fn split(raw: Vec<OsString>) -> Result<Arguments> {
     Ok(own)
 }
 
-pub fn run(raw: Vec<OsString>) -> Result<()> {
+/// Runs the demo, or opens the cockpit on it; returns the exit status.
+pub fn run(raw: Vec<OsString>) -> Result<i32> {
     if wants_help(&raw) {
-        return out::text(HELP);
+        return out::text(HELP).map(|()| 0);
     }
     let arguments = split(raw)?;
+    let on_screen = has_screen() && !arguments.headless;
+    if on_screen {
+        // A second or two.
+        out::note("preparing the demo's reviews");
+    }
     let job = play::prepare(&arguments.output_dir, &arguments.flags)?;
+    if on_screen {
+        return tui::run(tui::Options {
+            run: None,
+            output_dir: arguments.output_dir,
+            config: Some(job.config),
+            flags: job.flags,
+        });
+    }
     for warning in &job.warnings {
         out::note(&format!("warning: {warning}"));
     }
@@ -79,7 +95,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     if arguments.json {
         out::line(&serde_json::to_string(&report).internal("writing the report as JSON")?)?;
     }
-    Ok(())
+    Ok(0)
 }
 
 #[derive(clap::Args)]

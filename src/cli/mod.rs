@@ -35,6 +35,9 @@ struct Cli {
     /// Where the cockpit looks for runs
     #[arg(long, value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
+    /// File of arguments that the cockpit's form begins with, such as configs/jd-sentiment.json
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -102,7 +105,12 @@ pub fn main() -> ExitCode {
     // clap's own exit status for a wrong command line is 2 as well.
     let cli = Cli::parse();
     let status = match cli.command {
-        None => cockpit(cli.run, cli.output_dir),
+        None => cockpit(tui::Options {
+            run: cli.run,
+            output_dir: cli.output_dir,
+            config: cli.config,
+            flags: Vec::new(),
+        }),
         Some(command) => run(command),
     };
     let code = status.unwrap_or_else(|error| {
@@ -118,20 +126,29 @@ fn run(command: Command) -> Result<i32> {
         Command::Infer(raw) => pass_on("infer", INFER_HELP, &raw.args),
         Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &raw.args),
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
-        Command::Demo(arguments) => demo::run(arguments.args).map(|()| 0),
+        Command::Demo(arguments) => demo::run(arguments.args),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::DemoData(arguments) => demo::prepare_data(&arguments).map(|()| 0),
     }
 }
 
-/// The cockpit, where there is a terminal to show it on; else the help.
-fn cockpit(run: Option<PathBuf>, output_dir: PathBuf) -> Result<i32> {
+/// Whether there is a terminal to show the cockpit on.
+fn has_screen() -> bool {
     let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
-    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb {
-        return tui::run(tui::Options { run, output_dir });
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb
+}
+
+/// The cockpit, where there is a terminal to show it on; else the help.
+fn cockpit(options: tui::Options) -> Result<i32> {
+    if has_screen() {
+        return tui::run(options);
     }
-    if run.is_some() {
-        return Err(Error::user("--run opens the cockpit, which needs a terminal to be shown on"));
+    for (flag, given) in [("--run", options.run.is_some()), ("--config", options.config.is_some())] {
+        if given {
+            return Err(Error::user(format!(
+                "{flag} opens the cockpit, which needs a terminal to be shown on"
+            )));
+        }
     }
     out::note(&Cli::command().render_help().to_string());
     Ok(2)

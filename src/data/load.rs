@@ -172,7 +172,8 @@ fn lengths(examples: &[Example]) -> TokenLengths {
     }
 }
 
-fn balance(rows: &[Row]) -> BTreeMap<String, u64> {
+/// Rows by response; empty where there are more different ones than labels would have.
+pub fn balance(rows: &[Row]) -> BTreeMap<String, u64> {
     let mut labels = BTreeMap::new();
     for row in rows {
         *labels.entry(row.response.clone()).or_insert(0) += 1;

@@ -23,6 +23,9 @@ pub struct Job {
     pub args: SftArgs,
     /// What the user should know of the arguments.
     pub warnings: Vec<String>,
+    /// What `args` were loaded from: a file, and flags over it.
+    pub config: PathBuf,
+    pub flags: Vec<String>,
     base: PathBuf,
     train: Vec<(String, usize)>,
     validation: Vec<Review>,
@@ -122,7 +125,15 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
         ));
     }
     let train = prepared.train.into_iter().map(|r| (r.text, r.label)).collect();
-    Ok(Job { args, warnings: loaded.warnings, base, train, validation: prepared.validation })
+    Ok(Job {
+        args,
+        warnings: loaded.warnings,
+        config,
+        flags: all,
+        base,
+        train,
+        validation: prepared.validation,
+    })
 }
 
 /// Runs the job in the foreground; `say` hears what it is about to do.

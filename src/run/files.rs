@@ -31,7 +31,7 @@ pub(super) fn sync_dir(dir: &Path) {
 }
 
 /// Puts `bytes` at `path` in one rename, from a synced temporary beside it.
-pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::internal(format!("not a file's path: {}", path.display())));
     };

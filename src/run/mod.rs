@@ -23,7 +23,7 @@ pub use checkpoint::{
 pub use configuration::write_configuration;
 pub use dir::RunDir;
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
-pub use files::{read_json, write_json};
+pub use files::{read_json, write_atomic, write_json};
 pub use logging::{LogLine, Logging};
 pub use rotate::rotate;
 pub use trainer_state::TrainerState;

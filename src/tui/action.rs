@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::configs::ConfigWork;
 use super::popups::Question;
 use crate::args::SftArgs;
 use crate::job::event::Command;
@@ -58,6 +59,8 @@ pub enum Action {
     Resume(PathBuf),
     /// Puts the arguments of this file into the Config tab.
     LoadConfig(PathBuf),
+    /// Files of arguments, and the data they name.
+    Config(ConfigWork),
     /// Answers in the REPL with the checkpoint in this directory, or with the base where it is a model directory.
     OpenInRepl(PathBuf),
     /// Asks the worker to stop and, once it has been told, quits.

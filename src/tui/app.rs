@@ -6,6 +6,7 @@ use ratatui::Frame;
 use super::action::{Action, Notice, Tab};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
+use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
 use super::popups::{Choice, Help, Popup, Question};
@@ -161,7 +162,7 @@ impl App {
                 }
                 Action::LoadConfig(file) => {
                     self.shown = Tab::Config;
-                    rest.push(Action::LoadConfig(file));
+                    rest.push(Action::Config(ConfigWork::Load(file)));
                 }
                 action => rest.push(action),
             }

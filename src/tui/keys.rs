@@ -71,6 +71,27 @@ bindings! {
     HELP: [char('?'), key(KeyCode::F(1))], "?, F1", "help", "The keys of where you are";
     QUIT: [char('q'), ctrl('c'), ctrl('q')], "q, Ctrl+C", "quit", "Quit; asks while a job runs";
 
+    // Config
+    EDIT: [key(KeyCode::Enter)], "Enter", "edit", "Edit the value; open or close a group";
+    BEFORE: [key(KeyCode::Left)], "Left", "before", "The choice before";
+    AFTER: [key(KeyCode::Right), char(' ')], "Right, Space", "choose", "The next choice";
+    TO_DEFAULT: [char('r'), key(KeyCode::Delete)], "r, Del", "default", "Back to the default";
+    START: [char('s'), key(KeyCode::F(5))], "s, F5", "start", "Start the training";
+    DATA: [char('d'), key(KeyCode::F(6))], "d, F6", "data", "Look at the data: rows, labels, lengths";
+    AS_JSON: [char('e'), key(KeyCode::F(4))], "e, F4", "JSON", "Edit all as JSON";
+    LOAD: [char('o'), key(KeyCode::F(3))], "o, F3", "open", "Open a file of arguments";
+    SAVE_AS: [char('w'), key(KeyCode::F(2))], "w, F2", "write", "Write the arguments to a file";
+    FILTER: [char('/')], "/", "find", "Show only what has these words";
+    PAGE_UP: [key(KeyCode::PageUp)], "PgUp", "page up", "A page up";
+    PAGE_DOWN: [key(KeyCode::PageDown)], "PgDn", "page down", "A page down";
+    FIRST: [key(KeyCode::Home)], "Home", "first", "The first";
+    LAST: [key(KeyCode::End)], "End", "last", "The last";
+    TAKE: [key(KeyCode::Enter)], "Enter", "take", "Take what was typed";
+    TAKE_TEXT: [ctrl('s'), key(KeyCode::F(2))], "F2, Ctrl+S", "take", "Take the text";
+    TAKE_BACK: [key(KeyCode::Esc)], "Esc", "take back", "Leave it as it was";
+    ABOVE: [key(KeyCode::Up)], "Up", "above", "The one above";
+    BELOW: [key(KeyCode::Down)], "Down", "below", "The one below";
+
     // Train
     PAUSE: [char('p')], "p", "pause", "Pause after the step at hand";
     RESUME: [char('p')], "p", "resume", "Go on after a pause";
@@ -99,6 +120,28 @@ bindings! {
 /// Keys by place, for `docs/keys.md`.
 pub const PLACES: &[(&str, &[&Binding])] = &[
     ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT]),
+    (
+        "Config",
+        &[
+            &UP,
+            &DOWN,
+            &PAGE_UP,
+            &PAGE_DOWN,
+            &FIRST,
+            &LAST,
+            &EDIT,
+            &BEFORE,
+            &AFTER,
+            &TO_DEFAULT,
+            &FILTER,
+            &START,
+            &DATA,
+            &AS_JSON,
+            &LOAD,
+            &SAVE_AS,
+        ],
+    ),
+    ("Config, while typing", &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &ABOVE, &BELOW]),
     ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
     (
         "Checkpoints",

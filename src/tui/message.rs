@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::action::Notice;
+use super::configs::ConfigNews;
 use super::model::Worker;
 use crate::job::checkpoints::RunDetails;
 use crate::job::event::Event;
@@ -26,6 +27,8 @@ pub enum Message {
     Events { run: PathBuf, records: Vec<Record<Event>> },
     /// News of a run's worker; what it wrote before has been sent before.
     Worker { run: PathBuf, worker: Worker },
+    /// Of files of arguments, and of the data they name.
+    Config(ConfigNews),
     /// To be shown in the bottom line.
     Notice(Notice),
     /// Everything is done that was to be done before the end.

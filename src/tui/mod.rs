@@ -8,6 +8,7 @@ pub mod action;
 pub mod app;
 mod chrome;
 pub mod component;
+pub mod configs;
 mod effects;
 pub mod keys;
 pub mod message;
@@ -54,12 +55,16 @@ pub struct Options {
     pub run: Option<PathBuf>,
     /// Where runs are looked for.
     pub output_dir: PathBuf,
+    /// The file of arguments that the form begins with; without one `configs/jd-sentiment.json`, if that is there.
+    pub config: Option<PathBuf>,
+    /// Arguments over that file, as on the command line of `sft`.
+    pub flags: Vec<String>,
 }
 
 /// Runs the cockpit on this terminal; returns the exit status.
 ///
 /// # Errors
-/// `Error::User` where `run` is none or the terminal cannot be used. The terminal is as it was before in any case.
+/// `Error::User` where `run` is none, `config` cannot be read or the terminal cannot be used. The terminal is as it was before in any case.
 pub fn run(options: Options) -> Result<i32> {
     run_with(options, |_| {})
 }
@@ -70,9 +75,11 @@ pub fn run(options: Options) -> Result<i32> {
 /// As [`run`].
 pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> {
     let run = options.run.as_deref().map(effects::run_dir).transpose()?;
+    let config = effects::first_config(options.config, &options.flags)?;
     let output_dir = std::path::absolute(&options.output_dir).unwrap_or(options.output_dir);
     let mut app = App::new(State::new(Theme::from_env(), Clock::Local, output_dir, now()), run.is_none());
     change(&mut app);
+    app.message(&config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

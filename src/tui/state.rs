@@ -75,7 +75,7 @@ impl State {
                 Some(state) => state.worker = worker.clone(),
                 None => return false,
             },
-            Message::RunDetails(_) | Message::Notice(_) | Message::Exit => {}
+            Message::RunDetails(_) | Message::Config(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
     }

@@ -1,5 +1,6 @@
 //! Arguments from files and flags: what loads, what is derived, what is refused and how it is said.
 
+mod draft;
 mod infer;
 mod refusals;
 

@@ -3,6 +3,7 @@
 //! Pictures are text under `tests/snapshots/`. With `UPDATE_SNAPSHOTS=1` they are written anew; read the diff.
 
 mod checkpoints;
+mod config;
 mod svg;
 mod train;
 

@@ -14,6 +14,8 @@ use crate::run::RunDir;
 /// `Error::User` where there is no engine or the directory cannot be made; nothing is left behind without an engine.
 pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
     let engine = find_engine()?;
+    let mut args = args.clone();
+    args.make_paths_absolute();
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     run.write_args(&args.to_json())?;
     let worker = Worker::start_engine(&engine, run.path(), Session::Background)?;

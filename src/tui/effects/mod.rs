@@ -2,6 +2,7 @@
 //! comes of it comes back as a message.
 
 mod checkpoints;
+mod config;
 mod job;
 mod watch;
 
@@ -20,6 +21,8 @@ use crate::job::event::Command;
 use crate::job::{Worker, find_engine, runs};
 use crate::run::RunDir;
 
+pub use config::first_config;
+
 /// Where messages go; may be cloned into any thread.
 pub type Sender = UnboundedSender<Message>;
 
@@ -28,11 +31,13 @@ pub struct Effects {
     sender: Sender,
     /// Counts the runs followed; the thread that follows one ends when the next begins.
     followed: Arc<AtomicU64>,
+    /// Counts the looks at data; each gives way to the next.
+    previews: Arc<AtomicU64>,
 }
 
 impl Effects {
     pub fn new(sender: Sender) -> Effects {
-        Effects { sender, followed: Arc::default() }
+        Effects { sender, followed: Arc::default(), previews: Arc::default() }
     }
 
     /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
@@ -65,6 +70,10 @@ impl Effects {
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
+            Action::Config(work) => {
+                let previews = Arc::clone(&self.previews);
+                self.background(move |send| config::work(work, &previews, send));
+            }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
             Action::InspectRun(run) => self.background(move |send| checkpoints::inspect(&run, send)),
@@ -79,12 +88,10 @@ impl Effects {
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
-            // Filled in by the Config tab.
-            Action::LoadConfig(_) => {}
             Action::OpenInRepl(_) => {}
             Action::Exit => drop(self.sender.send(Message::Exit)),
             // The application's own.
-            Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::Quit => {}
+            Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::LoadConfig(_) | Action::Quit => {}
         }
     }
 

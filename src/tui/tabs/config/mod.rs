@@ -1,32 +1,327 @@
-//! The arguments of the next job.
+//! The arguments of the next job: a form, an editor, files, the data, the start.
+
+mod edit;
+mod form;
+mod json;
+mod list;
+mod picker;
+mod preview;
+mod start;
+mod typing;
 
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
+use crate::args::{Draft, Field, Status};
+use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
+use crate::tui::configs::{ConfigNews, ConfigWork, Preview};
+use crate::tui::keys;
+use crate::tui::message::Message;
+use crate::tui::popups::{Choice, Question};
 use crate::tui::state::State;
-use crate::tui::widgets;
+use edit::Line;
+use form::{Form, Row};
+use json::{Edited, Editor};
+use picker::{Picked, Picker};
+use typing::{Typing, ValueLine};
 
-/// The form of arguments.
+/// Lines that a page key moves by.
+const PAGE: isize = 10;
+
+/// The tab.
 #[derive(Debug, Default)]
-pub struct Config {}
+pub struct Config {
+    form: Form,
+    page: Page,
+    /// What is being written, until it is told that it was.
+    writing: Option<Draft>,
+    /// What the look at the data has found so far.
+    look: Option<Result<Box<Preview>, String>>,
+}
+
+/// What is shown.
+#[derive(Debug, Default)]
+enum Page {
+    #[default]
+    Form,
+    Typing(Typing),
+    Editor(Box<Editor>),
+    Picker(Picker),
+    Data,
+}
+
+fn tell(text: impl Into<String>) -> Handled {
+    Handled::with(Action::Tell(Notice::info(text)))
+}
+
+fn tell_error(text: impl Into<String>) -> Handled {
+    Handled::with(Action::Tell(Notice::error(text)))
+}
+
+impl Config {
+    fn on_form(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        let step = if keys::UP.is(key) {
+            -1
+        } else if keys::DOWN.is(key) {
+            1
+        } else if keys::PAGE_UP.is(key) {
+            -PAGE
+        } else if keys::PAGE_DOWN.is(key) {
+            PAGE
+        } else if keys::FIRST.is(key) {
+            isize::MIN
+        } else if keys::LAST.is(key) {
+            isize::MAX
+        } else {
+            return self.on_mark(key).unwrap_or_else(|| self.on_whole(key, state));
+        };
+        self.form.step(step);
+        Handled::done()
+    }
+
+    /// Keys that are about the marked line.
+    fn on_mark(&mut self, key: &KeyEvent) -> Option<Handled> {
+        let field = match self.form.marked {
+            Row::Field(field) => field,
+            Row::Group(group) => {
+                let fold = keys::EDIT.is(key)
+                    || (keys::BEFORE.is(key) && self.form.is_open(group))
+                    || (keys::AFTER.is(key) && !self.form.is_open(group));
+                if fold {
+                    self.form.fold(group);
+                }
+                return fold.then(Handled::done);
+            }
+        };
+        let by = if keys::BEFORE.is(key) {
+            -1
+        } else if keys::AFTER.is(key) {
+            1
+        } else if keys::TO_DEFAULT.is(key) {
+            self.form.reset(field);
+            return Some(tell(format!("{} is as by default", field.name)));
+        } else if keys::EDIT.is(key) {
+            return Some(self.edit(field));
+        } else {
+            return None;
+        };
+        Some(self.choose(field, by))
+    }
+
+    fn choose(&mut self, field: &'static Field, by: isize) -> Handled {
+        match self.form.choose(field, by) {
+            Ok(()) => Handled::done(),
+            Err(why) => tell(why),
+        }
+    }
+
+    fn edit(&mut self, field: &'static Field) -> Handled {
+        if field.choices().is_some() || matches!(field.status, Status::Derived(_)) {
+            return self.choose(field, 1);
+        }
+        self.page = match field.kind.is_list() || field.name == "system" {
+            true => Page::Editor(Box::new(Editor::one(field, &self.form.draft))),
+            false => Page::Typing(Typing::Value(ValueLine::new(field, &self.form.draft))),
+        };
+        Handled::done()
+    }
+
+    /// Keys that are about all arguments.
+    fn on_whole(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        if keys::START.is(key) {
+            return self.start(state);
+        } else if keys::DATA.is(key) {
+            return self.look(state);
+        } else if keys::AS_JSON.is(key) {
+            self.page = Page::Editor(Box::new(Editor::whole(&self.form.draft, state)));
+        } else if keys::LOAD.is(key) {
+            self.page = Page::Picker(Picker::open());
+            return Handled::with(Action::Config(ConfigWork::List));
+        } else if keys::SAVE_AS.is(key) {
+            self.page = Page::Picker(Picker::write(self.form.file.as_deref()));
+            return Handled::with(Action::Config(ConfigWork::List));
+        } else if keys::FILTER.is(key) {
+            self.page = Page::Typing(Typing::Filter(Line::new(self.form.filter())));
+        } else if keys::TAKE_BACK.is(key) && !self.form.filter().is_empty() {
+            self.form.set_filter(String::new());
+        } else {
+            return Handled::No;
+        }
+        Handled::done()
+    }
+
+    fn after_edit(&mut self, edited: Edited) -> Handled {
+        match edited {
+            Edited::No => return Handled::No,
+            Edited::Stay => {}
+            Edited::Tell(text) => return tell_error(text),
+            Edited::TakenBack => self.page = Page::Form,
+            Edited::Taken(draft) => {
+                self.form.replace(*draft);
+                self.page = Page::Form;
+            }
+        }
+        Handled::done()
+    }
+
+    fn on_picker(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        let Page::Picker(picker) = &mut self.page else { return Handled::No };
+        let work = match picker.handle(key, state) {
+            Picked::No => return Handled::No,
+            Picked::Stay => return Handled::done(),
+            Picked::Closed => {
+                self.page = Page::Form;
+                return Handled::done();
+            }
+            Picked::Open(path) => ConfigWork::Load(path),
+            Picked::Write(path) => {
+                self.writing = Some(self.form.draft.clone());
+                ConfigWork::Save { path, text: self.form.draft.to_text(), overwrite: false }
+            }
+        };
+        Handled::with(Action::Config(work))
+    }
+
+    fn hear(&mut self, news: &ConfigNews) -> Vec<Action> {
+        match news {
+            ConfigNews::Files(files) => {
+                if let Page::Picker(picker) = &mut self.page {
+                    picker.found(files);
+                }
+            }
+            ConfigNews::Loaded { file, read } => {
+                self.form.load(file.clone(), read.clone());
+                if matches!(self.page, Page::Picker(_)) {
+                    self.page = Page::Form;
+                }
+                if let Some(warning) = read.warnings.first() {
+                    return vec![Action::Tell(Notice::info(warning.clone()))];
+                }
+            }
+            ConfigNews::Saved(path) => {
+                if let Some(written) = self.writing.take() {
+                    self.form.saved = written;
+                }
+                self.form.file = Some(path.clone());
+                if matches!(self.page, Page::Picker(_)) {
+                    self.page = Page::Form;
+                }
+                return vec![Action::Tell(Notice::info(format!("wrote {}", path.display())))];
+            }
+            ConfigNews::Exists { path, text } => {
+                let (path, text) = (path.clone(), text.clone());
+                let words = format!("{} is there already.", path.display());
+                let write = ConfigWork::Save { path, text, overwrite: true };
+                let choices = vec![
+                    Choice::new('o', "Overwrite it", vec![Action::Config(write)]),
+                    Choice::new('k', "Keep it: choose another name", Vec::new()),
+                ];
+                return vec![Action::Ask(Box::new(Question::new("Write", words, choices)))];
+            }
+            ConfigNews::Preview(look) => self.look = Some(look.clone()),
+        }
+        Vec::new()
+    }
+}
 
 impl Component for Config {
     fn commands(&self, _: &State) -> Vec<CommandInfo> {
-        Vec::new()
+        let main = |bindings: &[&'static keys::Binding]| -> Vec<CommandInfo> {
+            bindings.iter().map(|b| CommandInfo::main(b, true)).collect()
+        };
+        match &self.page {
+            Page::Form => {
+                let has_choices = self.form.field().is_some_and(|f| f.choices().is_some());
+                let first = if has_choices { &keys::AFTER } else { &keys::EDIT };
+                let mut all = main(&[
+                    first,
+                    &keys::START,
+                    &keys::DATA,
+                    &keys::AS_JSON,
+                    &keys::LOAD,
+                    &keys::SAVE_AS,
+                    &keys::FILTER,
+                ]);
+                let second = if has_choices { &keys::EDIT } else { &keys::AFTER };
+                let others = [
+                    second,
+                    &keys::BEFORE,
+                    &keys::TO_DEFAULT,
+                    &keys::UP,
+                    &keys::DOWN,
+                    &keys::PAGE_UP,
+                    &keys::PAGE_DOWN,
+                    &keys::FIRST,
+                    &keys::LAST,
+                ];
+                all.extend(others.map(CommandInfo::other));
+                all
+            }
+            Page::Typing(_) => main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]),
+            Page::Editor(_) => main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]),
+            Page::Picker(_) => main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]),
+            Page::Data => main(&[&keys::CLOSE, &keys::START]),
+        }
     }
 
-    fn handle(&mut self, _: &KeyEvent, _: &State) -> Handled {
-        Handled::No
+    fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        match &mut self.page {
+            Page::Form => self.on_form(key, state),
+            Page::Typing(_) => self.on_typing(key),
+            Page::Editor(editor) => {
+                let edited = editor.handle(key);
+                self.after_edit(edited)
+            }
+            Page::Picker(_) => self.on_picker(key, state),
+            Page::Data if keys::CLOSE.is(key) || keys::DATA.is(key) => {
+                self.page = Page::Form;
+                Handled::done()
+            }
+            Page::Data if keys::START.is(key) => self.start(state),
+            Page::Data => Handled::No,
+        }
+    }
+
+    fn paste(&mut self, text: &str, _: &State) -> Handled {
+        match &mut self.page {
+            Page::Form | Page::Data => return Handled::No,
+            Page::Typing(Typing::Value(value)) => {
+                value.line.paste(text);
+                value.judge(&self.form.draft);
+            }
+            Page::Typing(Typing::Filter(line)) => {
+                line.paste(text);
+                self.form.set_filter(line.text().to_owned());
+            }
+            Page::Editor(editor) => {
+                let edited = editor.paste(text);
+                return self.after_edit(edited);
+            }
+            Page::Picker(picker) => picker.paste(text),
+        }
+        Handled::done()
+    }
+
+    fn receive(&mut self, message: &Message, _: &State) -> Vec<Action> {
+        match message {
+            Message::Config(news) => self.hear(news),
+            _ => Vec::new(),
+        }
+    }
+
+    fn takes_text(&self) -> bool {
+        matches!(self.page, Page::Typing(_) | Page::Editor(_) | Page::Picker(_))
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
-        let engine = match &state.engine {
-            Some(Err(missing)) => missing.as_str(),
-            _ => "",
-        };
-        let text = format!("Start a job with `qwen-tui sft`; this page will follow it.\n\n{engine}");
-        widgets::words(frame, area, &text, state.theme.text);
+        match &self.page {
+            Page::Form => list::draw(frame, area, &self.form, None, state),
+            Page::Typing(typing) => list::draw(frame, area, &self.form, Some(typing), state),
+            Page::Editor(editor) => editor.draw(frame, area, state),
+            Page::Picker(picker) => picker.draw(frame, area, state),
+            Page::Data => preview::draw(frame, area, self.look.as_ref(), state),
+        }
     }
 }

@@ -1,0 +1,233 @@
+//! Reading and writing files of arguments, and looking at the data they name.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::args::{Draft, SftArgs};
+use crate::data::load::{Chosen, Sources, balance, read};
+use crate::data::template::Row;
+use crate::data::tokenizer::VOCABULARY_FILE;
+use crate::data::{Template, Tokenizer, Truncation, encode_rows};
+use crate::error::{Context, Error, Result};
+use crate::run::write_atomic;
+use crate::tui::action::Notice;
+use crate::tui::configs::{CONFIGS, ConfigNews, ConfigWork, Part, Preview, Unit};
+use crate::tui::message::Message;
+
+/// The file that the form begins with where none is named.
+const FIRST: &str = "configs/jd-sentiment.json";
+/// Rows that are shown.
+const SHOWN: usize = 40;
+/// Rows tokenized between two looks at whether somebody still waits for them.
+const CHUNK: usize = 2048;
+
+/// Does `work`, away from the screen's thread.
+pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
+    let news = match work {
+        ConfigWork::List => Ok(ConfigNews::Files(list(Path::new(CONFIGS)))),
+        ConfigWork::Load(path) => load(&path),
+        ConfigWork::Save { path, text, overwrite } => save(path, text, overwrite),
+        ConfigWork::Preview(args) => {
+            let this = previews.fetch_add(1, Ordering::Relaxed) + 1;
+            let wanted = || previews.load(Ordering::Relaxed) == this;
+            let preview = look(&args, &wanted).transpose();
+            match preview.filter(|_| wanted()) {
+                Some(preview) => Ok(ConfigNews::Preview(preview.map(Box::new).map_err(|e| e.to_string()))),
+                None => return,
+            }
+        }
+    };
+    send(news.map_or_else(|e| Message::Notice(Notice::error(e.to_string())), Message::Config));
+}
+
+/// What the form begins with.
+///
+/// # Errors
+/// `Error::User` where the named file or the flags are wrong. Of a file that nobody has named that is only told.
+pub fn first_config(named: Option<PathBuf>, flags: &[String]) -> Result<Message> {
+    let file = named.clone().or_else(|| Some(PathBuf::from(FIRST)).filter(|f| f.is_file()));
+    match Draft::load(file.as_deref(), flags) {
+        Ok(read) => Ok(Message::Config(ConfigNews::Loaded { file, read })),
+        Err(e) if named.is_none() && flags.is_empty() => Ok(Message::Notice(Notice::error(e.to_string()))),
+        Err(e) => Err(e),
+    }
+}
+
+/// The files of arguments in `dir`, by name.
+fn list(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    let mut files: Vec<_> =
+        entries.filter(|p| p.extension().is_some_and(|e| e == "json") && p.is_file()).collect();
+    files.sort();
+    files
+}
+
+/// A path as typed; `~/` is the home directory.
+fn typed(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+fn load(path: &Path) -> Result<ConfigNews> {
+    let mut path = typed(path);
+    if path.is_dir() {
+        // A run's or a checkpoint's.
+        path.push(crate::args::ARGS_FILE);
+    }
+    let read = Draft::load(Some(&path), &[])?;
+    Ok(ConfigNews::Loaded { file: Some(path), read })
+}
+
+fn save(path: PathBuf, text: String, overwrite: bool) -> Result<ConfigNews> {
+    let path = typed(&path);
+    if path.is_dir() {
+        return Err(Error::user(format!("{} is a directory; give the file a name in it", path.display())));
+    }
+    if !overwrite && path.symlink_metadata().is_ok() {
+        return Ok(ConfigNews::Exists { path, text });
+    }
+    if path.starts_with(CONFIGS) {
+        std::fs::create_dir_all(CONFIGS).user(CONFIGS)?;
+    }
+    write_atomic(&path, text.as_bytes())?;
+    Ok(ConfigNews::Saved(path))
+}
+
+/// Reads, chooses and measures the rows as a training does; none where it is no longer wanted.
+fn look(args: &SftArgs, wanted: &dyn Fn() -> bool) -> Result<Option<Preview>> {
+    let Chosen { train, validation, skipped, warnings } = read(&Sources::from(args))?;
+    if !wanted() {
+        return Ok(None);
+    }
+    let mut problem = train.is_empty().then(|| "no training rows: dataset_test_ratio left none".to_owned());
+    let template = Template::new(&args.template_type, args.system.as_deref());
+    let checked = template.as_ref().map_err(Clone::clone).and_then(|t| {
+        t.check(&train)?;
+        t.check(&validation)
+    });
+    problem = problem.or_else(|| checked.err().map(|e| e.to_string()));
+    let (tokenizer, unit) = match (template, tokenizer(args)) {
+        (Ok(template), Ok(tokenizer)) => (Some((template, tokenizer)), Unit::Tokens),
+        (Err(_), _) => (None, Unit::Characters("the template cannot be used".to_owned())),
+        (_, Err(e)) => (None, Unit::Characters(e.to_string())),
+    };
+    let measure = |rows: &[Row]| -> Option<Vec<u32>> {
+        let mut lengths = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(CHUNK) {
+            match &tokenizer {
+                Some((template, tokenizer)) => {
+                    let all = encode_rows(tokenizer, template, rows, None, Truncation::Delete, 0);
+                    lengths.extend(all.into_iter().flatten().map(|e| e.ids.len() as u32));
+                }
+                None => lengths.extend(rows.iter().map(characters)),
+            }
+            if !wanted() {
+                return None;
+            }
+        }
+        lengths.sort_unstable();
+        Some(lengths)
+    };
+    let part = |rows: &[Row], broken: u64| -> Option<Part> {
+        let mut labels: Vec<(String, u64)> = balance(rows).into_iter().collect();
+        labels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        Some(Part { rows: rows.len(), broken, labels, lengths: measure(rows)? })
+    };
+    let parts = part(&train, skipped.0).zip(part(&validation, skipped.1));
+    let Some((train_part, validation)) = parts else { return Ok(None) };
+    let limit = args.max_length_limit().map(|l| u32::try_from(l).unwrap_or(u32::MAX));
+    let cut = args.truncation_strategy == "truncation_left";
+    if let (Some(limit), Unit::Tokens, false) = (limit, &unit, cut)
+        && train_part.rows > 0
+        && train_part.longer(limit) == train_part.rows
+    {
+        problem
+            .get_or_insert(format!("max_length {limit}: all {} training rows are longer", train_part.rows));
+    }
+    let first = train.into_iter().take(SHOWN).map(|row| [row.query, row.response]).collect();
+    Ok(Some(Preview { train: train_part, validation, first, warnings, problem, unit, limit, cut }))
+}
+
+fn characters(row: &Row) -> u32 {
+    let turns = row.history.iter().flatten().chain([&row.query, &row.response]).chain(&row.system);
+    turns.map(|text| text.chars().count()).sum::<usize>() as u32
+}
+
+/// The tokenizer in the model's directory.
+fn tokenizer(args: &SftArgs) -> Result<Tokenizer> {
+    let named = args.model_cache_dir.as_ref().or(args.model_id_or_path.as_ref());
+    let Some(dir) = named.map(Path::new) else {
+        return Err(Error::user("model_id_or_path names no directory to take the tokenizer from"));
+    };
+    if !dir.join(VOCABULARY_FILE).is_file() {
+        return Err(Error::user(format!("there is no {VOCABULARY_FILE} in {}", dir.display())));
+    }
+    Tokenizer::load(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::load_sft;
+    use std::sync::Mutex;
+
+    fn heard(work: ConfigWork) -> Vec<Message> {
+        let heard = Mutex::new(Vec::new());
+        super::work(work, &AtomicU64::new(0), &|m| heard.lock().unwrap().push(m));
+        heard.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_overwritten_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.json");
+        let save = |text: &str, overwrite| {
+            heard(ConfigWork::Save { path: path.clone(), text: text.to_owned(), overwrite })
+        };
+        assert!(matches!(&save("{\n}\n", false)[..], [Message::Config(ConfigNews::Saved(_))]));
+        assert!(matches!(&save("x", false)[..], [Message::Config(ConfigNews::Exists { .. })]));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\n}\n");
+        assert!(matches!(&save("{}", true)[..], [Message::Config(ConfigNews::Saved(_))]));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(list(dir.path()), [path]);
+    }
+
+    #[test]
+    fn rows_are_chosen_and_measured_as_for_a_training() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rows.jsonl");
+        let row = |query: &str, label: &str| format!("{{\"query\":\"{query}\",\"response\":\"{label}\"}}\n");
+        let rows: String = (0..30).map(|i| row(&"好".repeat(i + 1), ["负", "正"][i % 3 % 2])).collect();
+        std::fs::write(&file, rows + "{\"query\": 1\n").unwrap();
+        let words = format!(
+            "--model_type qwen-demo --model_id_or_path demo/base --custom_train_dataset_path {} \
+             --dataset_test_ratio 0.2 --max_length 12",
+            file.display()
+        );
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let mut args = load_sft(None, &words).unwrap().args;
+        let preview = look(&args, &|| true).unwrap().unwrap();
+        assert_eq!((preview.train.rows, preview.validation.rows, preview.train.broken), (24, 6, 1));
+        assert!(preview.warnings[0].contains("rows.jsonl, line 31"), "{:?}", preview.warnings);
+        assert_eq!(preview.train.labels.iter().map(|(_, n)| n).sum::<u64>(), 24);
+        assert_eq!(preview.unit, Unit::Tokens);
+        // As the engine counts them.
+        let tokenizer = Tokenizer::load(Path::new("demo/base")).unwrap();
+        let chosen = read(&Sources::from(&args)).unwrap();
+        let encoded = crate::data::load::encode(&args, &tokenizer, &chosen).unwrap();
+        assert_eq!(preview.train.longer(12) as u64, encoded.train_stats.too_long);
+        assert!(encoded.train_stats.too_long > 0);
+        let kept = preview.train.lengths.iter().filter(|l| **l <= 12).map(|l| u64::from(*l)).sum::<u64>();
+        assert_eq!(kept, encoded.train_stats.tokens.total);
+
+        args.model_id_or_path = Some("no/such/model".to_owned());
+        let preview = look(&args, &|| true).unwrap().unwrap();
+        assert!(matches!(&preview.unit, Unit::Characters(why) if why.contains("no/such/model")));
+        assert!(look(&args, &|| false).unwrap().is_none(), "nobody waits for it");
+        args.custom_train_dataset_path = vec!["none.csv".to_owned()];
+        assert!(look(&args, &|| true).unwrap_err().to_string().contains("none.csv"));
+    }
+}

@@ -1,0 +1,225 @@
+//! The form as data: the arguments by group, what is set, what is wrong, where one is.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
+
+/// A line of the list.
+#[derive(Debug, Clone, Copy)]
+pub enum Row {
+    Group(Group),
+    Field(&'static Field),
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Row) -> bool {
+        match (self, other) {
+            (Row::Group(a), Row::Group(b)) => a == b,
+            (Row::Field(a), Row::Field(b)) => a.name == b.name,
+            _ => false,
+        }
+    }
+}
+
+/// The arguments of the next job.
+#[derive(Debug)]
+pub struct Form {
+    pub draft: Draft,
+    /// As it was loaded or saved.
+    pub saved: Draft,
+    pub file: Option<PathBuf>,
+    /// What the file's loading has warned of.
+    pub warnings: Vec<String>,
+    /// The draft with every rule applied, or what is wrong with it.
+    pub checked: Result<Loaded, Problem>,
+    /// The values of `checked`, by name.
+    resolved: Map<String, Value>,
+    pub marked: Row,
+    closed: BTreeSet<Group>,
+    filter: String,
+}
+
+impl Default for Form {
+    fn default() -> Form {
+        let draft = Draft::default();
+        let mut form = Form {
+            saved: draft.clone(),
+            checked: draft.check(),
+            draft,
+            file: None,
+            warnings: Vec::new(),
+            resolved: Map::new(),
+            marked: Row::Group(Group::Model),
+            closed: BTreeSet::from([Group::Elsewhere]),
+            filter: String::new(),
+        };
+        form.marked = form.rows().get(1).copied().unwrap_or(form.marked);
+        form
+    }
+}
+
+impl Form {
+    /// Begins anew with what was loaded.
+    pub fn load(&mut self, file: Option<PathBuf>, read: ReadDraft) {
+        self.draft = read.draft;
+        self.saved = self.draft.clone();
+        self.file = file;
+        self.warnings = read.warnings;
+        self.check();
+    }
+
+    /// Puts another draft in the place of this one.
+    pub fn replace(&mut self, draft: Draft) {
+        self.draft = draft;
+        self.check();
+    }
+
+    /// Sets an argument.
+    ///
+    /// # Errors
+    /// Why it cannot have this value.
+    pub fn set(&mut self, field: &'static Field, value: &Value) -> Result<(), String> {
+        self.draft.set(field, value)?;
+        self.check();
+        Ok(())
+    }
+
+    pub fn reset(&mut self, field: &'static Field) {
+        self.draft.reset(field);
+        self.check();
+    }
+
+    /// The next choice, or the one before.
+    ///
+    /// # Errors
+    /// What is no choice, and a choice of one.
+    pub fn choose(&mut self, field: &'static Field, by: isize) -> Result<(), String> {
+        let Some(choices) = field.choices() else {
+            return Err(format!("{}: Enter edits it; allowed is {}", field.name, field.allowed()));
+        };
+        let now = self.draft.get(field);
+        let n = choices.len() as isize;
+        let next = match choices.iter().position(|c| *c == now) {
+            Some(i) if n > 1 => (i as isize + by).rem_euclid(n) as usize,
+            Some(_) => return Err(only_choice(field)),
+            None => 0,
+        };
+        match choices.get(next) {
+            Some(value) => self.set(field, value),
+            None => Err(only_choice(field)),
+        }
+    }
+
+    /// Whether it differs from what was loaded or saved.
+    pub fn is_changed(&self) -> bool {
+        self.draft != self.saved
+    }
+
+    /// The marked argument.
+    pub fn field(&self) -> Option<&'static Field> {
+        match self.marked {
+            Row::Field(field) => Some(field),
+            Row::Group(_) => None,
+        }
+    }
+
+    /// What the rules make of an argument that is not set.
+    pub fn derived(&self, field: &Field) -> Option<String> {
+        if !self.draft.get(field).is_null() {
+            return None;
+        }
+        self.resolved.get(field.name).filter(|v| !v.is_null()).map(value_text)
+    }
+
+    fn check(&mut self) {
+        self.checked = self.draft.check();
+        self.resolved = self.checked.as_ref().map(|l| l.args.to_json()).unwrap_or_default();
+    }
+
+    /// The lines of the list.
+    pub fn rows(&self) -> Vec<Row> {
+        let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        let wanted = |f: &Field| {
+            let text = format!("{} {}", f.name, f.help).to_lowercase();
+            words.iter().all(|w| text.contains(w.as_str()))
+        };
+        let mut rows = Vec::new();
+        for group in Group::ALL {
+            let fields = FIELDS.iter().filter(|f| f.group == group && wanted(f));
+            let open = !words.is_empty() || !self.closed.contains(&group);
+            let mut fields = fields.peekable();
+            if fields.peek().is_some() {
+                rows.push(Row::Group(group));
+                rows.extend(fields.filter(|_| open).map(Row::Field));
+            }
+        }
+        rows
+    }
+
+    /// How many arguments of a group differ from their defaults.
+    pub fn set_in(&self, group: Group) -> usize {
+        FIELDS.iter().filter(|f| f.group == group && self.draft.is_set(f)).count()
+    }
+
+    /// Whether a group's arguments are in the list.
+    pub fn is_open(&self, group: Group) -> bool {
+        !self.filter.trim().is_empty() || !self.closed.contains(&group)
+    }
+
+    /// Opens or closes a group.
+    pub fn fold(&mut self, group: Group) {
+        if !self.closed.remove(&group) {
+            self.closed.insert(group);
+        }
+    }
+
+    /// Moves the mark by so many lines, and not beyond the ends.
+    pub fn step(&mut self, by: isize) {
+        let rows = self.rows();
+        let at = rows.iter().position(|r| *r == self.marked).unwrap_or(0);
+        let last = rows.len().saturating_sub(1);
+        if let Some(row) = rows.get(at.saturating_add_signed(by).min(last)) {
+            self.marked = *row;
+        }
+    }
+
+    /// Marks an argument, wherever it hides.
+    pub fn show(&mut self, name: &str) {
+        let Some(field) = FIELDS.iter().find(|f| f.name == name) else { return };
+        self.closed.remove(&field.group);
+        if !self.rows().contains(&Row::Field(field)) {
+            self.filter.clear();
+        }
+        self.marked = Row::Field(field);
+    }
+
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// Shows only the arguments that have all of these words in name or meaning.
+    pub fn set_filter(&mut self, words: String) {
+        self.filter = words;
+        // What was found stays in sight when everything is shown again.
+        if let (Row::Field(field), true) = (self.marked, self.filter.trim().is_empty()) {
+            self.closed.remove(&field.group);
+        }
+        let rows = self.rows();
+        if !rows.contains(&self.marked) {
+            let field = rows.iter().find(|r| matches!(r, Row::Field(_)));
+            self.marked = field.copied().unwrap_or(self.marked);
+        }
+    }
+}
+
+fn only_choice(field: &Field) -> String {
+    use crate::args::Status::{Derived, NoEffect, Refused, Works};
+    match field.status {
+        Refused(why) => format!("{}: {why}", field.name),
+        Derived(parent) => format!("{} follows from {parent}; set that", field.name),
+        Works | NoEffect(_) => format!("{}: there is no other choice", field.name),
+    }
+}

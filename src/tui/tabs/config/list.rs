@@ -1,0 +1,267 @@
+//! The form on the screen: the list of arguments, and what is to be said of the marked one.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::form::{Form, Row};
+use super::typing::Typing;
+use crate::args::{Field, Group, Status, value_text};
+use crate::tui::state::State;
+use crate::tui::theme::Theme;
+use crate::tui::{text, widgets};
+
+/// From this width on what is said of an argument stands beside the list.
+const WIDE: u16 = 120;
+/// Cells of the names, the longest of which has 32.
+const NAMES: usize = 33;
+/// What stands for a value that is not set.
+pub const NOT_SET: &str = "not set";
+
+/// Draws the form; `typing` is what is typed now, into the marked value or the filter.
+pub fn draw(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, state: &State) {
+    let [upper, lower] = match area.width >= WIDE {
+        true => Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).spacing(1).areas(area),
+        false => {
+            let height = (area.height * 2 / 5).clamp(5, 10);
+            Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(area)
+        }
+    };
+    list(frame, upper, form, typing, state);
+    about(frame, lower, form, typing, state);
+}
+
+fn list(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, state: &State) {
+    let theme = &state.theme;
+    let mut spans = vec![Span::styled(format!(" {} ", name(form, area.width)), theme.title)];
+    if form.is_changed() {
+        spans.push(Span::styled("changed ", theme.warning));
+    }
+    let inner = widgets::panel(frame, area, Line::from(spans), theme);
+    let inner = match (typing, form.filter()) {
+        (Some(Typing::Filter(line)), _) => {
+            let [first, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(inner);
+            let [label, cell] = Layout::horizontal([Constraint::Length(3), Constraint::Min(0)]).areas(first);
+            frame.render_widget(Line::styled(" / ", theme.key), label);
+            line.draw(frame, cell, theme.strong);
+            rest
+        }
+        (_, "") => inner,
+        (_, filter) => {
+            let [first, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(inner);
+            let words = text::fit(filter, usize::from(inner.width).saturating_sub(20));
+            let line = Line::from(vec![
+                Span::styled(" / ", theme.key),
+                Span::styled(words, theme.strong),
+                Span::styled("  Esc shows all", theme.dim),
+            ]);
+            frame.render_widget(line, first);
+            rest
+        }
+    };
+    let rows = form.rows();
+    if rows.is_empty() {
+        return widgets::words(frame, inner, "No argument has these words.", theme.dim);
+    }
+    let height = usize::from(inner.height);
+    let at = rows.iter().position(|r| *r == form.marked);
+    let first = at.unwrap_or(0).saturating_sub(height / 2).min(rows.len().saturating_sub(height));
+    let wrong = form.checked.as_ref().err().and_then(|p| p.key);
+    for (i, row) in rows.iter().enumerate().skip(first).take(height) {
+        let place = Rect { y: inner.y + (i - first) as u16, height: 1, ..inner };
+        let marked = at == Some(i);
+        match row {
+            Row::Group(group) => frame.render_widget(group_line(form, *group, marked, theme), place),
+            Row::Field(field) => {
+                let is_wrong = wrong == Some(field.name);
+                field_line(frame, place, form, field, [marked, is_wrong], state);
+                if let (true, Some(Typing::Value(value))) = (marked, typing) {
+                    let cell = value_cell(place);
+                    frame.buffer_mut().set_style(cell, Style::reset());
+                    frame.render_widget(ratatui::widgets::Clear, cell);
+                    let style = if value.verdict.is_err() { theme.bad } else { theme.strong };
+                    value.line.draw(frame, cell, style.add_modifier(ratatui::style::Modifier::UNDERLINED));
+                }
+            }
+        }
+    }
+}
+
+/// The file of the arguments, or that there is none.
+fn name(form: &Form, width: u16) -> String {
+    let room = usize::from(width).saturating_sub(14);
+    match &form.file {
+        Some(file) => text::fit_end(&file.display().to_string(), room),
+        None => "The defaults".to_owned(),
+    }
+}
+
+/// Where the value of an argument stands in its line.
+fn value_cell(line: Rect) -> Rect {
+    let left = (NAMES as u16 + 4).min(line.width);
+    Rect { x: line.x + left, width: line.width - left, ..line }
+}
+
+fn group_line(form: &Form, group: Group, marked: bool, theme: &Theme) -> Line<'static> {
+    let sign = if form.is_open(group) { "▾" } else { "▸" };
+    let style = if marked { theme.selected } else { theme.title };
+    let mut spans =
+        vec![Span::styled(format!(" {sign} "), theme.dim), Span::styled(group.title().to_owned(), style)];
+    match form.set_in(group) {
+        0 => {}
+        n => spans.push(Span::styled(format!("  {n} set"), theme.dim)),
+    }
+    Line::from(spans)
+}
+
+/// A value in the list.
+pub fn shown(form: &Form, field: &Field, state: &State) -> (String, bool) {
+    if field.name == "output_dir" && !form.draft.is_set(field) {
+        return (state.output_dir.display().to_string(), true);
+    }
+    let value = form.draft.get(field);
+    match form.derived(field) {
+        Some(derived) => (format!("{derived} (by the rules)"), true),
+        None if value.is_null() => (NOT_SET.to_owned(), true),
+        None if field.name == "hub_token" => ("•••".to_owned(), false),
+        None => match value_text(&value) {
+            empty if empty.is_empty() && value.is_array() => ("none".to_owned(), true),
+            empty if empty.is_empty() => ("\"\"".to_owned(), false),
+            text => (text, false),
+        },
+    }
+}
+
+fn field_line(
+    frame: &mut Frame,
+    place: Rect,
+    form: &Form,
+    field: &'static Field,
+    [marked, is_wrong]: [bool; 2],
+    state: &State,
+) {
+    let theme = &state.theme;
+    let is_set = form.draft.is_set(field);
+    let (sign, sign_style) = match (is_wrong, is_set) {
+        (true, _) => ("✗", theme.bad),
+        (false, true) => ("*", theme.warning),
+        (false, false) => (" ", theme.dim),
+    };
+    let (value, derived) = shown(form, field, state);
+    let works = field.status == Status::Works;
+    let style = match (is_wrong, is_set, derived || !works) {
+        (true, ..) => theme.bad,
+        (false, true, _) => theme.strong,
+        (false, false, true) => theme.dim,
+        (false, false, false) => theme.text,
+    };
+    let name_style = match (marked, works) {
+        (true, _) => theme.selected,
+        (false, true) => theme.text,
+        (false, false) => theme.dim,
+    };
+    let room = usize::from(value_cell(place).width);
+    // The end of a path says more than its beginning.
+    let is_path = matches!(field.kind, crate::args::Kind::Path | crate::args::Kind::Paths);
+    let value = if is_path { text::fit_end(&value, room) } else { text::fit(&value, room) };
+    let line = Line::from(vec![
+        Span::styled(format!(" {sign} "), sign_style),
+        Span::styled(text::pad(field.name, NAMES), name_style),
+        Span::raw(" "),
+        Span::styled(value, style),
+    ]);
+    frame.render_widget(line, place);
+}
+
+/// What the marked argument means and may be, what is wrong, and whether all is ready.
+fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, state: &State) {
+    let theme = &state.theme;
+    let title = match form.marked {
+        Row::Field(field) => format!(" {} ", field.name),
+        Row::Group(group) => format!(" {} ", group.title()),
+    };
+    let inner = widgets::panel(frame, area, Line::styled(title, theme.title), theme);
+    let mut words: Vec<(String, Style)> = Vec::new();
+    let mut own_error = None;
+    match form.marked {
+        Row::Field(field) => {
+            words.push((field.help.to_owned(), theme.text));
+            own_error = match typing {
+                Some(Typing::Value(value)) => value.said().map(str::to_owned),
+                _ => None,
+            };
+            if let Some(error) = &own_error {
+                words.push((format!("✗ {error}"), theme.bad));
+            }
+            words.extend(facts(form, field, state));
+        }
+        Row::Group(group) => {
+            let help = match form.is_open(group) {
+                true => "Enter closes the group.",
+                false => "Enter opens the group.",
+            };
+            words.push((help.to_owned(), theme.dim));
+        }
+    }
+    let end = ready(form, state);
+    let width = usize::from(inner.width).saturating_sub(2);
+    let lines = |words: Vec<(String, Style)>| -> Vec<Line<'static>> {
+        let wrapped = words.into_iter().flat_map(|(words, style)| {
+            text::wrap(&words, width).into_iter().map(move |l| Line::styled(format!(" {l}"), style))
+        });
+        wrapped.collect()
+    };
+    // While something wrong is typed, that is what matters.
+    let end = if own_error.is_some() { Vec::new() } else { lines(end) };
+    let words = lines(words);
+    let end_height = (end.len() as u16).min(inner.height.saturating_sub(2));
+    // Beneath a blank line where there is room, else at the end.
+    let upper_height = (words.len() as u16 + 1).min(inner.height - end_height);
+    let [upper, lower] =
+        Layout::vertical([Constraint::Length(upper_height), Constraint::Length(end_height)]).areas(inner);
+    frame.render_widget(Paragraph::new(words), upper);
+    frame.render_widget(Paragraph::new(end), lower);
+}
+
+/// Value, default, what is allowed, what becomes of it.
+fn facts(form: &Form, field: &'static Field, state: &State) -> Vec<(String, Style)> {
+    let theme = &state.theme;
+    let default = match field.default.value() {
+        value if value.is_null() => NOT_SET.to_owned(),
+        _ => field.default.to_string(),
+    };
+    let mut facts = vec![(format!("allowed: {}", field.allowed()), theme.dim)];
+    let (now, _) = shown(form, field, state);
+    facts.push((format!("default: {default}"), theme.dim));
+    if form.draft.is_set(field) || form.derived(field).is_some() {
+        facts.push((format!("now: {now}"), theme.text));
+    }
+    match field.status {
+        Status::Works => {}
+        Status::NoEffect(why) => facts.push((format!("It changes nothing here: {why}."), theme.warning)),
+        Status::Refused(why) => facts.push((format!("Only the default is accepted: {why}."), theme.warning)),
+        Status::Derived(parent) => facts.push((format!("It follows from {parent}."), theme.warning)),
+    }
+    facts
+}
+
+/// What stands in the way of a start, or that nothing does.
+fn ready(form: &Form, state: &State) -> Vec<(String, Style)> {
+    let theme = &state.theme;
+    let mut words = Vec::new();
+    let mut warnings = form.warnings.clone();
+    match &form.checked {
+        Err(problem) => words.push((format!("✗ {}", problem.message), theme.bad)),
+        Ok(loaded) => {
+            warnings.extend(loaded.warnings.iter().filter(|w| !form.warnings.contains(w)).cloned());
+            match &state.engine {
+                Some(Err(missing)) => words.push((format!("✗ {missing}"), theme.bad)),
+                _ => words.push(("✓ s starts the training".to_owned(), theme.good)),
+            }
+        }
+    }
+    words.extend(warnings.into_iter().map(|w| (w, theme.warning)));
+    words
+}

@@ -1,0 +1,69 @@
+//! From the form to a job, or to a look at its data.
+
+use super::{Config, Page, tell_error};
+use crate::args::{FIELDS, Field, SftArgs};
+use crate::tui::action::Action;
+use crate::tui::component::Handled;
+use crate::tui::configs::ConfigWork;
+use crate::tui::popups::{Choice, Question};
+use crate::tui::state::State;
+
+impl Config {
+    /// The arguments with every rule applied, for a run where the cockpit looks for runs.
+    fn resolved(&mut self, state: &State) -> Result<Box<SftArgs>, String> {
+        match &self.form.checked {
+            Ok(loaded) => {
+                let mut args = loaded.args.clone();
+                let unset = |f: &Field| f.name == "output_dir" && !self.form.draft.is_set(f);
+                if FIELDS.iter().any(unset) {
+                    args.output_dir = state.output_dir.display().to_string();
+                }
+                Ok(Box::new(args))
+            }
+            Err(problem) => {
+                let (key, message) = (problem.key, problem.message.clone());
+                if let Some(key) = key {
+                    self.form.show(key);
+                }
+                Err(message)
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, state: &State) -> Handled {
+        let args = match self.resolved(state) {
+            Ok(args) => args,
+            Err(why) => {
+                self.page = Page::Form;
+                return tell_error(why);
+            }
+        };
+        let question = match &state.engine {
+            Some(Err(missing)) => {
+                let close = vec![Choice::new('c', "Close", Vec::new())];
+                Question::new("There is no engine to train with", missing.as_str(), close)
+            }
+            _ if state.is_live() => {
+                let choices = vec![
+                    Choice::new('b', "Start this one beside it", vec![Action::StartJob(args)]),
+                    Choice::new('n', "Not now", Vec::new()),
+                ];
+                let text = "A job is running. Both would share this machine's memory and cores.";
+                Question::new("Start", text, choices)
+            }
+            _ => return Handled::with(Action::StartJob(args)),
+        };
+        Handled::with(Action::Ask(Box::new(question)))
+    }
+
+    pub(super) fn look(&mut self, state: &State) -> Handled {
+        match self.resolved(state) {
+            Ok(args) => {
+                self.page = Page::Data;
+                self.look = None;
+                Handled::with(Action::Config(ConfigWork::Preview(args)))
+            }
+            Err(why) => tell_error(why),
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The Config tab.
+
+use std::path::PathBuf;
+
+use crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
+use qwen_tui::args::{ARGS_FILE, Draft};
+use qwen_tui::data::sentiment_prompt;
+use qwen_tui::tui::action::Action;
+use qwen_tui::tui::configs::{ConfigNews, ConfigWork, Part, Preview, Unit};
+use qwen_tui::tui::message::Message;
+use qwen_tui::tui::model::Worker;
+
+use super::{Cockpit, root, until_step};
+
+const SIZES: [(u16, u16); 2] = [(80, 24), (160, 48)];
+
+/// The tab with a file in it.
+fn on(width: u16, height: u16, file: &str) -> Cockpit {
+    let mut cockpit = Cockpit::new(width, height);
+    cockpit.press(&["1"]);
+    load(&mut cockpit, file);
+    cockpit
+}
+
+fn load(cockpit: &mut Cockpit, file: &str) -> Vec<Action> {
+    let read = Draft::load(Some(&root().join(file)), &[]).unwrap();
+    cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some(file.into()), read }))
+}
+
+fn key(cockpit: &mut Cockpit, code: KeyCode) -> Vec<Action> {
+    cockpit.app.input(Input::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+fn keys(cockpit: &mut Cockpit, text: &str) {
+    for c in text.chars() {
+        let code = if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };
+        key(cockpit, code);
+    }
+}
+
+/// Goes to an argument by its name.
+fn go_to(cockpit: &mut Cockpit, name: &str) {
+    keys(cockpit, &format!("/{name}\n"));
+    key(cockpit, KeyCode::Esc);
+}
+
+/// Empties the line that is typed.
+fn empty(cockpit: &mut Cockpit) {
+    for _ in 0..40 {
+        key(cockpit, KeyCode::Backspace);
+    }
+}
+
+fn preview() -> Preview {
+    let sentences = [
+        "包装不错但是质量太差，用了两天就坏了，客服也不理人，再也不会买了",
+        "很好用，物流也快",
+        "酒店位置很方便，房间干净，前台的服务态度非常好，早餐的种类也很丰富，下次来还会住这里，推荐给大家",
+        "书的内容一般，印刷质量倒是不错",
+    ];
+    let row = |(i, s): (usize, &&str)| [sentiment_prompt(s), ["negative", "positive"][i % 2].to_owned()];
+    let mut lengths: Vec<u32> = (0..2000).map(|i| 30 + (i * i / 900) % 137 + i % 40).collect();
+    lengths.sort_unstable();
+    let labels = |a, b| vec![("positive".to_owned(), a), ("negative".to_owned(), b)];
+    Preview {
+        train: Part { rows: 2000, broken: 1, labels: labels(1203, 797), lengths },
+        validation: Part { rows: 20, broken: 0, labels: labels(11, 9), lengths: vec![40; 20] },
+        first: sentences.iter().enumerate().map(row).collect(),
+        warnings: vec!["rows.csv, line 17: label 是 is none of 0 and 1; the row is left out".to_owned()],
+        problem: None,
+        unit: Unit::Tokens,
+        limit: Some(160),
+        cut: false,
+    }
+}
+
+#[test]
+fn the_form_shows_values_defaults_and_meaning() {
+    for (width, height) in [(60, 16), (80, 24), (160, 48)] {
+        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+        go_to(&mut cockpit, "learning_rate");
+        cockpit.assert_picture(&format!("config-form-{width}x{height}"));
+    }
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    assert!(cockpit.picture().contains("✓ s starts the training"), "{}", cockpit.picture());
+}
+
+#[test]
+fn a_wrong_value_is_told_while_it_is_typed_and_not_taken() {
+    for (width, height) in SIZES {
+        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+        go_to(&mut cockpit, "learning_rate");
+        key(&mut cockpit, KeyCode::Enter);
+        empty(&mut cockpit);
+        keys(&mut cockpit, "1e-4高");
+        cockpit.assert_picture(&format!("config-edit-error-{width}x{height}"));
+        keys(&mut cockpit, "\n");
+        assert!(cockpit.picture().contains("1e-4高"), "it is still typed");
+        key(&mut cockpit, KeyCode::Backspace);
+        key(&mut cockpit, KeyCode::Backspace);
+        keys(&mut cockpit, "3\n");
+        let picture = cockpit.picture();
+        assert!(picture.contains("1e-3") && picture.contains("changed"), "{picture}");
+        // Esc takes back.
+        key(&mut cockpit, KeyCode::Enter);
+        keys(&mut cockpit, "999");
+        key(&mut cockpit, KeyCode::Esc);
+        assert!(!cockpit.picture().contains("1e-3999"));
+    }
+}
+
+#[test]
+fn a_rule_across_arguments_is_told_and_blocks_the_start() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "save_steps");
+    key(&mut cockpit, KeyCode::Enter);
+    empty(&mut cockpit);
+    keys(&mut cockpit, "75");
+    assert!(cockpit.picture().contains("multiple of eval_steps"), "{}", cockpit.picture());
+    keys(&mut cockpit, "\n");
+    go_to(&mut cockpit, "model_type");
+    let picture = cockpit.picture();
+    assert!(picture.contains("multiple of eval_steps"), "{picture}");
+    assert!(cockpit.press(&["s"]).is_empty(), "it does not start");
+    let picture = cockpit.picture();
+    assert!(picture.contains("✗ save_steps"), "the wrong one is marked and shown: {picture}");
+    key(&mut cockpit, KeyCode::Delete);
+    match &key(&mut cockpit, KeyCode::F(5))[..] {
+        [Action::StartJob(args)] => {
+            assert_eq!((args.model_type.as_str(), args.save_steps), ("qwen-1_8b", 50));
+            assert_eq!(args.output_dir, "output", "where the cockpit looks for runs");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(
+        cockpit.picture().contains("No run is open") || cockpit.picture().contains("Looking"),
+        "on Train"
+    );
+}
+
+#[test]
+fn choices_go_round_without_typing() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "lr_scheduler_type");
+    key(&mut cockpit, KeyCode::Right);
+    assert!(cockpit.picture().contains("now: cosine"), "{}", cockpit.picture());
+    key(&mut cockpit, KeyCode::Left);
+    keys(&mut cockpit, "  ");
+    key(&mut cockpit, KeyCode::Left);
+    assert!(cockpit.picture().contains("now: cosine"), "{}", cockpit.picture());
+    go_to(&mut cockpit, "quantization_bit");
+    key(&mut cockpit, KeyCode::Right);
+    assert!(cockpit.picture().contains("quantized training is not supported"));
+    // Of no choice it is said what to do.
+    go_to(&mut cockpit, "lora_rank");
+    key(&mut cockpit, KeyCode::Right);
+    assert!(cockpit.picture().contains("Enter edits it"));
+}
+
+#[test]
+fn groups_open_and_close_and_words_find() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    key(&mut cockpit, KeyCode::End);
+    assert!(cockpit.picture().contains("▸ Known from SWIFT"), "{}", cockpit.picture());
+    keys(&mut cockpit, "\n");
+    key(&mut cockpit, KeyCode::End);
+    let picture = cockpit.picture();
+    assert!(picture.contains("deepspeed") && picture.contains("It follows from"), "{picture}");
+    keys(&mut cockpit, "/STEPS every");
+    let picture = cockpit.picture();
+    assert!(picture.contains("logging_steps") && !picture.contains("lora_rank"), "{picture}");
+    keys(&mut cockpit, " 没有");
+    assert!(cockpit.picture().contains("No argument has these words"));
+    key(&mut cockpit, KeyCode::Esc);
+    assert!(cockpit.picture().contains("model_type") || cockpit.picture().contains("logging_steps"));
+}
+
+#[test]
+fn swifts_file_loads_with_its_warning() {
+    let text = std::fs::read_to_string(root().join("tests/data/sft_args_swift.json")).unwrap();
+    let text = text.replace("\"dataloader_num_workers\": 1", "\"dataloader_num_workers\": 4");
+    let read = Draft::parse(&text).unwrap();
+    assert_eq!(read.warnings.len(), 1);
+    let start: String = read.warnings[0].chars().take(30).collect();
+    let mut cockpit = Cockpit::new(160, 48);
+    cockpit.press(&["1"]);
+    cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some("sft_args.json".into()), read }));
+    assert!(cockpit.picture().contains(&start), "{}", cockpit.picture());
+    cockpit.tell(Message::Tick(1_700_000_100.0));
+    assert!(cockpit.picture().contains(&start), "it stays beside the form: {}", cockpit.picture());
+}
+
+#[test]
+fn the_editor_tells_line_and_key_and_replaces_the_form() {
+    for (width, height) in SIZES {
+        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+        cockpit.press(&["e"]);
+        key(&mut cockpit, KeyCode::Down);
+        key(&mut cockpit, KeyCode::End);
+        cockpit.app.input(Input::Paste(
+            "\r\n  \"system\": \"你是一个情感分类助手\",\r\n  \"lora_rank\": \"八\",".to_owned(),
+        ));
+        cockpit.assert_picture(&format!("config-json-error-{width}x{height}"));
+        for _ in 0..4 {
+            key(&mut cockpit, KeyCode::Backspace);
+        }
+        keys(&mut cockpit, "4,");
+        let picture = cockpit.picture();
+        assert!(picture.contains("F2 takes them"), "{picture}");
+        key(&mut cockpit, KeyCode::F(2));
+        go_to(&mut cockpit, "lora_rank");
+        assert!(cockpit.picture().contains("now: 4"), "{}", cockpit.picture());
+    }
+}
+
+#[test]
+fn long_values_have_an_editor() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "custom_train_dataset_path");
+    keys(&mut cockpit, "\n");
+    cockpit.app.input(Input::Paste("数据/评论.csv\n".to_owned()));
+    assert!(cockpit.picture().contains("one a line"), "{}", cockpit.picture());
+    key(&mut cockpit, KeyCode::F(2));
+    assert!(cockpit.picture().contains("now: 数据/评论.csv"), "{}", cockpit.picture());
+}
+
+#[test]
+fn the_caret_stands_behind_wide_characters() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "model_id_or_path");
+    keys(&mut cockpit, "\n");
+    empty(&mut cockpit);
+    keys(&mut cockpit, "模型/a");
+    cockpit.picture();
+    let caret = cockpit.terminal.get_cursor_position().unwrap();
+    let buffer = cockpit.terminal.backend().buffer();
+    let row: Vec<&str> = (0..80).map(|x| buffer[(x, caret.y)].symbol()).collect();
+    assert_eq!(row[usize::from(caret.x) - 1], "a");
+    assert_eq!(row[usize::from(caret.x) - 6], "模");
+}
+
+#[test]
+fn the_data_page_shows_labels_lengths_and_chinese_rows() {
+    for (width, height) in SIZES {
+        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+        assert!(matches!(&cockpit.press(&["d"])[..], [Action::Config(ConfigWork::Preview(_))]));
+        assert!(cockpit.picture().contains("Reading the data"));
+        cockpit.tell(Message::Config(ConfigNews::Preview(Ok(Box::new(preview())))));
+        cockpit.assert_picture(&format!("config-data-{width}x{height}"));
+    }
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    cockpit.press(&["d"]);
+    let error =
+        "rows.csv: no usable row in it (3 broken, 0 without a label); the first broken one: line 2: no label";
+    cockpit.tell(Message::Config(ConfigNews::Preview(Err(error.to_owned()))));
+    let picture = cockpit.picture();
+    assert!(picture.contains("cannot be used") && picture.contains("line 2"), "{picture}");
+    let characters =
+        Preview { unit: Unit::Characters("there is no qwen.tiktoken in x".to_owned()), ..preview() };
+    cockpit.tell(Message::Config(ConfigNews::Preview(Ok(Box::new(characters)))));
+    assert!(cockpit.picture().contains("in characters"), "{}", cockpit.picture());
+    cockpit.tell(Message::Config(ConfigNews::Preview(Ok(Box::new(Preview {
+        train: Part::default(),
+        validation: Part::default(),
+        first: Vec::new(),
+        ..preview()
+    })))));
+    cockpit.picture();
+    key(&mut cockpit, KeyCode::Esc);
+    assert!(cockpit.picture().contains("model_type"));
+}
+
+#[test]
+fn files_are_picked_or_typed() {
+    let files: Vec<PathBuf> = ["configs/demo.json", "configs/jd-sentiment.json", "configs/评论-长文本.json"]
+        .map(PathBuf::from)
+        .into();
+    for (width, height) in SIZES {
+        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+        assert!(matches!(&cockpit.press(&["o"])[..], [Action::Config(ConfigWork::List)]));
+        cockpit.tell(Message::Config(ConfigNews::Files(files.clone())));
+        key(&mut cockpit, KeyCode::Down);
+        cockpit.assert_picture(&format!("config-picker-{width}x{height}"));
+        keys(&mut cockpit, "评论");
+        match &key(&mut cockpit, KeyCode::Enter)[..] {
+            [Action::Config(ConfigWork::Load(path))] => assert_eq!(path, &files[2]),
+            other => panic!("{other:?}"),
+        }
+        keys(&mut cockpit, "/none.json");
+        match &key(&mut cockpit, KeyCode::Enter)[..] {
+            [Action::Config(ConfigWork::Load(path))] => assert_eq!(path.to_str(), Some("评论/none.json")),
+            other => panic!("{other:?}"),
+        }
+        load(&mut cockpit, "configs/demo.json");
+        assert!(cockpit.picture().contains("configs/demo.json"), "{}", cockpit.picture());
+    }
+    assert_eq!(ARGS_FILE, "sft_args.json");
+}
+
+#[test]
+fn writing_asks_before_it_overwrites() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "gradient_checkpointing");
+    key(&mut cockpit, KeyCode::Right);
+    cockpit.press(&["w"]);
+    let (path, text) = match &key(&mut cockpit, KeyCode::Enter)[..] {
+        [Action::Config(ConfigWork::Save { path, text, overwrite: false })] => (path.clone(), text.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(path.to_str(), Some("configs/jd-sentiment.json"));
+    assert!(text.contains("\"gradient_checkpointing\": false"), "{text}");
+    cockpit.tell(Message::Config(ConfigNews::Exists { path: path.clone(), text }));
+    assert!(cockpit.picture().contains("is there already"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first keeps the file");
+    assert!(cockpit.picture().contains("changed") || cockpit.picture().contains("write to"));
+    for _ in 0.."jd-sentiment.json".len() {
+        key(&mut cockpit, KeyCode::Backspace);
+    }
+    keys(&mut cockpit, "我的");
+    match &key(&mut cockpit, KeyCode::Enter)[..] {
+        [Action::Config(ConfigWork::Save { path, .. })] => {
+            assert_eq!(path.to_str(), Some("configs/我的.json"))
+        }
+        other => panic!("{other:?}"),
+    }
+    cockpit.tell(Message::Config(ConfigNews::Saved("configs/我的.json".into())));
+    let picture = cockpit.picture();
+    assert!(picture.contains(" configs/我的.json ─"), "no longer changed: {picture}");
+}
+
+#[test]
+fn a_start_without_an_engine_or_beside_a_job_is_asked_about() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    cockpit.tell(Message::Engine(Err("the engine is not there: run `make build`".to_owned())));
+    assert!(cockpit.picture().contains("✗ the engine is not there"));
+    assert!(cockpit.press(&["s"]).is_empty());
+    assert!(cockpit.picture().contains("There is no engine to train with"), "{}", cockpit.picture());
+    cockpit.press(&["Esc"]);
+    let mut live = Cockpit::on_run(80, 24, until_step("finished", 17), Worker::Alive);
+    live.press(&["1"]);
+    load(&mut live, "configs/jd-sentiment.json");
+    assert!(live.press(&["s"]).is_empty());
+    assert!(live.press(&["Enter"]).is_empty(), "not now");
+    assert!(matches!(&live.press(&["s", "b"])[..], [Action::StartJob(_)]));
+}
+
+#[test]
+fn two_thousand_random_keys_break_nothing() {
+    let mut state = 7u64;
+    let mut random = move |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    let codes = [
+        KeyCode::Enter,
+        KeyCode::Esc,
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::Left,
+        KeyCode::Right,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Backspace,
+        KeyCode::Delete,
+        KeyCode::Insert,
+        KeyCode::F(2),
+        KeyCode::F(3),
+        KeyCode::F(4),
+        KeyCode::F(6),
+        KeyCode::Null,
+        KeyCode::BackTab,
+    ];
+    let chars: Vec<char> = "abdeowskj/ 0123456789.-,{}[]\":\n\té包装不错👍🏽\u{200d}\u{301}ｱﾞ".chars().collect();
+    let pastes = ["包装\r\n不错\t\u{1b}[31mred", "{\"lora_rank\": 8}", "\n\n\n", "", "\u{202e}abc\0", "ﾊﾟ👨‍👩‍👧"];
+    let mut cockpit = on(80, 24, "tests/data/sft_args_swift.json");
+    let files = ConfigNews::Files(vec!["configs/a.json".into(), "configs/评论.json".into()]);
+    for i in 0..2000 {
+        let with = [
+            KeyModifiers::NONE,
+            KeyModifiers::NONE,
+            KeyModifiers::NONE,
+            KeyModifiers::SHIFT,
+            KeyModifiers::CONTROL,
+            KeyModifiers::ALT,
+        ][random(6)];
+        let code = match random(5) {
+            0 | 1 => codes[random(codes.len())],
+            2 => KeyCode::Char(char::from(b'a' + random(26) as u8)),
+            _ => KeyCode::Char(chars[random(chars.len())]),
+        };
+        match random(40) {
+            0 => drop(cockpit.app.input(Input::Paste(pastes[random(pastes.len())].to_owned()))),
+            1 => cockpit.resize(60 + random(120) as u16, 16 + random(40) as u16),
+            2 => drop(cockpit.tell(Message::Config(files.clone()))),
+            3 => drop(cockpit.tell(Message::Config(ConfigNews::Preview(Ok(Box::new(preview())))))),
+            _ => drop(cockpit.app.input(Input::Key(KeyEvent::new(code, with)))),
+        }
+        if i % 25 == 0 {
+            // Back from wherever it went.
+            cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+            cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Char('1'), KeyModifiers::ALT)));
+        }
+        cockpit.picture();
+    }
+}
