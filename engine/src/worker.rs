@@ -4,6 +4,7 @@ mod socket;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -106,9 +107,13 @@ async fn train_async(
         }
     };
     let mut meter = Meter::new(device::choose(&args.device)?);
-    let events = Arc::clone(&log);
+    let (events, told) = (Arc::clone(&log), Arc::new(AtomicBool::new(false)));
+    let ended = Arc::clone(&told);
     let mut compute = tokio::task::spawn_blocking(move || {
-        let mut emit = |event: Event| append(&events, &event);
+        let mut emit = |event: Event| {
+            let end = matches!(event, Event::Finished { .. });
+            append(&events, &event).inspect(|()| ended.store(end, Ordering::Release))
+        };
         let from = resume_at.map(|step| run.checkpoint(step));
         train::train(&args, &run, from.as_deref(), &received, &mut emit)
     });
@@ -123,7 +128,7 @@ async fn train_async(
                 let _ = append(&log, &meter.read());
             }
             _ = signals.interrupt.recv() => {
-                if interrupted {
+                if interrupted && !told.load(Ordering::Acquire) {
                     return Err(at_once("interrupted twice"));
                 }
                 interrupted = true;
@@ -131,7 +136,7 @@ async fn train_async(
                 let _ = commands.send(Command::Stop);
             }
             _ = signals.terminate.recv() => {
-                if terminated.is_some_and(|first| first.elapsed() > ECHO) {
+                if terminated.is_some_and(|first| first.elapsed() > ECHO) && !told.load(Ordering::Acquire) {
                     return Err(at_once("SIGTERM came twice"));
                 }
                 terminated.get_or_insert_with(Instant::now);

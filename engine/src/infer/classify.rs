@@ -66,12 +66,15 @@ impl Session {
     /// # Errors
     /// A text beyond the model's context.
     pub fn classify(&self, texts: &[String]) -> Result<Vec<Verdict>> {
-        Ok(self.label(&self.prepare_all(texts)?))
+        self.label(&self.prepare_all(texts)?)
     }
 
     /// Labels, many at once: P(label) is the product of its tokens' probabilities after the prompt, over the sum of
     /// both labels'. Where every label is one token, one pass over the prompt scores all of them.
-    pub fn label(&self, texts: &[Text]) -> Vec<Verdict> {
+    ///
+    /// # Errors
+    /// A score that is not finite.
+    pub fn label(&self, texts: &[Text]) -> Result<Vec<Verdict>> {
         let words: Vec<Vec<u32>> = LABELS.iter().map(|l| self.tokenizer.encode(l)).collect();
         let single = words.iter().all(|w| w.len() == 1);
         let mut candidates = Vec::new();
@@ -85,7 +88,14 @@ impl Session {
             }
         }
         let scores = self.score(&candidates, single.then_some(&words));
-        texts.iter().zip(scores.chunks(LABELS.len())).map(|(t, scores)| verdict(&t.text, scores)).collect()
+        if scores.iter().any(|score| !score.is_finite()) {
+            return Err(super::not_finite());
+        }
+        Ok(texts
+            .iter()
+            .zip(scores.chunks(LABELS.len()))
+            .map(|(t, scores)| verdict(&t.text, scores))
+            .collect())
     }
 
     /// Log-probabilities: of each candidate's label tokens, or where `words` are given of each word's one token.

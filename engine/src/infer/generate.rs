@@ -36,7 +36,7 @@ impl Session {
     /// The answer to `prompt`; `told` hears the text whenever it has grown.
     ///
     /// # Errors
-    /// A prompt without a token; what `told` returns.
+    /// A prompt without a token; scores that are not finite; what `told` returns.
     pub fn generate(
         &self,
         prompt: &[u32],
@@ -70,6 +70,9 @@ impl Session {
                 break;
             }
             let logits = tch::no_grad(|| self.model.step(&next, &mut cache));
+            if logits.isnan().any().int64_value(&[]) != 0 {
+                return Err(super::not_finite());
+            }
             let id = choose(&logits, &seen, how, random);
             if stops.contains(&id) {
                 break;

@@ -183,7 +183,7 @@ pub fn classify_lines(
 }
 
 fn tell(session: &Session, texts: &[Text], out: &mut dyn Write) -> Result<()> {
-    for verdict in session.label(texts) {
+    for verdict in session.label(texts)? {
         let line = serde_json::to_string(&verdict).internal("writing JSON")?;
         writeln!(out, "{line}").and_then(|()| out.flush()).user("standard output")?;
     }

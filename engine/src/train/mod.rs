@@ -1,6 +1,7 @@
 //! The recipe: what `sft` does, from top to bottom.
 
 pub mod checkpoint;
+mod commands;
 mod limits;
 mod metrics;
 mod micro;
@@ -9,8 +10,8 @@ mod resume;
 pub mod step;
 mod trainer;
 
-use std::path::Path;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use qwen_tui::args::{
@@ -26,6 +27,7 @@ use tch::{Device, Kind};
 
 use crate::device;
 use crate::model::{LoraOptions, QwenConfig, Trainable, weights};
+use commands::{Asked, Commands};
 pub use limits::limits;
 pub use metrics::AccStrategy;
 use micro::MicroBatches;
@@ -72,7 +74,7 @@ pub fn named_model_dir<'a>(
     Ok(path)
 }
 
-/// Trains as `args` say, into `run`, answering to `commands` between steps; goes on from the checkpoint `from`, one of
+/// Trains as `args` say, into `run`, answering to the commands `received` between steps; goes on from the checkpoint `from`, one of
 /// the run's own, or starts from the beginning.
 ///
 /// # Errors
@@ -81,7 +83,7 @@ pub fn train<'a>(
     args: &'a SftArgs,
     run: &'a RunDir,
     from: Option<&Path>,
-    commands: &'a Receiver<Command>,
+    received: &'a Receiver<Command>,
     emit: &'a mut Sink<'a>,
 ) -> Result<()> {
     let started = Instant::now();
@@ -102,8 +104,9 @@ pub fn train<'a>(
     })?;
 
     // Asked to stop before the first step, the run ends with nothing to save.
-    let stopped = |emit: &mut Sink<'a>| -> Result<bool> {
-        if obey(commands, emit, done)? != Asked::Stop {
+    let mut commands = Commands::new(received);
+    let mut stopped = |emit: &mut Sink<'a>| -> Result<bool> {
+        if !commands.stop(emit, done)? {
             return Ok(false);
         }
         let best = before.as_ref().and_then(|progress| progress.book.best());
@@ -122,12 +125,8 @@ pub fn train<'a>(
     let dir = model_dir(args)?;
     weights::check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
-    let init_adapter = args.init_adapter.as_deref().filter(|_| from.is_none());
-    if let Some(file) = init_adapter.filter(|file| !Path::new(file).is_file()) {
-        return Err(Error::user(format!(
-            "init_adapter: {file}: no such file; give an adapter's .safetensors file"
-        )));
-    }
+    let init_adapter =
+        args.init_adapter.as_deref().filter(|_| from.is_none()).map(adapter_file).transpose()?;
     emit(Event::Stage { stage: Stage::ReadingData })?;
     let rows = data::load::read(&args.into())?;
     for message in &rows.warnings {
@@ -148,6 +147,9 @@ pub fn train<'a>(
         train: encoded.train_stats.clone(),
         validation: encoded.validation_stats.clone(),
     })?;
+    for message in warnings(args, &config, &encoded.train) {
+        emit(Event::Warning { message })?;
+    }
     let data = Fingerprint::of(&encoded.train, &encoded.validation);
     if let Some(progress) = &before {
         progress.check_data(&data)?;
@@ -172,8 +174,7 @@ pub fn train<'a>(
         _ => Trainable::lora(&config, &base, &lora_options(args, kind, device)?, args.seed, device)?,
     };
     if let Some(file) = init_adapter {
-        checkpoint::load_adapter_file(Path::new(file), &mut trainable)
-            .map_err(|e| e.context("init_adapter"))?;
+        checkpoint::load_adapter_file(&file, &mut trainable).map_err(|e| e.context("init_adapter"))?;
     }
     let base_parameters: i64 = config.tensors().iter().map(|(_, s)| s.iter().product::<i64>()).sum();
     emit(Event::Model {
@@ -275,7 +276,7 @@ pub fn train<'a>(
             trainer.progress.skipped += 1;
             (trainer.emit)(Event::StepSkipped { step: step + 1, loss, grad_norm: norm })?;
             if trainer.progress.skipped >= SKIPPED_LIMIT {
-                return Err(trainer.diverged(step + 1));
+                return Err(trainer.diverged());
             }
         }
         let step = step + 1;
@@ -300,6 +301,48 @@ pub fn train<'a>(
         stopped = trainer.close_step()?;
     }
     trainer.finish(stopped)
+}
+
+/// The adapter's weights that `init_adapter` names, by themselves or by a checkpoint's directory.
+fn adapter_file(named: &str) -> Result<PathBuf> {
+    let path = Path::new(named);
+    let within =
+        ["default/adapter_model.safetensors", "adapter_model.safetensors"].map(|name| path.join(name));
+    std::iter::once(path.to_owned()).chain(within).find(|file| file.is_file()).ok_or_else(|| {
+        let what = match path.is_dir() {
+            true => "there is no adapter_model.safetensors in this directory",
+            false => "no such file",
+        };
+        Error::user(format!(
+            "init_adapter: {named}: {what}; give a checkpoint or an adapter's .safetensors file"
+        ))
+    })
+}
+
+/// What is allowed and seldom meant.
+fn warnings(args: &SftArgs, config: &QwenConfig, rows: &[Example]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let context = config.seq_length as usize;
+    let long = rows.iter().filter(|row| row.ids.len() > context).count();
+    if long > 0 {
+        warnings.push(format!(
+            "{long} training rows are longer than the model's context of {context} tokens (seq_length in config.json): \
+             it has not seen such positions; --max_length {context} leaves them out"
+        ));
+    }
+    let step = args.batch_size * args.gradient_accumulation_steps;
+    if rows.len() < step {
+        warnings.push(format!(
+            "{} training rows are fewer than the {step} of a step (batch_size x gradient_accumulation_steps); as in the \
+             reference a step's loss and gradient are divided by all of its {} batches, so that both come out small",
+            rows.len(),
+            args.gradient_accumulation_steps
+        ));
+    }
+    if args.save_strategy == "no" {
+        warnings.push("save_strategy no: the trained weights are lost at the end".to_owned());
+    }
+    warnings
 }
 
 /// Whether blocks are computed again on the way back: as asked, or (`auto`) where a step's rows would not fit otherwise.
@@ -327,37 +370,4 @@ fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOption
             dtype => device::kind(dtype, device).map_err(|e| e.context("lora_dtype"))?,
         },
     })
-}
-
-/// What the commands ask for after a step; what comes later outweighs what comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Asked {
-    Nothing,
-    Save,
-    Stop,
-}
-
-/// Obeys what came in since the last look; a pause waits here.
-fn obey(commands: &Receiver<Command>, emit: &mut Sink<'_>, step: u64) -> Result<Asked> {
-    let mut asked = Asked::Nothing;
-    loop {
-        match commands.try_recv() {
-            Ok(Command::Stop) => return Ok(Asked::Stop),
-            Ok(Command::Save) => asked = Asked::Save,
-            Ok(Command::Resume) => {}
-            Ok(Command::Pause) => {
-                emit(Event::Paused { step })?;
-                loop {
-                    match commands.recv() {
-                        Ok(Command::Pause) => {}
-                        Ok(Command::Save) => asked = Asked::Save,
-                        Ok(Command::Stop) => return Ok(Asked::Stop),
-                        Ok(Command::Resume) | Err(_) => break,
-                    }
-                }
-                emit(Event::Resumed { step })?;
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(asked),
-        }
-    }
 }

@@ -1,12 +1,11 @@
 //! A run in progress: the parts of the recipe that need all of it.
 
-use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use qwen_tui::args::SftArgs;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::event::{Command, Event, Stage};
+use qwen_tui::job::event::{Event, Stage};
 use qwen_tui::run::RunDir;
 use tch::Kind;
 
@@ -15,7 +14,7 @@ use super::micro::MicroBatches;
 use super::optimizer::AdamW;
 use super::resume::Progress;
 use super::step::{self, WeightedRow};
-use super::{Asked, SKIPPED_LIMIT, Sink, checkpoint, model_dir, obey};
+use super::{Asked, Commands, Sink, checkpoint, model_dir};
 use crate::model::dropout::mix;
 use crate::model::{Mode, QwenConfig, Trainable, weights};
 
@@ -24,7 +23,7 @@ pub struct Trainer<'a> {
     pub args: &'a SftArgs,
     pub run: &'a RunDir,
     pub emit: &'a mut Sink<'a>,
-    pub commands: &'a Receiver<Command>,
+    pub commands: Commands<'a>,
     pub started: Instant,
     pub config: QwenConfig,
     pub base: weights::Named,
@@ -82,7 +81,7 @@ impl Trainer<'_> {
     /// Commands, evaluation and checkpoint after a step. Returns whether the run is to stop.
     pub fn close_step(&mut self) -> Result<bool> {
         let step = self.progress.step;
-        let mut asked = obey(self.commands, self.emit, step)?;
+        let mut asked = self.commands.obey(self.emit, step)?;
         let (last, due) = (step == self.total, self.evaluation_is_due());
         if due && asked != Asked::Stop {
             asked = asked.max(self.evaluate()?);
@@ -90,6 +89,12 @@ impl Trainer<'_> {
         let planned = self.args.save_strategy == "steps" && (step % self.args.save_steps == 0 || last);
         if planned || asked != Asked::Nothing {
             self.save(planned)?;
+        }
+        while self.commands.paused() && asked != Asked::Stop {
+            asked = self.commands.obey(self.emit, step)?;
+            if asked != Asked::Nothing {
+                self.save(false)?;
+            }
         }
         // Asked for during the last evaluation, it leaves that out.
         Ok(asked == Asked::Stop && (due || !last))
@@ -108,7 +113,7 @@ impl Trainer<'_> {
         let mut told = Instant::now();
         let limits = self.progress.passes.evaluation;
         for batch in step::plan(&rows, limits, Some(self.config.seq_length as usize)) {
-            asked = asked.max(obey(self.commands, self.emit, step)?);
+            asked = asked.max(self.commands.obey(self.emit, step)?);
             if asked == Asked::Stop {
                 return Ok(asked);
             }
@@ -145,7 +150,17 @@ impl Trainer<'_> {
         self.seconds_before + self.started.elapsed().as_secs_f64()
     }
 
+    /// Writes a checkpoint of the step at hand.
+    ///
+    /// # Errors
+    /// The disk's; weights that nobody could use.
     fn save(&mut self, planned: bool) -> Result<()> {
+        // A step without a finite gradient changes nothing, one with a huge one can end in weights that are not finite.
+        let finite = bool::try_from(self.trainable.theta().0.isfinite().all()).unwrap_or(false);
+        let (skipped, step) = (u64::from(self.progress.skipped), self.progress.step);
+        if !finite || (skipped >= step && step == self.total) {
+            return Err(self.diverged());
+        }
         (self.emit)(Event::Stage { stage: Stage::Saving })?;
         self.progress.seconds = self.seconds();
         let state = checkpoint::State {
@@ -164,17 +179,22 @@ impl Trainer<'_> {
         (self.emit)(Event::Stage { stage: Stage::Training })
     }
 
-    /// Why a run of steps without a finite gradient is the end, at `step`.
-    pub fn diverged(&self, step: u64) -> Error {
+    /// Why steps without a finite gradient are the end.
+    pub fn diverged(&self) -> Error {
         let dtype = match self.kind {
             Kind::Half => ", or use dtype bf16 or fp32",
             Kind::BFloat16 => ", or use dtype fp32",
             _ => "",
         };
         let saved = self.checkpoints.last().map(|last| format!("; {last} and those before it are good"));
+        let (skipped, step) = (self.progress.skipped, self.progress.step);
+        let what = match skipped {
+            0 => format!("the weights are not finite after step {step}"),
+            1 => format!("loss or gradient was not finite at step {step}"),
+            n => format!("loss or gradient was not finite for {n} steps in a row (up to step {step})"),
+        };
         Error::user(format!(
-            "loss or gradient was not finite for {SKIPPED_LIMIT} steps in a row (up to step {step}): lower \
-             learning_rate{dtype}{}",
+            "{what}: lower learning_rate{dtype}, and look whether the base model is whole{}",
             saved.unwrap_or_default()
         ))
     }

@@ -1,0 +1,116 @@
+//! Commands to a run, obeyed between steps.
+
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use qwen_tui::error::Result;
+use qwen_tui::job::event::{Command, Event};
+
+use super::Sink;
+
+/// What the commands ask for after a step; what comes later outweighs what comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    Nothing,
+    Save,
+    Stop,
+}
+
+/// The commands that come in.
+pub struct Commands<'a> {
+    received: &'a Receiver<Command>,
+    paused: bool,
+}
+
+impl<'a> Commands<'a> {
+    pub fn new(received: &'a Receiver<Command>) -> Commands<'a> {
+        Commands { received, paused: false }
+    }
+
+    /// Obeys what came in since the last look. A pause waits here until it ends, or until there is something to save:
+    /// then [`paused`](Self::paused) says that it has not ended, and the next call goes on with it.
+    pub fn obey(&mut self, emit: &mut Sink<'_>, step: u64) -> Result<Asked> {
+        let mut asked = Asked::Nothing;
+        loop {
+            let command = match self.paused {
+                true => self.received.recv().map_err(|_| TryRecvError::Disconnected),
+                false => self.received.try_recv(),
+            };
+            match command {
+                Ok(Command::Stop) => return Ok(Asked::Stop),
+                Ok(Command::Save) if self.paused => return Ok(Asked::Save),
+                Ok(Command::Save) => asked = Asked::Save,
+                Ok(Command::Pause) if !self.paused => {
+                    emit(Event::Paused { step })?;
+                    self.paused = true;
+                    if asked == Asked::Save {
+                        return Ok(asked);
+                    }
+                }
+                Ok(Command::Resume) | Err(TryRecvError::Disconnected) if self.paused => {
+                    emit(Event::Resumed { step })?;
+                    self.paused = false;
+                }
+                Ok(Command::Pause | Command::Resume) => {}
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(asked),
+            }
+        }
+    }
+
+    /// Whether the last [`obey`](Self::obey) returned in the middle of a pause.
+    pub fn paused(&self) -> bool {
+        self.paused
+    }
+
+    /// [`obey`](Self::obey) where there is nothing to save yet: whether to stop.
+    pub fn stop(&mut self, emit: &mut Sink<'_>, step: u64) -> Result<bool> {
+        loop {
+            let asked = self.obey(emit, step)?;
+            if asked == Asked::Stop || !self.paused {
+                return Ok(asked == Asked::Stop);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn saving_within_a_pause_does_not_end_it() {
+        let (sender, received) = channel();
+        let mut commands = Commands::new(&received);
+        let mut told = Vec::new();
+        let mut emit = |event: Event| {
+            told.push(event);
+            Ok(())
+        };
+        use Command::{Pause, Resume, Save, Stop};
+        assert_eq!(commands.obey(&mut emit, 7).unwrap(), Asked::Nothing);
+        for command in [Save, Pause, Pause, Save, Resume, Save, Resume] {
+            sender.send(command).unwrap();
+        }
+        assert_eq!((commands.obey(&mut emit, 7).unwrap(), commands.paused()), (Asked::Save, true));
+        assert_eq!((commands.obey(&mut emit, 7).unwrap(), commands.paused()), (Asked::Save, true));
+        assert_eq!((commands.obey(&mut emit, 7).unwrap(), commands.paused()), (Asked::Save, false));
+        for command in [Pause, Save, Stop] {
+            sender.send(command).unwrap();
+        }
+        assert!(commands.stop(&mut emit, 7).unwrap());
+        let kinds: Vec<_> = told.iter().map(|e| matches!(e, Event::Paused { step: 7 })).collect();
+        assert_eq!(kinds, [true, false, true]);
+        assert!(matches!(told[1], Event::Resumed { step: 7 }));
+    }
+
+    #[test]
+    fn a_pause_whose_commander_has_gone_ends() {
+        let (sender, received) = channel();
+        let mut commands = Commands::new(&received);
+        sender.send(Command::Pause).unwrap();
+        drop(sender);
+        assert_eq!(commands.obey(&mut |_| Ok(()), 1).unwrap(), Asked::Nothing);
+        assert!(!commands.paused());
+    }
+}
