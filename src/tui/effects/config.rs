@@ -210,13 +210,15 @@ mod tests {
         let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
         let mut args = load_sft(None, &words).unwrap().args;
         let preview = look(&args, &|| true).unwrap().unwrap();
-        assert_eq!((preview.train.rows, preview.validation.rows, preview.train.broken), (24, 6, 1));
+        let chosen = read(&Sources::from(&args)).unwrap();
+        let parts = [&preview.train, &preview.validation].map(|p| (p.rows, p.broken));
+        assert_eq!(parts, [(chosen.train.len(), 1), (chosen.validation.len(), 0)]);
+        assert_eq!(parts[0].0, 24);
         assert!(preview.warnings[0].contains("rows.jsonl, line 31"), "{:?}", preview.warnings);
         assert_eq!(preview.train.labels.iter().map(|(_, n)| n).sum::<u64>(), 24);
         assert_eq!(preview.unit, Unit::Tokens);
         // As the engine counts them.
         let tokenizer = Tokenizer::load(Path::new("demo/base")).unwrap();
-        let chosen = read(&Sources::from(&args)).unwrap();
         let encoded = crate::data::load::encode(&args, &tokenizer, &chosen).unwrap();
         assert_eq!(preview.train.longer(12) as u64, encoded.train_stats.too_long);
         assert!(encoded.train_stats.too_long > 0);
