@@ -10,7 +10,7 @@ ROWS=output/demo-data/train.jsonl
 [ -s "$ROWS" ] || { echo "$ROWS is not there: run \`make demo\` first" >&2; exit 2; }
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
-# Every fifth row, of either label alike: the rows stand in a random order.
+# Every fifth row, of either label alike: the file holds one label's rows and then the other's.
 awk 'NR % 5 == 0' "$ROWS" > "$WORK/held-out.jsonl"
 awk 'NR % 5 != 0' "$ROWS" > "$WORK/train.jsonl"
 for rate in "$@"; do
