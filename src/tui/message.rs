@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::action::Notice;
 use super::model::Worker;
+use super::repl::News;
 use crate::job::event::Event;
 use crate::job::runs::RunSummary;
 use crate::run::Record;
@@ -23,6 +24,8 @@ pub enum Message {
     Events { run: PathBuf, records: Vec<Record<Event>> },
     /// News of a run's worker; what it wrote before has been sent before.
     Worker { run: PathBuf, worker: Worker },
+    /// News for the REPL.
+    Repl(News),
     /// To be shown in the bottom line.
     Notice(Notice),
     /// Everything is done that was to be done before the end.

@@ -75,7 +75,7 @@ impl State {
                 Some(state) => state.worker = worker.clone(),
                 None => return false,
             },
-            Message::Notice(_) | Message::Exit => {}
+            Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
     }
