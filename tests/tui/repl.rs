@@ -162,7 +162,7 @@ fn a_text_grows_while_it_is_generated_and_is_cut_off_by_esc() {
         assert_eq!(orders(cockpit.press(&["Esc"])), [Order::Cancel { id: 2 }]);
         let text = "很好，离地铁站很近，\n房间也干净，早餐".to_owned();
         hear(&mut cockpit, News::Done { id: 2, text, cancelled: true, seconds: 4.1 });
-        assert!(cockpit.picture().contains("cancelled, 4.10 s"));
+        assert!(cockpit.picture().contains("cancelled, 4.1 s"));
         assert_eq!(orders(cockpit.press(&["Esc"])), [Order::Cancel { id: 3 }]);
     }
 }
@@ -184,6 +184,7 @@ fn a_dead_server_is_told_with_its_last_words_and_started_anew() {
 
 #[test]
 fn a_model_is_picked_from_a_list_or_typed() {
+    let typo = Model::At("/models/none".into());
     let models = || {
         let other = "/home/me/output/qwen-1_8b/v1-20231113-201500";
         let base = Some("/models/Qwen-1_8B".to_owned());
@@ -219,6 +220,17 @@ fn a_model_is_picked_from_a_list_or_typed() {
         assert_eq!(orders(cockpit.press(&["Enter"])), [Order::Open(Model::At("/models/我的模型".into()))]);
         cockpit.press(&["Ctrl+o", "Esc"]);
         assert!(!cockpit.picture().contains("Which model"));
+        hear(&mut cockpit, loaded(Model::At("/models/我的模型".into())));
+        // One that cannot be had leaves the choice before it.
+        cockpit.press(&["Ctrl+o"]);
+        paste(&mut cockpit, "/models/none");
+        cockpit.press(&["Enter"]);
+        hear(&mut cockpit, News::Loading(typo.clone()));
+        hear(&mut cockpit, News::Refused { model: typo.clone(), why: "there is no such directory".into() });
+        assert!(opened(&send(&mut cockpit, "好")).is_none(), "{}", cockpit.picture());
+        hear(&mut cockpit, News::Ended { why: None });
+        let again = send(&mut cockpit, "好");
+        assert_eq!(opened(&again), Some(&Model::At("/models/我的模型".into())));
     }
 }
 
@@ -240,7 +252,7 @@ fn the_newest_of_the_running_job_is_followed() {
     hear(&mut cockpit, loaded(checkpoint(900)));
     let picture = cockpit.picture();
     assert!(
-        picture.contains("checkpoint-900") && picture.contains("step 900, cpu, loaded in 0.42 s"),
+        picture.contains("checkpoint-900") && picture.contains("step 900, cpu, loaded in 420 ms"),
         "{picture}"
     );
     assert!(picture.contains("newest, followed"), "{picture}");
@@ -249,13 +261,16 @@ fn the_newest_of_the_running_job_is_followed() {
     hear(&mut cockpit, News::Ended { why: None });
     assert!(orders(cockpit.tell(saved(950, true))).is_empty());
     assert_eq!(opened(&send(&mut cockpit, "好")), Some(&checkpoint(950)));
-    // One that is chosen stays, whatever comes; a rotated one is not tried again at each text.
-    let chosen = orders(hear(&mut cockpit, News::Chosen(format!("{RUN}/checkpoint-10").into())));
-    assert_eq!(chosen, [Order::Open(checkpoint(10))]);
-    hear(&mut cockpit, loaded(checkpoint(950)));
-    hear(&mut cockpit, News::Loading(checkpoint(10)));
-    hear(&mut cockpit, News::Refused { model: checkpoint(10), why: "gone".into() });
+    // One that is chosen stays, whatever comes.
+    let chosen = |step: u64| News::Chosen(format!("{RUN}/checkpoint-{step}").into());
+    assert_eq!(orders(hear(&mut cockpit, chosen(10))), [Order::Open(checkpoint(10))]);
+    hear(&mut cockpit, loaded(checkpoint(10)));
     assert!(orders(cockpit.tell(saved(960, true))).is_empty());
+    assert!(opened(&send(&mut cockpit, "好")).is_none());
+    // And one that cannot be had is not tried again at each text.
+    assert_eq!(orders(hear(&mut cockpit, chosen(20))), [Order::Open(checkpoint(20))]);
+    hear(&mut cockpit, News::Loading(checkpoint(20)));
+    hear(&mut cockpit, News::Refused { model: checkpoint(20), why: "gone".into() });
     assert!(opened(&send(&mut cockpit, "好")).is_none());
 }
 

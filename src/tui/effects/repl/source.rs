@@ -31,7 +31,7 @@ impl Source {
             Model::At(dir) => {
                 let dir = home(dir);
                 if !dir.is_dir() {
-                    return Err(Error::user(format!("{}: there is no such directory", dir.display())));
+                    return Err(Error::user("there is no such directory"));
                 }
                 let is_base = dir.join("config.json").is_file() && !dir.join("sft_args.json").is_file();
                 if is_base { Ok(base_at(&dir)) } else { checkpoint(&dir) }
@@ -68,7 +68,7 @@ impl Source {
 
 fn checkpoint(dir: &Path) -> Result<Source> {
     if !dir.is_dir() {
-        return Err(Error::user(format!("{}: there is no such directory (any more)", dir.display())));
+        return Err(Error::user("there is no such directory (any more)"));
     }
     let name = dir.display().to_string();
     let args = SftArgs::from_run_dir(dir).ok();

@@ -6,22 +6,29 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::choice::Choice;
+use super::page::took;
 use super::talk::{Server, Talk};
 use crate::tui::repl::Model;
 use crate::tui::state::State;
 use crate::tui::text;
 
-/// Draws them into `area`, two rows high.
-pub fn draw(frame: &mut Frame, area: Rect, talk: &Talk, choice: &Choice, state: &State) {
+/// Draws them into `area`, two rows high; `next` is what the next text would have opened.
+pub fn draw(
+    frame: &mut Frame,
+    area: Rect,
+    talk: &Talk,
+    choice: &Choice,
+    next: Option<&Model>,
+    state: &State,
+) {
     let theme = &state.theme;
-    let next = choice.model(state);
     let step = |model: &Model| model.step().map_or(String::new(), |n| format!("step {n}, "));
     let (model, style, below) = match &talk.server {
         Server::On(loaded) => {
             let mut below =
-                format!("{}{}, loaded in {:.2} s", step(&loaded.model), loaded.device, loaded.seconds);
+                format!("{}{}, loaded in {}", step(&loaded.model), loaded.device, took(loaded.seconds));
             match next {
-                Some(next) if next != loaded.model => {
+                Some(next) if *next != loaded.model => {
                     below += &format!("; the next text opens {}", next.short())
                 }
                 _ if !choice.words(state).is_empty() => below += &format!("; {}", choice.words(state)),
@@ -34,7 +41,7 @@ pub fn draw(frame: &mut Frame, area: Rect, talk: &Talk, choice: &Choice, state: 
             (model.name(), theme.strong, format!("{}… loading, {seconds:.0} s", step(model)))
         }
         Server::Off => {
-            let below = match (&state.engine, &next, choice.words(state)) {
+            let below = match (&state.engine, next, choice.words(state)) {
                 (Some(Err(_)), ..) => "without an engine nothing can be loaded".to_owned(),
                 (_, None, _) => "Ctrl+O chooses a model".to_owned(),
                 (_, Some(_), "") => "not loaded: the first text loads it".to_owned(),

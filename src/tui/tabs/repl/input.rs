@@ -170,7 +170,7 @@ mod tests {
         assert!(input.is_blank());
         input.paste("包装不错\n但是\x1b[31m质量\x07太差\t了");
         assert_eq!(input.text(), "包装不错\n但是质量 太差 了");
-        assert_eq!(input.size(), (2, 13));
+        assert_eq!(input.size(), (2, 14));
         press(&mut input, KeyCode::Char('!'));
         press(&mut input, KeyCode::Backspace);
         assert_eq!(input.new_line(), Typed::Yes);

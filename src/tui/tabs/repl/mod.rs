@@ -43,6 +43,8 @@ pub struct Repl {
     /// Whether the model goes on with a text instead of labelling it.
     generates: bool,
     choice: Choice,
+    /// What was chosen before, in case the model cannot be had.
+    chosen_before: Option<Choice>,
     /// The model that the server was told to open last, as long as it lives.
     opened: Option<Model>,
     picker: Option<Picker>,
@@ -116,7 +118,8 @@ impl Component for Repl {
         } else if keys::CLEAR.is(key) {
             self.talk.clear();
             self.top = None;
-            return Handled::with(Action::Repl(Order::Forget));
+            let on = self.talk.server != Server::Off;
+            return Handled::Yes(on.then_some(Action::Repl(Order::Forget)).into_iter().collect());
         } else if keys::UNLOAD.is(key) {
             return Handled::with(match self.talk.server {
                 Server::Off => Action::Tell(Notice::info("nothing is loaded")),
@@ -173,8 +176,7 @@ impl Component for Repl {
                         self.picker = None;
                         return self.choose(Choice::Fixed(model_at(dir.clone())), state);
                     }
-                    // Where another one answers on, the one that cannot be had is not tried at each text.
-                    News::Refused { .. } if self.talk.server == Server::Off => self.opened = None,
+                    News::Refused { model, .. } => self.refused(model),
                     News::Ended { .. } => self.opened = None,
                     _ => {}
                 }
@@ -206,7 +208,8 @@ impl Component for Repl {
         let [head, page, written] =
             Layout::vertical([Constraint::Length(2), Constraint::Min(0), Constraint::Length(rows + 1)])
                 .areas(area);
-        head::draw(frame, head, &self.talk, &self.choice, state);
+        let next = self.choice.model(state).filter(|m| self.opened.as_ref() != Some(m));
+        head::draw(frame, head, &self.talk, &self.choice, next.as_ref(), state);
         let page = widgets::panel(frame, page, Line::default(), theme);
         self.draw_page(frame, page, state);
         let title = if self.generates { " go on with " } else { " label " };
@@ -264,13 +267,29 @@ impl Repl {
 
     /// Chooses a model, which is loaded at once.
     fn choose(&mut self, choice: Choice, state: &State) -> Vec<Action> {
-        self.choice = choice;
+        self.chosen_before = Some(std::mem::replace(&mut self.choice, choice));
         // Also where it was opened before: its files may be others now.
         self.opened = None;
         match &state.engine {
             Some(Err(missing)) => vec![Action::Tell(Notice::error(missing.clone()))],
             _ => self.turn(state),
         }
+    }
+
+    /// `model` cannot be had.
+    fn refused(&mut self, model: &Model) {
+        if self.choice == Choice::Fixed(model.clone())
+            && let Some(before) = self.chosen_before.take()
+        {
+            self.choice = before;
+            self.opened = match &self.talk.server {
+                Server::On(loaded) => Some(loaded.model.clone()),
+                _ => None,
+            };
+        } else if self.talk.server == Server::Off {
+            self.opened = None;
+        }
+        // Else another one answers on, and this one is not tried again at each text.
     }
 
     fn draw_page(&self, frame: &mut Frame, area: Rect, state: &State) {
@@ -298,30 +317,25 @@ impl Repl {
         let height = rows.len() as u16;
         let place = Rect { y: area.y + area.height - height, height, ..area };
         frame.render_widget(Paragraph::new(rows), place);
-        if first < end {
-            let more = format!(" {} more below, PageDown ", end - first);
-            let width = (text::width(&more) as u16).min(area.width);
-            let place = Rect { x: area.right() - width, y: area.bottom(), width, height: 1 };
-            if place.bottom() <= frame.area().bottom() {
-                frame.render_widget(Line::styled(more, state.theme.warning), place);
-            }
-        }
     }
 
-    /// How answers are drawn, or how long the text is that has grown beyond a line.
+    /// At the right above the text: what lies below the page that is shown, how long the text has grown, or how
+    /// answers are drawn.
     fn draw_right_title(&self, frame: &mut Frame, area: Rect, left: usize, state: &State) {
+        let theme = &state.theme;
         let (lines, characters) = self.input.size();
-        let words = match &self.talk.server {
-            _ if lines > 1 => format!(" {lines} lines, {characters} characters "),
-            Server::On(loaded) if self.generates => format!(" {} ", loaded.drawing),
+        let (first, shown, all) = self.drawn.get();
+        let below = all.saturating_sub(first + shown);
+        let (words, style) = match &self.talk.server {
+            _ if below > 0 => (format!(" {below} more below, PageDown "), theme.warning),
+            _ if lines > 1 => (format!(" {lines} lines, {characters} characters "), theme.dim),
+            Server::On(loaded) if self.generates => (format!(" {} ", loaded.drawing), theme.dim),
             _ => return,
         };
-        let (_, shown, all) = self.drawn.get();
-        let scrolled = self.top.is_some() && all > shown;
         let width = text::width(&words);
-        if !scrolled && width + left + 2 <= area.width as usize {
+        if width + left + 2 <= area.width as usize {
             let place = Rect { x: area.right() - width as u16, width: width as u16, height: 1, ..area };
-            frame.render_widget(Line::styled(words, state.theme.dim), place);
+            frame.render_widget(Line::styled(words, style), place);
         }
     }
 }

@@ -3,6 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use super::talk::{Answer, Item, Talk, Turn};
+use crate::job::human;
 use crate::tui::repl::Ask;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
@@ -38,7 +39,6 @@ fn turn_rows(turn: &Turn, width: usize, state: &State, rows: &mut Vec<Line<'stat
     let theme = &state.theme;
     let (Ask::Classify(asked) | Ask::Generate(asked)) = &turn.ask;
     rows.extend(question(asked, width, theme));
-    let seconds = |s: f64| if s < 10.0 { format!("{s:.2} s") } else { format!("{s:.0} s") };
     let dim = |words: String| Line::styled(text::fit(&format!("   {words}"), width), theme.dim);
     match &turn.answer {
         Answer::Waiting => rows.push(dim("… waits".to_owned())),
@@ -46,12 +46,12 @@ fn turn_rows(turn: &Turn, width: usize, state: &State, rows: &mut Vec<Line<'stat
             rows.extend(prose(text, width, theme));
             rows.push(dim(format!("… {:.0} s", (state.now - since).max(0.0))));
         }
-        Answer::Label { label, probabilities, seconds: took } => {
+        Answer::Label { label, probabilities, seconds } => {
             let (style, chinese) = verdict(label, theme);
             rows.push(Line::from(vec![
                 Span::styled(format!("   {}", text::clean(label)), style),
                 Span::styled(chinese, style),
-                Span::styled(format!("  {}, {}", seconds(*took), turn.model), theme.dim),
+                Span::styled(format!("  {}, {}", took(*seconds), turn.model), theme.dim),
             ]));
             let name = probabilities.iter().map(|(l, _)| text::width(l)).max().unwrap_or(0).min(width / 3);
             let cells = width.saturating_sub(name + 14).min(BAR);
@@ -65,20 +65,29 @@ fn turn_rows(turn: &Turn, width: usize, state: &State, rows: &mut Vec<Line<'stat
                 ]));
             }
         }
-        Answer::Text { text, cancelled, seconds: took } => {
+        Answer::Text { text, cancelled, seconds } => {
             rows.extend(prose(text, width, theme));
             let end = match (cancelled, text.trim().is_empty()) {
                 (true, _) => "cancelled, ",
                 (false, true) => "nothing, ",
                 (false, false) => "",
             };
-            rows.push(dim(format!("{end}{}, {}", seconds(*took), turn.model)));
+            rows.push(dim(format!("{end}{}, {}", took(*seconds), turn.model)));
         }
         Answer::Failed(why) => {
             let style = if why == "cancelled" { theme.dim } else { theme.bad };
             let lines = text::wrap(why, width.saturating_sub(4));
             rows.extend(lines.into_iter().map(|l| Line::styled(format!("   {l}"), style)));
         }
+    }
+}
+
+/// How long something took.
+pub fn took(seconds: f64) -> String {
+    if (0.0..0.9995).contains(&seconds) {
+        format!("{:.0} ms", 1000.0 * seconds)
+    } else {
+        human::duration(seconds)
     }
 }
 

@@ -59,7 +59,9 @@ impl Picker {
                 KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
                     self.paste(c.encode_utf8(&mut [0; 4]));
                 }
-                KeyCode::Backspace => self.type_in(|typed| drop(typed.pop())),
+                KeyCode::Backspace => self.type_in(|typed| {
+                    typed.pop();
+                }),
                 KeyCode::Up => self.marked = self.marked.saturating_sub(1),
                 KeyCode::Down => self.marked = (self.marked + 1).min(last),
                 KeyCode::PageUp => self.marked = self.marked.saturating_sub(10),
