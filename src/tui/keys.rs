@@ -86,16 +86,16 @@ bindings! {
     // REPL; text is typed there
     ANSWER: [key(KeyCode::Enter)], "Enter", "send", "Send the text";
     NEW_LINE: [Press { code: KeyCode::Enter, with: KeyModifiers::ALT }, ctrl('j')], "Alt+Enter, Ctrl+J", "new line", "A new line in the text";
-    OLDER: [key(KeyCode::Up)], "Up", "text before", "In the first line: the text before, of earlier sessions too";
-    NEWER: [key(KeyCode::Down)], "Down", "text after", "In the last line: the text after";
+    OLDER: [key(KeyCode::Up)], "Up", "text before", "From the first line: the text sent before";
+    NEWER: [key(KeyCode::Down)], "Down", "text after", "From the last line: the text sent after";
     PAGE_UP: [key(KeyCode::PageUp)], "PageUp", "scroll up", "Scroll the answers up";
     PAGE_DOWN: [key(KeyCode::PageDown)], "PageDown", "scroll down", "Scroll the answers down";
-    CANCEL: [key(KeyCode::Esc)], "Esc", "cancel", "Stop the answer, or take back what waits";
+    CANCEL: [key(KeyCode::Esc)], "Esc", "cancel", "Stop the answer, or what waits";
     GENERATE: [ctrl('g')], "Ctrl+G", "generate", "Label texts, or let the model go on with them";
     CLASSIFY: [ctrl('g')], "Ctrl+G", "classify", "Label texts, or let the model go on with them";
     MODEL: [ctrl('o')], "Ctrl+O", "model", "Choose the model that answers";
     CLEAR: [ctrl('l')], "Ctrl+L", "clear", "Forget the answers and the conversation";
-    UNLOAD: [ctrl('x')], "Ctrl+X", "unload", "End the model's process, which frees its memory";
+    UNLOAD: [ctrl('x')], "Ctrl+X", "unload", "Unload the model: frees its memory";
     EMPTY: [ctrl('u')], "Ctrl+U", "empty", "Empty the text";
     DELETE_WORD: [ctrl('w')], "Ctrl+W", "delete word", "Delete the word before the cursor";
     LINE_START: [key(KeyCode::Home), ctrl('a')], "Home, Ctrl+A", "start", "To the start of the line";

@@ -40,7 +40,7 @@ impl Choice {
             Choice::Best if any => "the run's best",
             Choice::Newest if any => "the run's newest, followed",
             Choice::Best => "the run has no checkpoint yet",
-            Choice::Newest => "the run has no checkpoint yet; its newest will be followed",
+            Choice::Newest => "no checkpoint yet, the newest is followed",
         }
     }
 }
