@@ -43,9 +43,15 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     let _lock = lock(&run)?;
     clean_partial(&run);
     let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
-    let outcome = runtime.block_on(train_async(run, resume_at, Arc::clone(&log), signals));
+    let finished = Arc::new(AtomicBool::new(false));
+    let training = train_async(run, resume_at, Arc::clone(&log), Arc::clone(&finished), signals);
+    let outcome = runtime.block_on(training);
     // A compute thread that hangs in libtorch must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if finished.load(Ordering::Acquire) {
+        // Told to end at once while it ended: the log says that it has, and all is saved.
+        return Ok(());
+    }
     if let Err(e) = &outcome {
         let event = Event::Failed { exit_code: e.exit_code(), message: e.to_string() };
         let _ = append(&log, &event);
@@ -94,6 +100,7 @@ async fn train_async(
     run: RunDir,
     resume_at: Option<u64>,
     log: Arc<Mutex<EventLog>>,
+    finished: Arc<AtomicBool>,
     mut signals: Signals,
 ) -> Result<()> {
     let args = SftArgs::from_run_dir(run.path())?;
@@ -107,12 +114,11 @@ async fn train_async(
         }
     };
     let mut meter = Meter::new(device::choose(&args.device)?);
-    let (events, told) = (Arc::clone(&log), Arc::new(AtomicBool::new(false)));
-    let ended = Arc::clone(&told);
+    let events = Arc::clone(&log);
     let mut compute = tokio::task::spawn_blocking(move || {
         let mut emit = |event: Event| {
             let end = matches!(event, Event::Finished { .. });
-            append(&events, &event).inspect(|()| ended.store(end, Ordering::Release))
+            append(&events, &event).inspect(|()| finished.store(end, Ordering::Release))
         };
         let from = resume_at.map(|step| run.checkpoint(step));
         train::train(&args, &run, from.as_deref(), &received, &mut emit)
@@ -128,7 +134,7 @@ async fn train_async(
                 let _ = append(&log, &meter.read());
             }
             _ = signals.interrupt.recv() => {
-                if interrupted && !told.load(Ordering::Acquire) {
+                if interrupted {
                     return Err(at_once("interrupted twice"));
                 }
                 interrupted = true;
@@ -136,7 +142,7 @@ async fn train_async(
                 let _ = commands.send(Command::Stop);
             }
             _ = signals.terminate.recv() => {
-                if terminated.is_some_and(|first| first.elapsed() > ECHO) && !told.load(Ordering::Acquire) {
+                if terminated.is_some_and(|first| first.elapsed() > ECHO) {
                     return Err(at_once("SIGTERM came twice"));
                 }
                 terminated.get_or_insert_with(Instant::now);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::configs::ConfigWork;
 use super::popups::Question;
+use super::repl::Order;
 use crate::args::SftArgs;
 use crate::job::event::Command;
 
@@ -63,6 +64,8 @@ pub enum Action {
     Config(ConfigWork),
     /// Answers in the REPL with the checkpoint in this directory, or with the base where it is a model directory.
     OpenInRepl(PathBuf),
+    /// To the engine's REPL server and what is around it.
+    Repl(Order),
     /// Asks the worker to stop and, once it has been told, quits.
     StopAndExit,
     /// Quits and leaves everything as it is.

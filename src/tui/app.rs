@@ -74,6 +74,8 @@ impl App {
     /// Takes news of the world; returns what the effects should do.
     pub fn message(&mut self, message: &Message) -> Vec<Action> {
         self.changed |= self.state.see(message);
+        self.changed |=
+            matches!(message, Message::Tick(_)) && self.tabs[self.shown as usize].counts_seconds();
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         match message {

@@ -76,6 +76,11 @@ pub trait Component {
         false
     }
 
+    /// Whether what it shows changes with the time alone.
+    fn counts_seconds(&self) -> bool {
+        false
+    }
+
     /// Draws itself into `area`. `state.theme` has the styles; a caret is set with `frame.set_cursor_position`.
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State);
 }

@@ -110,6 +110,25 @@ bindings! {
     DELETE: [char('d'), key(KeyCode::Delete)], "d, Del", "delete", "Delete the checkpoint or run; asks first";
     REFRESH: [char('r')], "r", "look again", "Look for runs again";
 
+    // REPL; text is typed there
+    ANSWER: [key(KeyCode::Enter)], "Enter", "send", "Send the text";
+    NEW_LINE: [Press { code: KeyCode::Enter, with: KeyModifiers::ALT }, ctrl('j')], "Alt+Enter, Ctrl+J", "new line", "A new line in the text";
+    OLDER: [key(KeyCode::Up)], "Up", "text before", "From the first line: the text sent before";
+    NEWER: [key(KeyCode::Down)], "Down", "text after", "From the last line: the text sent after";
+    SCROLL_UP: [key(KeyCode::PageUp)], "PageUp", "scroll up", "Scroll the answers up";
+    SCROLL_DOWN: [key(KeyCode::PageDown)], "PageDown", "scroll down", "Scroll the answers down";
+    CANCEL: [key(KeyCode::Esc)], "Esc", "cancel", "Stop the answer, or what waits";
+    GENERATE: [ctrl('g')], "Ctrl+G", "generate", "Label texts, or let the model go on with them";
+    CLASSIFY: [ctrl('g')], "Ctrl+G", "classify", "Label texts, or let the model go on with them";
+    MODEL: [ctrl('o')], "Ctrl+O", "model", "Choose the model that answers";
+    CLEAR: [ctrl('l')], "Ctrl+L", "clear", "Forget the answers and the conversation";
+    UNLOAD: [ctrl('x')], "Ctrl+X", "unload", "Unload the model: frees its memory";
+    EMPTY: [ctrl('u')], "Ctrl+U", "empty", "Empty the text";
+    DELETE_WORD: [ctrl('w')], "Ctrl+W", "delete word", "Delete the word before the cursor";
+    LINE_START: [key(KeyCode::Home), ctrl('a')], "Home, Ctrl+A", "start", "To the start of the line";
+    LINE_END: [key(KeyCode::End), ctrl('e')], "End, Ctrl+E", "end", "To the end of the line";
+    UNDO: [ctrl('z')], "Ctrl+Z", "undo", "Undo the last change of the text";
+
     // Questions and pages over the tabs
     CHOOSE: [key(KeyCode::Enter)], "Enter", "choose", "Choose what is marked";
     CLOSE: [key(KeyCode::Esc)], "Esc", "close", "Close";
@@ -156,6 +175,27 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &TO_CONFIG,
             &DELETE,
             &REFRESH,
+        ],
+    ),
+    (
+        "REPL",
+        &[
+            &ANSWER,
+            &NEW_LINE,
+            &OLDER,
+            &NEWER,
+            &SCROLL_UP,
+            &SCROLL_DOWN,
+            &CANCEL,
+            &GENERATE,
+            &MODEL,
+            &CLEAR,
+            &UNLOAD,
+            &EMPTY,
+            &DELETE_WORD,
+            &LINE_START,
+            &LINE_END,
+            &UNDO,
         ],
     ),
     ("Questions and pages", &[&LEFT, &RIGHT, &CHOOSE, &CLOSE]),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::action::Notice;
 use super::configs::ConfigNews;
 use super::model::Worker;
+use super::repl::News;
 use crate::job::checkpoints::RunDetails;
 use crate::job::event::Event;
 use crate::job::runs::RunSummary;
@@ -29,6 +30,8 @@ pub enum Message {
     Worker { run: PathBuf, worker: Worker },
     /// Of files of arguments, and of the data they name.
     Config(ConfigNews),
+    /// News for the REPL.
+    Repl(News),
     /// To be shown in the bottom line.
     Notice(Notice),
     /// Everything is done that was to be done before the end.

@@ -75,7 +75,11 @@ impl State {
                 Some(state) => state.worker = worker.clone(),
                 None => return false,
             },
-            Message::RunDetails(_) | Message::Config(_) | Message::Notice(_) | Message::Exit => {}
+            Message::RunDetails(_)
+            | Message::Config(_)
+            | Message::Repl(_)
+            | Message::Notice(_)
+            | Message::Exit => {}
         }
         true
     }

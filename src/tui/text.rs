@@ -51,12 +51,16 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     for line in text.lines() {
         let line = clean(line);
         let mut rest = line.trim_end();
-        while width(rest) > cells.max(2) {
+        loop {
             let (head, tail) = take(rest, cells.max(2));
+            if tail.is_empty() {
+                break;
+            }
             let at = match head.rfind(' ') {
                 // A break in the first half would leave the line too empty.
                 Some(i) if !tail.starts_with(' ') && i > head.len() / 2 => i,
-                _ => head.len(),
+                // Never nothing: a dash may be wider than a narrow line.
+                _ => head.len().max(rest.chars().next().map_or(0, char::len_utf8)),
             };
             lines.push(rest[..at].trim_end().to_owned());
             rest = rest[at..].trim_start();
@@ -70,7 +74,8 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
 fn take(text: &str, cells: usize) -> (&str, &str) {
     let mut used = 0;
     for (i, c) in text.char_indices() {
-        used += c.width().unwrap_or(0);
+        // The selector that makes an emoji of the sign before it makes it wide, too.
+        used += if c == '\u{fe0f}' { 1 } else { c.width().unwrap_or(0) };
         if used > cells {
             return text.split_at(i);
         }
@@ -91,8 +96,10 @@ pub fn clean(text: &str) -> String {
                     break;
                 }
             }
-        } else if c.is_control() {
+        } else if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
             out.push(' ');
+        } else if matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            // These turn the direction of writing.
         } else {
             out.push(c);
         }
@@ -139,11 +146,15 @@ mod tests {
         assert_eq!(wrap("包装不错但是质量太差", 7), ["包装不", "错但是", "质量太", "差"]);
         assert_eq!(wrap("a\n\nb", 5), ["a", "", "b"]);
         assert!(wrap("包装", 0).iter().all(|l| width(l) <= 2));
+        assert!(wrap(&"❤️1️⃣👨‍👩‍👧".repeat(9), 7).iter().all(|l| width(l) <= 7));
+        // A page without a blank takes no longer than its length.
+        assert_eq!(wrap(&"长".repeat(1_000_000), 80).len(), 25_000);
     }
 
     #[test]
     fn nothing_moves_the_cursor() {
         assert_eq!(clean("a\x1b[31mred\x1b[0m\tb\r\x07"), "ared b  ");
+        assert_eq!(clean("a\u{202e}b\u{2028}c"), "ab c");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod config;
+mod repl;
 mod svg;
 mod train;
 
@@ -63,6 +64,8 @@ impl Cockpit {
             "Tab" => KeyCode::Tab,
             "Up" => KeyCode::Up,
             "Down" => KeyCode::Down,
+            "PageUp" => KeyCode::PageUp,
+            "PageDown" => KeyCode::PageDown,
             name => KeyCode::Char(name.chars().next().unwrap()),
         };
         let press = |name: &&str| match name.strip_prefix("Ctrl+") {
@@ -79,8 +82,8 @@ impl Cockpit {
 
     /// The screen as text, a line a row; a wide character stands for its two cells.
     pub fn picture(&mut self) -> String {
-        self.terminal.draw(|frame| self.app.draw(frame)).unwrap();
-        let buffer = self.terminal.backend().buffer();
+        // Not the backend's: that keeps what a wide character covers, as no terminal does.
+        let buffer = self.terminal.draw(|frame| self.app.draw(frame)).unwrap().buffer;
         let mut text = String::new();
         for y in 0..buffer.area.height {
             let (mut row, mut x) = (String::new(), 0);

@@ -135,6 +135,9 @@ impl Trainer<'_> {
         };
         self.checkpoints.note_evaluation(step, tally.loss);
         self.log(event)?;
+        if !tally.loss.is_finite() {
+            return Err(self.diverged());
+        }
         (self.emit)(Event::Stage { stage: Stage::Training })?;
         Ok(asked)
     }
@@ -186,10 +189,11 @@ impl Trainer<'_> {
             Kind::BFloat16 => ", or use dtype fp32",
             _ => "",
         };
-        let saved = self.checkpoints.last().map(|last| format!("; {last} and those before it are good"));
+        let best = self.checkpoints.best().map(|(best, _)| best);
+        let saved = best.or(self.checkpoints.last()).map(|good| format!("; {good} is kept"));
         let (skipped, step) = (self.progress.skipped, self.progress.step);
         let what = match skipped {
-            0 => format!("the weights are not finite after step {step}"),
+            0 => format!("the model's outputs are not finite after step {step}"),
             1 => format!("loss or gradient was not finite at step {step}"),
             n => format!("loss or gradient was not finite for {n} steps in a row (up to step {step})"),
         };

@@ -110,6 +110,15 @@ impl Repl {
         }
     }
 
+    /// Ends the server: its input ends, and what lives after `grace` is killed.
+    pub async fn close(self, grace: Duration) {
+        let Repl { mut child, stdin, stdout, .. } = self;
+        drop((stdin, stdout));
+        if tokio::time::timeout(grace, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
+    }
+
     /// Why the engine ended.
     async fn ending(&mut self) -> Error {
         let status = tokio::time::timeout(LAST_WORDS, self.child.wait()).await;
@@ -223,6 +232,19 @@ mod tests {
             assert!(repl.send(&Request::Cancel { id: 1 }).await.is_err());
             assert!(repl.receive().await.is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_closed_server_ends_by_itself_or_is_killed() {
+        let (mut polite, dir) =
+            play("echo '{\"ready\":true,\"model\":\"m\",\"device\":\"cpu\",\"seconds\":0}'; read line");
+        polite.receive().await.unwrap();
+        polite.close(Duration::from_secs(60)).await;
+        drop(dir);
+        let (deaf, _dir) = play("exec sleep 100");
+        let pid = rustix::process::Pid::from_raw(deaf.pid().unwrap() as i32).unwrap();
+        deaf.close(Duration::from_millis(20)).await;
+        assert!(rustix::process::test_kill_process(pid).is_err());
     }
 
     #[tokio::test]

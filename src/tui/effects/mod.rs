@@ -4,6 +4,7 @@
 mod checkpoints;
 mod config;
 mod job;
+mod repl;
 mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::action::{Action, Notice};
 use super::message::Message;
+use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::job::event::Command;
@@ -33,16 +35,18 @@ pub struct Effects {
     followed: Arc<AtomicU64>,
     /// Counts the looks at data; each gives way to the next.
     previews: Arc<AtomicU64>,
+    repl: repl::Thread,
 }
 
 impl Effects {
     pub fn new(sender: Sender) -> Effects {
-        Effects { sender, followed: Arc::default(), previews: Arc::default() }
+        Effects { sender, followed: Arc::default(), previews: Arc::default(), repl: repl::Thread::default() }
     }
 
     /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
     pub fn start(&mut self, run: Option<&Path>, state: &State) {
         self.background(|send| send(Message::Engine(find_engine().map_err(|e| e.to_string()))));
+        self.background(|send| send(Message::Repl(repl::remembered())));
         if let Some(run) = run {
             self.act(Action::OpenRun(run.to_owned()), state);
         }
@@ -88,7 +92,14 @@ impl Effects {
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
-            Action::OpenInRepl(_) => {}
+            Action::OpenInRepl(dir) => drop(self.sender.send(Message::Repl(News::Chosen(dir)))),
+            Action::Repl(Order::List(runs)) => {
+                self.background(move |send| send(Message::Repl(News::Models(repl::list(&runs)))));
+            }
+            Action::Repl(order) => {
+                let engine = state.engine.as_ref().and_then(|e| e.as_ref().ok());
+                self.repl.order(order, engine, &self.sender);
+            }
             Action::Exit => drop(self.sender.send(Message::Exit)),
             // The application's own.
             Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::LoadConfig(_) | Action::Quit => {}

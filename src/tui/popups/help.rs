@@ -26,6 +26,8 @@ impl Help {
     fn lines(&self, state: &State, width: usize) -> Vec<Line<'static>> {
         let theme = &state.theme;
         let mut lines = Vec::new();
+        let keys = self.sections.iter().flat_map(|(_, c)| c).map(|c| text::width(c.binding.keys));
+        let column = keys.max().unwrap_or(0).max(12) + 2;
         for (title, commands) in self.sections.iter().filter(|(_, c)| !c.is_empty()) {
             if !lines.is_empty() {
                 lines.push(Line::default());
@@ -38,9 +40,9 @@ impl Help {
                 };
                 let later = if command.enabled { "" } else { " (not now)" };
                 let help_text =
-                    text::fit(&format!("{}{later}", command.binding.help), width.saturating_sub(14));
+                    text::fit(&format!("{}{later}", command.binding.help), width.saturating_sub(column));
                 lines.push(Line::from(vec![
-                    Span::styled(text::pad(command.binding.keys, 14), key),
+                    Span::styled(text::pad(command.binding.keys, column), key),
                     Span::styled(help_text, help),
                 ]));
             }

@@ -1,5 +1,6 @@
 //! Small views, built from figures at each frame.
 
+mod bar;
 mod plot;
 mod spark;
 
@@ -9,6 +10,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph};
 
+pub use bar::bar;
 pub use plot::{Curve, Mark, Plot};
 pub use spark::spark;
 

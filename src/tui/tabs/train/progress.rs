@@ -10,6 +10,7 @@ use crate::tui::chrome;
 use crate::tui::model::{Phase, RunState};
 use crate::tui::state::State;
 use crate::tui::text;
+use crate::tui::widgets;
 
 /// From this width on the line of progress has room for the time so far.
 const ROOMY: u16 = 100;
@@ -75,7 +76,7 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         _ => format!(" {:.0} %  after {} ", 100.0 * run.progress(), human::duration(took)),
     };
     let room = (area.width as usize).saturating_sub(text::width(&left) + text::width(&right));
-    let (done, rest) = bar(run.progress(), room);
+    let (done, rest) = widgets::bar(run.progress(), room);
     let style = match run.phase() {
         Phase::Failed | Phase::Crashed => theme.bad,
         Phase::Paused | Phase::Stopped => theme.warning,
@@ -88,29 +89,4 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         Span::styled(right, theme.text),
     ]);
     frame.render_widget(line, area);
-}
-
-/// A bar of `cells` cells, in eighths: what is done, and the rest.
-fn bar(share: f64, cells: usize) -> (String, String) {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (share.clamp(0.0, 1.0) * (cells * 8) as f64).round() as usize;
-    let part = EIGHTHS[eighths % 8];
-    let used = eighths / 8 + usize::from(!part.is_empty());
-    (format!("{}{part}", "█".repeat(eighths / 8)), "░".repeat(cells.saturating_sub(used)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_is_full_at_the_end_and_always_as_long() {
-        assert_eq!(bar(1.0, 3), ("███".to_owned(), String::new()));
-        assert_eq!(bar(0.5, 3), ("█▌".to_owned(), "░".to_owned()));
-        assert_eq!(bar(f64::NAN, 2), (String::new(), "░░".to_owned()));
-        for i in 0..=40 {
-            let (done, rest) = bar(f64::from(i) / 40.0, 7);
-            assert_eq!(text::width(&done) + text::width(&rest), 7);
-        }
-    }
 }

@@ -1,0 +1,61 @@
+//! What there is to choose from.
+
+use std::path::{Path, PathBuf};
+
+use crate::args::SftArgs;
+use crate::run::{RunDir, TrainerState, list_checkpoints};
+use crate::tui::repl::RunModels;
+
+/// The models of `runs`, in their order; what cannot be read is left out.
+pub fn list(runs: &[PathBuf]) -> Vec<RunModels> {
+    runs.iter().filter_map(|run| models(run)).collect()
+}
+
+fn models(dir: &Path) -> Option<RunModels> {
+    let run = RunDir::open(dir).ok()?;
+    let args = SftArgs::from_run_dir(dir).ok();
+    let list = list_checkpoints(&run);
+    // The newest one knows which was the best until then.
+    let state = list.iter().max_by(|a, b| a.written.total_cmp(&b.written));
+    let state = state.and_then(|c| TrainerState::read(&c.path).ok());
+    let best = state.and_then(|s| s.best_model_checkpoint);
+    let best = best.as_deref().and_then(|path| Path::new(path).file_name()?.to_str()?.split_once('-'));
+    let best = best.and_then(|(_, step)| step.parse().ok());
+    Some(RunModels {
+        run: dir.to_owned(),
+        base: args.and_then(|a| a.model_cache_dir.or(a.model_id_or_path)),
+        checkpoints: list.iter().map(|c| c.step).collect(),
+        best,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_models_of_a_run_are_its_checkpoints_and_its_base() {
+        let root = tempfile::tempdir().unwrap();
+        let run = root.path().join("v0-x");
+        for step in [50, 100] {
+            let dir = run.join(format!("checkpoint-{step}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            let state = TrainerState {
+                best_model_checkpoint: Some("/elsewhere/v0-x/checkpoint-50".into()),
+                ..TrainerState::default()
+            };
+            state.write(&dir).unwrap();
+        }
+        let args =
+            r#"{"model_type":"qwen-1_8b","model_id_or_path":"/models/基座","dataset":["jd-sentiment-zh"]}"#;
+        std::fs::write(run.join("sft_args.json"), args).unwrap();
+        let found = list(&[root.path().join("none"), run.clone()]);
+        let wanted = RunModels {
+            run,
+            base: Some("/models/基座".to_owned()),
+            checkpoints: vec![50, 100],
+            best: Some(50),
+        };
+        assert_eq!(found, [wanted]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Which model answers: the two lines above the page.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::choice::Choice;
+use super::page::took;
+use super::talk::{Server, Talk};
+use crate::tui::repl::Model;
+use crate::tui::state::State;
+use crate::tui::text;
+
+/// Draws them into `area`, two rows high; `next` is what the next text would have opened.
+pub fn draw(
+    frame: &mut Frame,
+    area: Rect,
+    talk: &Talk,
+    choice: &Choice,
+    next: Option<&Model>,
+    state: &State,
+) {
+    let theme = &state.theme;
+    let step = |model: &Model| model.step().map_or(String::new(), |n| format!("step {n}, "));
+    let (model, style, below) = match &talk.server {
+        Server::On(loaded) => {
+            let mut below =
+                format!("{}{}, loaded in {}", step(&loaded.model), loaded.device, took(loaded.seconds));
+            match next {
+                Some(next) if *next != loaded.model => {
+                    below += &format!("; the next text opens {}", next.short())
+                }
+                _ if !choice.words(state).is_empty() => below += &format!("; {}", choice.words(state)),
+                _ => {}
+            }
+            (loaded.model.name(), theme.strong, below)
+        }
+        Server::Loading { model, since, .. } => {
+            let seconds = (state.now - since).max(0.0);
+            (model.name(), theme.strong, format!("{}… loading, {seconds:.0} s", step(model)))
+        }
+        Server::Off => {
+            let below = match (&state.engine, next, choice.words(state)) {
+                (Some(Err(_)), ..) => "without an engine nothing can be loaded".to_owned(),
+                (_, None, _) => "Ctrl+O chooses a model".to_owned(),
+                (_, Some(_), "") => "not loaded: the first text loads it".to_owned(),
+                (_, Some(_), words) => format!("{words}; not loaded: the first text loads it"),
+            };
+            let name = next.map_or("no model".to_owned(), |m| m.name());
+            (name, theme.text, below)
+        }
+    };
+    let room = (area.width as usize).saturating_sub(1);
+    let lines = vec![
+        Line::from(vec![Span::raw(" "), Span::styled(text::fit_end(&model, room), style)]),
+        Line::styled(text::fit(&format!(" {below}"), area.width as usize), theme.dim),
+    ];
+    frame.render_widget(Paragraph::new(lines), area);
+}
