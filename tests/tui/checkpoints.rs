@@ -201,6 +201,8 @@ fn resuming_asks_and_only_where_it_can_be() {
     cockpit.press(&["3", "Up", "R"]);
     assert!(cockpit.picture().contains("no state of the training"), "{}", cockpit.picture());
     cockpit.press(&["h", "R"]);
+    assert!(cockpit.picture().contains("checkpoint-25 holds weights"), "{}", cockpit.picture());
+    cockpit.press(&["l", "k", "R"]);
     assert!(cockpit.picture().contains("mark one"), "{}", cockpit.picture());
 }
 

@@ -88,7 +88,7 @@ impl Component for Checkpoints {
         vec![
             CommandInfo::main(&keys::OPEN_RUN, row.is_some()),
             CommandInfo::main(&keys::TO_REPL, row.is_some()),
-            CommandInfo::main(&keys::RESUME_FROM, idle && on(|i| matches!(i, Item::Checkpoint(_)))),
+            CommandInfo::main(&keys::RESUME_FROM, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
             CommandInfo::main(&keys::REFRESH, true),
@@ -261,9 +261,15 @@ fn load(row: &Row) -> Result<Action, String> {
     details.args.as_ref().map(|_| Action::LoadConfig(details.args_file.clone())).map_err(String::clone)
 }
 
+/// Goes on from the marked checkpoint; of a run from its last.
 fn resume(row: &Row, state: &State) -> Result<Action, String> {
-    let Item::Checkpoint(checkpoint) = row.item else {
-        return Err("a training goes on from a checkpoint: mark one".to_owned());
+    let checkpoint = match row.item {
+        Item::Checkpoint(checkpoint) => checkpoint,
+        Item::Run => {
+            let details = row.details.ok_or("the run is still being read")?;
+            details.checkpoints.iter().find(|c| c.last).ok_or("it has no checkpoint to go on from")?
+        }
+        Item::Base(_) => return Err("a training goes on from a checkpoint: mark one".to_owned()),
     };
     if is_running(row, state) {
         return Err("the run is being trained already".to_owned());
