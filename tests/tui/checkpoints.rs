@@ -103,7 +103,8 @@ fn the_mark_goes_through_everything_and_from_run_to_run() {
     let asked = cockpit.press(&["Down"; 5]);
     assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.as_os_str() == OLD), "{asked:?}");
     let mut old = details(OLD);
-    (old.checkpoints.truncate(2), old.base = None);
+    old.checkpoints.truncate(2);
+    old.base = None;
     old.args = Err("arguments file sft_args.json: not valid JSON".to_owned());
     old.curves = Curves::default();
     cockpit.tell(Message::RunDetails(Box::new(old)));
