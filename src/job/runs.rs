@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::job::event::Event;
 use crate::run::{Record, step_of};
@@ -42,7 +42,7 @@ pub struct RunSummary {
     /// Steps done, and in all where the log says so.
     pub step: u64,
     pub total_steps: Option<u64>,
-    /// Unix seconds of the first and of the newest event; 0 without an event log.
+    /// Unix seconds of the first and of the newest event; without an event log 0, and when SWIFT's log was written.
     pub began: f64,
     pub newest: f64,
 }
@@ -122,6 +122,12 @@ pub fn inspect(dir: &Path) -> RunSummary {
             Event::Failed { .. } => run.status = RunStatus::Failed,
             _ => {}
         }
+    }
+    if run.newest == 0.0 {
+        // SWIFT's log tells no time of its own.
+        let modified = fs::metadata(dir.join("logging.jsonl")).and_then(|m| m.modified()).ok();
+        let since = modified.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        run.newest = since.map_or(0.0, |d| d.as_secs_f64());
     }
     if alive {
         run.status = RunStatus::Running;

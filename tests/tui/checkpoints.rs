@@ -103,7 +103,8 @@ fn the_mark_goes_through_everything_and_from_run_to_run() {
     let asked = cockpit.press(&["Down"; 5]);
     assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.as_os_str() == OLD), "{asked:?}");
     let mut old = details(OLD);
-    (old.checkpoints.truncate(2), old.base = None);
+    old.checkpoints.truncate(2);
+    old.base = None;
     old.args = Err("arguments file sft_args.json: not valid JSON".to_owned());
     old.curves = Curves::default();
     cockpit.tell(Message::RunDetails(Box::new(old)));
@@ -201,6 +202,8 @@ fn resuming_asks_and_only_where_it_can_be() {
     cockpit.press(&["3", "Up", "R"]);
     assert!(cockpit.picture().contains("no state of the training"), "{}", cockpit.picture());
     cockpit.press(&["h", "R"]);
+    assert!(cockpit.picture().contains("checkpoint-25 holds weights"), "{}", cockpit.picture());
+    cockpit.press(&["l", "k", "R"]);
     assert!(cockpit.picture().contains("mark one"), "{}", cockpit.picture());
 }
 

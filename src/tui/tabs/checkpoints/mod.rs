@@ -5,6 +5,7 @@ mod list;
 mod questions;
 mod rows;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crossterm::event::KeyEvent;
@@ -14,7 +15,7 @@ use ratatui::text::Line;
 
 use crate::job::checkpoints::CheckpointSummary;
 use crate::job::event::Event;
-use crate::job::runs::RunStatus;
+use crate::job::runs::{RunStatus, RunSummary};
 use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
@@ -28,13 +29,18 @@ use rows::{Item, Known, Mark, Part, Row, rows};
 const WIDE: u16 = 130;
 /// Cells of the list there.
 const LIST: u16 = 80;
-/// Seconds between two looks at runs that are trained and not followed.
+/// Seconds between two looks at the runs, where some are trained and not followed, and where none is known to be.
 const LOOK_EVERY: u64 = 10;
+const LOOK_ANYWAY: u64 = 60;
 
 /// The tree of runs.
 #[derive(Debug, Default)]
 pub struct Checkpoints {
     known: Known,
+    /// The newest event that a run had when it was read.
+    read_at: HashMap<PathBuf, f64>,
+    /// Everything on the screen is to be read anew with the next list.
+    look_again: bool,
     mark: Mark,
     /// The run that somebody was asked about going on with; it is shown once its new worker is there.
     resuming: Option<PathBuf>,
@@ -82,7 +88,7 @@ impl Component for Checkpoints {
         vec![
             CommandInfo::main(&keys::OPEN_RUN, row.is_some()),
             CommandInfo::main(&keys::TO_REPL, row.is_some()),
-            CommandInfo::main(&keys::RESUME_FROM, idle && on(|i| matches!(i, Item::Checkpoint(_)))),
+            CommandInfo::main(&keys::RESUME_FROM, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
             CommandInfo::main(&keys::REFRESH, true),
@@ -95,6 +101,7 @@ impl Component for Checkpoints {
 
     fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
         if keys::REFRESH.is(key) {
+            self.look_again = true;
             return Handled::with(Action::ListRuns);
         }
         let rows = self.rows(state);
@@ -127,10 +134,14 @@ impl Component for Checkpoints {
             Message::Runs(_) => {
                 self.known.retain(|path, _| runs.iter().any(|r| r.path == *path));
                 self.mark.settle(runs);
-                let followed = state.run.as_ref().map(|r| r.path.as_path());
-                let shown = [self.mark.run(), followed.filter(|f| Some(*f) != self.mark.run())];
-                let shown = shown.into_iter().flatten().filter(|p| runs.iter().any(|r| r.path == *p));
-                shown.map(|p| Action::InspectRun(p.to_owned())).collect()
+                self.read_at.retain(|path, _| self.known.contains_key(path));
+                let all = std::mem::take(&mut self.look_again);
+                let on_screen =
+                    |r: &&RunSummary| Some(&*r.path) == self.mark.run() || is_followed(&r.path, state);
+                let is_old = |r: &&RunSummary| all || self.read_at.get(&r.path) != Some(&r.newest);
+                let old: Vec<_> = runs.iter().filter(on_screen).filter(is_old).collect();
+                self.read_at.extend(old.iter().map(|r| (r.path.clone(), r.newest)));
+                old.iter().map(|r| Action::InspectRun(r.path.clone())).collect()
             }
             Message::RunDetails(details) => {
                 self.known.insert(details.path.clone(), (**details).clone());
@@ -159,12 +170,13 @@ impl Component for Checkpoints {
             }
             Message::Worker { run, worker } => {
                 let alive = *worker == Worker::Alive;
-                let otherwise = |r: &&crate::job::runs::RunSummary| (r.status == RunStatus::Running) != alive;
+                let otherwise = |r: &&RunSummary| (r.status == RunStatus::Running) != alive;
                 let outdated = runs.iter().find(|r| r.path == *run).is_some_and(|r| otherwise(&r));
                 outdated.then_some(Action::ListRuns).into_iter().collect()
             }
-            Message::Tick(now) if state.other_jobs() > 0 && *now as u64 % LOOK_EVERY == 0 => {
-                vec![Action::ListRuns]
+            Message::Tick(now) => {
+                let every = if state.other_jobs() > 0 { LOOK_EVERY } else { LOOK_ANYWAY };
+                (*now as u64).is_multiple_of(every).then_some(Action::ListRuns).into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -249,9 +261,15 @@ fn load(row: &Row) -> Result<Action, String> {
     details.args.as_ref().map(|_| Action::LoadConfig(details.args_file.clone())).map_err(String::clone)
 }
 
+/// Goes on from the marked checkpoint; of a run from its last.
 fn resume(row: &Row, state: &State) -> Result<Action, String> {
-    let Item::Checkpoint(checkpoint) = row.item else {
-        return Err("a training goes on from a checkpoint: mark one".to_owned());
+    let checkpoint = match row.item {
+        Item::Checkpoint(checkpoint) => checkpoint,
+        Item::Run => {
+            let details = row.details.ok_or("the run is still being read")?;
+            details.checkpoints.iter().find(|c| c.last).ok_or("it has no checkpoint to go on from")?
+        }
+        Item::Base(_) => return Err("a training goes on from a checkpoint: mark one".to_owned()),
     };
     if is_running(row, state) {
         return Err("the run is being trained already".to_owned());
