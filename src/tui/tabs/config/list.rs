@@ -252,13 +252,15 @@ fn ready(form: &Form, state: &State) -> Vec<(String, Style)> {
     let theme = &state.theme;
     let mut words = Vec::new();
     let mut warnings = form.warnings.clone();
+    if let Some(Err(missing)) = &state.engine {
+        words.push((format!("✗ {missing}"), theme.bad));
+    }
     match &form.checked {
         Err(problem) => words.push((format!("✗ {}", problem.message), theme.bad)),
         Ok(loaded) => {
             warnings.extend(loaded.warnings.iter().filter(|w| !form.warnings.contains(w)).cloned());
-            match &state.engine {
-                Some(Err(missing)) => words.push((format!("✗ {missing}"), theme.bad)),
-                _ => words.push(("✓ s starts the training".to_owned(), theme.good)),
+            if !matches!(state.engine, Some(Err(_))) {
+                words.push(("✓ s starts the training".to_owned(), theme.good));
             }
         }
     }
