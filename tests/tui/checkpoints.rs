@@ -7,6 +7,7 @@ use qwen_tui::job::checkpoints::{Base, CheckpointSummary, RunDetails};
 use qwen_tui::job::curves::{Curves, EvalPoint};
 use qwen_tui::job::runs::{RunStatus, RunSummary};
 use qwen_tui::tui::action::Action;
+use qwen_tui::tui::configs::ConfigWork;
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
 
@@ -98,6 +99,13 @@ fn the_tree_with_a_run_marked_and_with_a_checkpoint() {
 }
 
 #[test]
+fn the_readmes_picture() {
+    let mut cockpit = tab(100, 30);
+    cockpit.press(&["Down", "Down"]);
+    cockpit.assert_readme_picture("checkpoints");
+}
+
+#[test]
 fn the_mark_goes_through_everything_and_from_run_to_run() {
     let mut cockpit = tab(80, 24);
     let asked = cockpit.press(&["Down"; 5]);
@@ -127,7 +135,7 @@ fn the_mark_goes_through_everything_and_from_run_to_run() {
 #[test]
 fn what_is_marked_is_followed_or_tried_or_taken_over() {
     let is = |action: &Action, wanted: &str| match action {
-        Action::OpenInRepl(path) | Action::OpenRun(path) | Action::LoadConfig(path) => {
+        Action::OpenInRepl(path) | Action::OpenRun(path) | Action::Config(ConfigWork::Load(path)) => {
             assert_eq!(path.display().to_string(), wanted);
         }
         other => panic!("{other:?}"),

@@ -81,6 +81,9 @@ fn the_form_shows_values_defaults_and_meaning() {
         go_to(&mut cockpit, "learning_rate");
         cockpit.assert_picture(&format!("config-form-{width}x{height}"));
     }
+    let mut cockpit = on(100, 30, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "learning_rate");
+    cockpit.assert_readme_picture("config");
     let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
     assert!(cockpit.picture().contains("✓ s starts the training"), "{}", cockpit.picture());
 }

@@ -128,6 +128,15 @@ fn answers_stand_above_the_text_the_newest_last() {
 }
 
 #[test]
+fn the_readmes_picture() {
+    let mut cockpit = answered(100, 30);
+    send(&mut cockpit, "包装不错但是质量太差");
+    hear(&mut cockpit, News::Begun { id: 2 });
+    hear(&mut cockpit, label(2, "negative", 0.1234));
+    cockpit.assert_readme_picture("repl");
+}
+
+#[test]
 fn a_pasted_text_keeps_its_lines() {
     for (width, height) in SIZES {
         let mut cockpit = answered(width, height);
