@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use qwen_tui::demo::base::{BaseOptions, prepare_base};
 use qwen_tui::demo::play;
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::job::find_engine;
+use qwen_tui::job::ready_engine;
 
 use super::{out, wants_help};
 
@@ -73,7 +73,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     for warning in &job.warnings {
         out::note(&format!("warning: {warning}"));
     }
-    find_engine()?;
+    ready_engine()?;
     let report = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))?;
     out::note(&report.text());
     if arguments.json {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::{Event, NOT_BEGUN, Outcome, find_engine, run_foreground};
+use qwen_tui::job::{Event, NOT_BEGUN, Outcome, ready_engine, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, list_checkpoints, read_events};
 
 use super::{out, wants_help};
@@ -39,7 +39,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         out::note(&format!("warning: {warning}"));
     }
     // Asked now, so that no empty run is left behind.
-    find_engine()?;
+    ready_engine()?;
     let mut args = loaded.args;
     args.make_paths_absolute();
     let there_before = existing(Path::new(&args.output_dir));

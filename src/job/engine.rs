@@ -26,15 +26,24 @@ pub fn find_engine() -> Result<PathBuf> {
     find(std::env::var_os(ENGINE_VARIABLE).map(PathBuf::from), &own)
 }
 
+/// [`find_engine`], and a look at its libraries: asked before a run directory is made, and before the loader could put
+/// its own words on the terminal.
+///
+/// # Errors
+/// Also `Error::User` where a library is missing, damaged or of another version.
+pub fn ready_engine() -> Result<PathBuf> {
+    let engine = find_engine()?;
+    libraries::check(&engine)?;
+    Ok(engine)
+}
+
 /// Runs `qwen-tui-engine SUBCOMMAND ARGS...` on this program's own stdin, stdout and stderr; returns its exit status
 /// (128 + the signal's number where a signal ended it, as shells have it).
 ///
 /// # Errors
 /// `Error::User` where there is no engine, or the loader does not find its libraries.
 pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
-    let engine = find_engine()?;
-    // The engine has this terminal, and the loader's own words would stand on it first.
-    libraries::check(&engine)?;
+    let engine = ready_engine()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
