@@ -117,6 +117,8 @@ fn a_damaged_checkpoint() {
         .refused(&["weights are missing", weights]);
     changed(false, |b, dir| fs::remove_dir_all(b.path(dir).join("default")).unwrap())
         .refused(&["holds no adapter"]);
+    changed(true, |b, dir| fs::remove_file(b.path(dir).join("sft_args.json")).unwrap())
+        .refused(&["sft_args.json is missing", "use another checkpoint"]);
     changed(true, |b, dir| cut(b, dir, "sft_args.json"))
         .refused(&["sft_args.json, line 1", "not valid JSON"]);
     changed(false, |b, dir| {

@@ -105,7 +105,8 @@ fn doctor_names_the_library_that_the_loader_misses() {
     assert_eq!(output.status.code(), Some(2));
     let text = stdout(&output);
     assert!(
-        text.contains("the loader does not find the library libtorch_cpu.so") && text.contains("make libtorch"),
+        text.contains("the loader does not find the library libtorch_cpu.so")
+            && text.contains("make libtorch"),
         "{text}"
     );
 }

@@ -172,13 +172,16 @@ pub fn help_text(fields: &[Field]) -> String {
         }
         out.push('\n');
     }
-    let rest = |wanted: fn(&Status) -> bool| {
-        fields.iter().filter(|f| wanted(&f.status)).map(|f| f.name).collect::<Vec<_>>().join(", ")
-    };
-    out.push_str(&format!("Accepted without effect: {}\n", rest(|s| matches!(s, Status::NoEffect(_)))));
-    out.push_str(&format!(
-        "Refused unless left at their defaults: {}\n",
-        rest(|s| matches!(s, Status::Refused(_)))
-    ));
+    let lists: [(&str, fn(&Status) -> bool); 2] = [
+        ("Accepted without effect", |s| matches!(s, Status::NoEffect(_))),
+        ("Refused unless left at their defaults", |s| matches!(s, Status::Refused(_))),
+    ];
+    for (title, wanted) in lists {
+        let names =
+            fields.iter().filter(|f| wanted(&f.status)).map(|f| f.name).collect::<Vec<_>>().join(", ");
+        if !names.is_empty() {
+            out.push_str(&format!("{title}: {names}\n"));
+        }
+    }
     out
 }

@@ -15,15 +15,18 @@ Run the whole job on real Chinese reviews with a small model
 
 Usage: qwen-tui demo [--headless [--json]] [--output_dir DIR] [--ARGUMENT VALUE]...
 
-Progress and report go to standard error.
+Progress and report go to standard error. Stopped by Ctrl-C it saves, makes no report and ends with exit status 130.
 
   --headless         without a screen: lines on standard error
   --json             the figures as one JSON object, the last line of standard output (with --headless)
   --output_dir DIR   folder for the demo's rows and runs (output)
 
-Further arguments are those of `qwen-tui sft` and override configs/demo.json, but for the model's and the data's, as in
+Further arguments are those of `qwen-tui sft` and override configs/demo.json, but for the model's and the data's, as in:
   qwen-tui demo --headless --num_train_epochs 1
 ";
+
+/// The exit status of a demo that was stopped, as shells have it for Ctrl-C: whoever waits for the figures gets none.
+const STOPPED: i32 = 130;
 
 /// What `demo` itself takes of its command line.
 #[derive(Debug, PartialEq)]
@@ -64,9 +67,9 @@ fn split(raw: Vec<OsString>) -> Result<Arguments> {
     Ok(own)
 }
 
-pub fn run(raw: Vec<OsString>) -> Result<()> {
+pub fn run(raw: Vec<OsString>) -> Result<i32> {
     if wants_help(&raw) {
-        return out::text(HELP);
+        return out::help(HELP).map(|()| 0);
     }
     let arguments = split(raw)?;
     let job = play::prepare(&arguments.output_dir, &arguments.flags)?;
@@ -74,12 +77,14 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         out::note(&format!("warning: {warning}"));
     }
     ready_engine()?;
-    let report = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))?;
+    let Some(report) = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))? else {
+        return Ok(STOPPED);
+    };
     out::note(&report.text());
     if arguments.json {
         out::line(&serde_json::to_string(&report).internal("writing the report as JSON")?)?;
     }
-    Ok(())
+    Ok(0)
 }
 
 #[derive(clap::Args)]

@@ -15,23 +15,23 @@ Train: LoRA or full fine-tuning, with SWIFT's arguments
 
 Usage: qwen-tui sft [--config FILE] [--ARGUMENT VALUE]...
 
---config FILE reads arguments from a JSON object, such as configs/jd-sentiment.json or the sft_args.json that SWIFT
+--config FILE reads arguments from a JSON object, such as configs/jd-sentiment.json or the sft_args.json that SWIFT \
 writes; an argument given here overrides the file's. Lists are written `--dataset a b`.
 
-The progress goes to standard error: a bar on a terminal, lines elsewhere. Ctrl-C finishes the step at hand, saves and
+The progress goes to standard error: a bar on a terminal, lines elsewhere. Ctrl-C finishes the step at hand, saves and \
 ends. At the end standard output has three lines for scripts (a checkpoint that there is none of is left out):
   run_dir: PATH
   last_checkpoint: PATH
   best_checkpoint: PATH
 
 Examples:
-  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path ~/models/Qwen-1_8B
-  qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --custom_train_dataset_path rows.jsonl --lora_rank 8
+  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path DIR
+  qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
 
 pub fn run(raw: Vec<OsString>) -> Result<()> {
     if wants_help(&raw) {
-        return out::text(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
+        return out::help(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
     let (config, flags) = split_config(raw)?;
     let loaded = args::load_sft(config.as_deref(), &flags)?;

@@ -123,7 +123,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("program");
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        for (length, whole) in [(own.len(), true), (own.len() - 1, false), (own.len() / 2, false), (70, false)] {
+        for (length, whole) in
+            [(own.len(), true), (own.len() - 1, false), (own.len() / 2, false), (70, false)]
+        {
             std::fs::write(&path, &own[..length]).unwrap();
             assert_eq!(super::dynamic(&path).is_ok(), whole, "{length} of {}", own.len());
         }

@@ -39,7 +39,8 @@ impl Unusable {
             return Some(Unusable { library: String::new(), fault: Fault::OtherVersion });
         }
         // `PROGRAM: LIBRARY: version `X' not found (required by ...)`
-        if let Some(line) = output.lines().find(|l| l.contains(": version `") && l.contains("not found (required by"))
+        if let Some(line) =
+            output.lines().find(|l| l.contains(": version `") && l.contains("not found (required by"))
         {
             let library = line.split(": ").nth(1).unwrap_or_default().to_owned();
             return Some(Unusable { library, fault: Fault::OtherVersion });
@@ -130,37 +131,38 @@ pub fn is_wanted(version: &str) -> bool {
     version.strip_prefix(WANTED).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '+']))
 }
 
-/// Looks whether `engine` can be loaded; all but free of cost where libtorch is in its place, whole and of the wanted
-/// version.
+/// Looks whether `engine` can be loaded.
 ///
 /// # Errors
-/// `Error::User` with the library (or the engine) that is missing, damaged or of another version.
+/// `Error::User` as [`look`] finds it.
 pub fn check(engine: &Path) -> Result<()> {
-    if let Err(error) = elf::dynamic(engine) {
+    look(engine).map_or(Ok(()), |unusable| Err(unusable.error()))
+}
+
+/// The library (or the engine itself) that is missing, damaged or of another version; all but free of cost where
+/// libtorch is in its place, whole and of the wanted version.
+pub fn look(engine: &Path) -> Option<Unusable> {
+    let at = |path: &Path| Some(Unusable { library: path.display().to_string(), fault: Fault::Damaged });
+    if elf::dynamic(engine).is_err() {
         let elf = std::fs::read(engine).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
         // A script has no need of a loader.
-        return if elf { Err(error.context("the engine is damaged, run `make build`")) } else { Ok(()) };
+        return elf.then_some(engine).and_then(at);
     }
     let folders: Vec<PathBuf> = search_path(engine).into_iter().map(|(folder, _)| folder).collect();
     if let Some(path) = damaged(engine, &folders) {
-        let library = path.display().to_string();
-        return Err(Unusable { library, fault: Fault::Damaged }.error());
+        return at(&path);
     }
     let found = folders.iter().find(|folder| folder.join(LIBTORCH).exists());
     if found.and_then(|folder| version(folder)).is_some_and(|version| is_wanted(&version)) {
-        return Ok(());
+        return None;
     }
     // The loader knows more places than this; it has the last word.
-    let Ok(tried) = Command::new(engine).arg("--version").stdin(Stdio::null()).output() else { return Ok(()) };
-    let said = String::from_utf8_lossy(&tried.stderr);
-    let unusable = Unusable::from_loader(&said).or_else(|| match (tried.status.signal(), found) {
-        // What the loader mapped ends before it should, or is no code.
-        (Some(7 | 11), Some(folder)) => {
-            Some(Unusable { library: folder.join(LIBTORCH).display().to_string(), fault: Fault::Damaged })
-        }
+    let tried = Command::new(engine).arg("--version").stdin(Stdio::null()).output().ok()?;
+    Unusable::from_loader(&String::from_utf8_lossy(&tried.stderr)).or_else(|| match tried.status.signal() {
+        // What the loader mapped is no code.
+        Some(7 | 11) => at(&found?.join(LIBTORCH)),
         _ => None,
-    });
-    unusable.map_or(Ok(()), |unusable| Err(unusable.error()))
+    })
 }
 
 /// The first library that `engine` needs, or one of its libraries does, that lies in `folders` and is damaged.
@@ -172,7 +174,9 @@ fn damaged(engine: &Path, folders: &[PathBuf]) -> Option<PathBuf> {
             continue;
         }
         // Those of the system lie elsewhere.
-        let Some(path) = folders.iter().map(|folder| folder.join(&name)).find(|path| path.exists()) else { continue };
+        let Some(path) = folders.iter().map(|folder| folder.join(&name)).find(|path| path.exists()) else {
+            continue;
+        };
         match elf::dynamic(&path) {
             Ok(dynamic) => waiting.extend(dynamic.needed),
             Err(_) => return Some(path),
@@ -200,7 +204,10 @@ mod tests {
         let versioned = "engine: /x/libc10.so: version `C10_2' not found (required by engine)\n";
         for said in [symbol, versioned] {
             let other = Unusable::from_loader(said).unwrap();
-            assert!(other.fault == Fault::OtherVersion && other.told().contains("another version"), "{other:?}");
+            assert!(
+                other.fault == Fault::OtherVersion && other.told().contains("another version"),
+                "{other:?}"
+            );
             assert!(!other.told().contains("_ZTV") && other.error().exit_code() == 2);
         }
         let text = missing.error().to_string();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use qwen_tui::job::engine::ENGINE_VARIABLE;
 use qwen_tui::job::human;
-use qwen_tui::job::libraries::Unusable;
+use qwen_tui::job::libraries::{self, Unusable};
 use serde::Deserialize;
 
 use super::Check;
@@ -52,6 +52,9 @@ pub fn probe(engine: &Path) -> Result<Info, Failure> {
 
 fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
     let failed = |why: String| Failure { why, loaded: false };
+    if let Some(unusable) = libraries::look(engine) {
+        return Err(failed(unusable.told()));
+    }
     let mut child = Command::new(engine)
         .args(["info", "--json"])
         .stdin(Stdio::null())
@@ -189,7 +192,10 @@ mod tests {
         assert!(short.unwrap_err().why.contains("/x/libtorch_cpu.so is damaged"));
         let symbol = engine("echo 'engine: symbol lookup error: undefined symbol: _ZN2at' >&2; exit 127");
         let symbol = symbol.unwrap_err().why;
-        assert!(symbol.contains("libtorch it finds is of another version") && !symbol.contains("_ZN2at"), "{symbol}");
+        assert!(
+            symbol.contains("libtorch it finds is of another version") && !symbol.contains("_ZN2at"),
+            "{symbol}"
+        );
         let other = engine("echo 'unrecognized option' >&2; exit 2").unwrap_err();
         assert!(other.loaded && other.why.contains("exit status 2: unrecognized option"), "{other:?}");
         assert!(engine("kill -6 $$").unwrap_err().why.contains("signal 6"));
