@@ -172,16 +172,13 @@ pub fn help_text(fields: &[Field]) -> String {
         }
         out.push('\n');
     }
-    let lists: [(&str, fn(&Status) -> bool); 2] = [
-        ("Accepted without effect", |s| matches!(s, Status::NoEffect(_))),
-        ("Refused unless left at their defaults", |s| matches!(s, Status::Refused(_))),
-    ];
-    for (title, wanted) in lists {
-        let names =
-            fields.iter().filter(|f| wanted(&f.status)).map(|f| f.name).collect::<Vec<_>>().join(", ");
+    let mut list = |title: &str, wanted: fn(&Status) -> bool| {
+        let names: Vec<_> = fields.iter().filter(|f| wanted(&f.status)).map(|f| f.name).collect();
         if !names.is_empty() {
-            out.push_str(&format!("{title}: {names}\n"));
+            out.push_str(&format!("{title}: {}\n", names.join(", ")));
         }
-    }
+    };
+    list("Accepted without effect", |s| matches!(s, Status::NoEffect(_)));
+    list("Refused unless left at their defaults", |s| matches!(s, Status::Refused(_)));
     out
 }

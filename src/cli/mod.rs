@@ -24,8 +24,8 @@ use qwen_tui::tui;
     about = "Fine-tune Qwen-1 for sentiment classification from a terminal, natively on libtorch",
     max_term_width = 100,
     after_help = "Without a command, on a terminal: the cockpit, on the running job if there is one.\n\
-        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 130 for an answer or a demo that \
-        Ctrl-C ended, 1 for the rest.\n\
+        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 130 for a demo or a \
+        conversation that Ctrl-C ended, 1 for the rest.\n\
         Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true

@@ -230,7 +230,7 @@ fn classify(
     let input: String =
         rows.iter().map(|(text, _)| format!("{}\n", text.replace(['\n', '\r'], " "))).collect();
     let mut told = |n: usize| {
-        if n % rows.len().div_ceil(4).max(1) == 0 {
+        if n.is_multiple_of(rows.len().div_ceil(4).max(1)) {
             say(&format!("{n} of {} answers", rows.len()));
         }
     };
