@@ -15,11 +15,23 @@ DEST=.libtorch
 say() { echo "libtorch: $*" >&2; }
 die() { say "$@"; exit 2; }
 
+# Whether the file $1 is an ELF file that does not end before its table of sections, which stands last.
+whole() {
+    local start size
+    [ "$(head -c 4 "$1" | od -An -c | tr -d ' ')" = '177ELF' ] || return 1
+    start=$(od -An -tu8 -j40 -N8 "$1")
+    size=$(od -An -tu2 -j58 -N4 "$1" | awk '{ print $1 * $2 }')
+    [ $((start + size)) -le "$(wc -c < "$1")" ]
+}
+
 # Whether the folder $1 holds a libtorch that tch 0.24 can be linked to; says what is wrong with it if not.
 check() {
-    local dir=$1 header found
+    local dir=$1 header found library
     [ -d "$dir/include/torch" ] || { echo "$dir/include/torch is missing"; return 1; }
     [ -e "$dir/lib/libtorch_cpu.so" ] || { echo "$dir/lib/libtorch_cpu.so is missing"; return 1; }
+    for library in libtorch_cpu.so libc10.so; do
+        whole "$dir/lib/$library" || { echo "$dir/lib/$library is cut short or damaged"; return 1; }
+    done
     [ -e "$dir/lib/libtorch.so" ] || { echo "$dir/lib/libtorch.so is missing"; return 1; }
     # The version stood in the first of these files up to 2.9.
     for header in include/torch/headeronly/version.h include/torch/csrc/api/include/torch/version.h; do

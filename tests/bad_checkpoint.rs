@@ -117,6 +117,8 @@ fn a_damaged_checkpoint() {
         .refused(&["weights are missing", weights]);
     changed(false, |b, dir| fs::remove_dir_all(b.path(dir).join("default")).unwrap())
         .refused(&["holds no adapter"]);
+    changed(true, |b, dir| fs::remove_file(b.path(dir).join("sft_args.json")).unwrap())
+        .refused(&["sft_args.json is missing", "use another checkpoint"]);
     changed(true, |b, dir| cut(b, dir, "sft_args.json"))
         .refused(&["sft_args.json, line 1", "not valid JSON"]);
     changed(false, |b, dir| {
@@ -208,6 +210,7 @@ fn texts_to_classify() {
     assert_eq!(told.stdout.lines().count(), 300);
     let args = [&words[..], &["好".to_owned(), long.clone()]].concat();
     bench.run(&args, "").refused(&["text 2", "context is 1024"]);
+    assert!(bench.run(&words, "\u{feff}好\n").ok().starts_with("{\"text\":\"好\""));
     let mut input = Vec::from("好\n".as_bytes());
     input.extend(b"\xba\xc3\n");
     fs::write(bench.path("gbk.txt"), input).unwrap();
@@ -256,6 +259,22 @@ fn a_conversation_is_saved_from_its_first_answer_on() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn ctrl_c_stops_the_answer_and_not_the_conversation() {
+    let bench = Bench::new();
+    checkpoint(&bench, &adapter());
+    let words = "infer --ckpt_dir run/checkpoint-1 --device cpu --threads 1 --do_sample false --max_new_tokens 100000";
+    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    // `exit` comes after the answer, which goes on for long.
+    let started = bench.start(&words, "好\nexit\n");
+    started.wait_for("<<< ");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    started.signal_group(rustix::process::Signal::INT);
+    let ended = started.wait();
+    assert!(ended.ok().ends_with("<<< \n") && ended.stdout.contains("-----"), "{:?}", ended.stdout);
+    assert!(ended.stderr.contains("answers: run/checkpoint-1/infer_result_"), "{}", ended.stderr);
 }
 
 #[test]

@@ -172,6 +172,10 @@ fn the_vocabulary() {
         .collect();
     write(lines.join("\n") + "\n" + &many.join("\n"));
     refused(&bench, &[], &["qwen.tiktoken has 524 tokens", "512 rows", "vocab_size"]);
+    // Cut at a line's end: the special tokens would have the ids of others.
+    let bench = with_config("vocab_size", json!(2000));
+    refused(&bench, &[], &["qwen.tiktoken has 464 tokens", "far fewer", "2000 rows", "cut short"]);
+    bench.words(&["tokenize", "--model", "model"]).refused(&["far fewer", "fetch it again"]);
 }
 
 #[test]
@@ -199,11 +203,8 @@ fn absurd_sizes_in_the_models_config() {
         &["config.json", "3 x 8 = 24", "hidden_size is 16"],
     );
     refused(&with_config("num_hidden_layers", json!(1024)), &[], &["transformer.h.1.ln_1.weight is missing"]);
-    refused(
-        &with_config("vocab_size", json!(1 << 22)),
-        &[],
-        &["weight has shape [512, 16]", "[4194304, 16]"],
-    );
+    refused(&with_config("vocab_size", json!(513)), &[], &["weight has shape [512, 16]", "[513, 16]"]);
+    refused(&with_config("vocab_size", json!(1 << 22)), &[], &["464 tokens", "far fewer", "4194304 rows"]);
     refused(&with_config("layer_norm_epsilon", json!(0)), &[], &["config.json", "layer_norm_epsilon is 0"]);
     refused(
         &with_config("rotary_emb_base", json!(0)),
@@ -271,7 +272,15 @@ fn data_without_a_usable_row() {
         refused(&bench, &["--custom_train_dataset_path", &file], &[&[name], needles].concat());
     };
     with("empty.jsonl", b"", &["no row in it"]);
-    with("blank.jsonl", b"\n\n  \n", &["no row in it"]);
+    with("blank.jsonl", b"\n\n  \n", &["no row in it: the file is empty"]);
+    with("header.csv", b"sentence,label\n", &["no row in it: there is only a header"]);
+    with("list.json", b"[]", &["no row in it: its list is empty"]);
+    let row = "{\"query\": \"问\", \"response\": \"答\", \"history\": [[\"一\", \"二\"]]}\n".repeat(9);
+    with(
+        "chat.jsonl",
+        ("\n".to_owned() + &row).as_bytes(),
+        &["line 2 has a history", "--template_type qwen"],
+    );
     with(
         "unknown.jsonl",
         "{\"sentence\": \"好\", \"label\": 7}\n".as_bytes(),
@@ -289,7 +298,7 @@ fn data_without_a_usable_row() {
         &["/nowhere/rows.csv", "no such data file"],
     );
     refused(&bench, &["--custom_train_dataset_path", "model"], &["model is a directory"]);
-    refused(&bench, &["--dataset", "no-such-set"], &["no-such-set", "--custom_train_dataset_path"]);
+    refused(&bench, &["--dataset", "no-such-set"], &["no-such-set", "--dataset FILE"]);
     refused(&bench, &["--custom_val_dataset_path", "/nowhere/dev.csv"], &["/nowhere/dev.csv"]);
     refused(&bench, &["--custom_train_dataset_path="], &["dataset", "--custom_train_dataset_path FILE"]);
     write_rows(&bench.path("one.jsonl"), &rows(1));

@@ -79,6 +79,51 @@ fn help_and_version_need_no_engine() {
 }
 
 #[test]
+fn help_can_be_asked_for_in_words_and_fits_a_page() {
+    for (words, same) in [(&["help"][..], &["--help"][..]), (&["help", "sft"], &["sft", "--help"])] {
+        assert_eq!(stdout(&without_engine(words)), stdout(&without_engine(same)));
+    }
+    for command in ["sft", "infer", "classify", "demo", "doctor", "tokenize"] {
+        let help = stdout(&without_engine(&[command, "--help"]));
+        let longest = help.lines().map(|l| l.chars().count()).max();
+        assert!(longest.is_some_and(|n| n <= 100), "{command}: {help}");
+    }
+    // What `classify` makes no use of.
+    assert!(!stdout(&without_engine(&["classify", "--help"])).contains("--top_k"));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    for words in ["--help", "--version", "sft --help", "doctor --help"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(PROGRAM).args(words.split(' ')).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(stderr(&output).contains("cannot write to standard output"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn libtorch_of_another_version_is_told_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = training(dir.path());
+    let said = "engine: symbol lookup error: engine: undefined symbol: _ZTVN5torch8autograd4NodeE";
+    let output =
+        played(&format!("echo '{said}' >&2; exit 127"), &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("another version") && told.contains("doctor") && !told.contains("_ZTV"), "{told}");
+    assert!(stdout(&output).is_empty() && !dir.path().join("run").exists());
+}
+
+#[test]
+fn doctor_asks_whether_the_named_engine_is_one() {
+    let output = qwen_tui(Path::new("/bin/ls"), &["doctor"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stdout(&output);
+    assert!(text.contains("unset QWEN_TUI_ENGINE") && !text.contains("make "), "{text}");
+}
+
+#[test]
 fn doctor_works_without_an_engine() {
     let output = without_engine(&["doctor"]);
     assert_eq!(output.status.code(), Some(2));
@@ -105,7 +150,8 @@ fn doctor_names_the_library_that_the_loader_misses() {
     assert_eq!(output.status.code(), Some(2));
     let text = stdout(&output);
     assert!(
-        text.contains("the loader does not find libtorch_cpu.so") && text.contains("make libtorch"),
+        text.contains("the loader does not find the library libtorch_cpu.so")
+            && text.contains("make libtorch"),
         "{text}"
     );
 }

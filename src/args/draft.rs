@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use super::field::{Field, Status};
 use super::flags;
 use super::kind::Kind;
-use super::load::{Loaded, contradictions, derived_keys, no_texts, take_config};
+use super::load::{
+    Loaded, contradictions, derived_keys, no_texts, take_config, unknown_keys, without_effect,
+};
 use super::rules;
 use super::sft::FIELDS;
 use super::values::{File, Source, Values};
@@ -59,15 +61,15 @@ impl Draft {
         let flags = flags::parse(flags, FIELDS)?;
         no_texts(&flags.texts)?;
         let mut values = Values::new(FIELDS);
-        let mut warnings = Vec::new();
+        let (mut warnings, mut idle) = (Vec::new(), Vec::new());
         if let Some(path) = file.or(flags.config.as_deref()) {
-            take_config(&mut values, path, &mut warnings)?;
+            idle = take_config(&mut values, path, FIELDS, &mut warnings)?;
         }
         let file_derived = derived_keys(&values);
         for (field, value) in &flags.values {
             values.take(field, value, Source::Flag)?;
         }
-        Ok(Draft::read(values, &file_derived, warnings))
+        Ok(Draft::read(values, &file_derived, warnings, idle))
     }
 
     /// From a text of JSON, as a file of arguments has it.
@@ -92,11 +94,8 @@ impl Draft {
             let (key, line) = values.refused();
             Problem { key, line, message: message(e) }
         })?;
-        if !unknown.is_empty() {
-            warnings.push(format!("unknown keys, ignored: {}", unknown.join(", ")));
-        }
         let file_derived = derived_keys(&values);
-        let mut read = Draft::read(values, &file_derived, warnings);
+        let mut read = Draft::read(values, &file_derived, warnings, unknown_keys(unknown, FIELDS));
         if let Some(problem) = &mut read.problem {
             problem.message = message(Error::user(std::mem::take(&mut problem.message)));
         }
@@ -107,6 +106,7 @@ impl Draft {
         mut values: Values,
         file_derived: &[(&'static str, &'static str, Value)],
         mut warnings: Vec<String>,
+        mut idle: Vec<String>,
     ) -> ReadDraft {
         let mut draft = Draft::default();
         for field in FIELDS.iter().filter(|f| !matches!(f.status, Status::Derived(_))) {
@@ -124,10 +124,11 @@ impl Draft {
                 }
             }
         }
-        warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
+        idle.extend(values.without_effect(|key| rules::usual(&values, key)));
         if let Ok(loaded) = draft.check() {
-            warnings.extend(contradictions(&loaded.args, file_derived, &[]));
+            idle.extend(contradictions(&loaded.args, file_derived, &[]));
         }
+        warnings.extend(without_effect(&idle));
         ReadDraft { draft, warnings, problem }
     }
 

@@ -172,13 +172,13 @@ pub fn help_text(fields: &[Field]) -> String {
         }
         out.push('\n');
     }
-    let rest = |wanted: fn(&Status) -> bool| {
-        fields.iter().filter(|f| wanted(&f.status)).map(|f| f.name).collect::<Vec<_>>().join(", ")
+    let mut list = |title: &str, wanted: fn(&Status) -> bool| {
+        let names: Vec<_> = fields.iter().filter(|f| wanted(&f.status)).map(|f| f.name).collect();
+        if !names.is_empty() {
+            out.push_str(&format!("{title}: {}\n", names.join(", ")));
+        }
     };
-    out.push_str(&format!("Accepted without effect: {}\n", rest(|s| matches!(s, Status::NoEffect(_)))));
-    out.push_str(&format!(
-        "Refused unless left at their defaults: {}\n",
-        rest(|s| matches!(s, Status::Refused(_)))
-    ));
+    list("Accepted without effect", |s| matches!(s, Status::NoEffect(_)));
+    list("Refused unless left at their defaults", |s| matches!(s, Status::Refused(_)));
     out
 }

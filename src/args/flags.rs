@@ -99,15 +99,17 @@ fn missing(name: &str, allowed: &str) -> Error {
     ))
 }
 
-fn unknown(typed: &str, fields: &[Field]) -> Error {
+/// The name that was meant by `typed`, where one is near.
+pub(super) fn nearest(typed: &str, fields: &[Field]) -> Option<&'static str> {
     let name = typed.replace('-', "_").to_lowercase();
     let known = fields.iter().filter(|f| !matches!(f.status, Status::Derived(_))).map(|f| f.name);
-    let nearest = known.map(|known| (distance(&name, known), known)).min();
-    let hint = match nearest {
-        // Every third letter wrong, and it is another word.
-        Some((edits, known)) if edits <= 1 + name.chars().count() / 3 => format!("did you mean --{known}? "),
-        _ => String::new(),
-    };
+    let (edits, known) = known.map(|known| (distance(&name, known), known)).min()?;
+    // Every third letter wrong, and it is another word.
+    (edits <= 1 + name.chars().count() / 3).then_some(known)
+}
+
+fn unknown(typed: &str, fields: &[Field]) -> Error {
+    let hint = nearest(typed, fields).map(|known| format!("did you mean --{known}? ")).unwrap_or_default();
     Error::user(format!("the command line: unknown flag --{typed}; {hint}--help lists them all"))
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-use super::field::Status;
+use super::field::{Field, Status};
 use super::flags;
 use super::infer::{INFER_FIELDS, InferArgs};
 use super::models;
@@ -39,9 +39,9 @@ pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
         (file, config) => file.or(config.as_deref()),
     };
     let mut values = Values::new(FIELDS);
-    let mut warnings = Vec::new();
+    let (mut warnings, mut idle) = (Vec::new(), Vec::new());
     if let Some(path) = file {
-        take_config(&mut values, path, &mut warnings)?;
+        idle = take_config(&mut values, path, FIELDS, &mut warnings)?;
     }
     let file_derived = derived_keys(&values);
     for (field, value) in &flags.values {
@@ -49,11 +49,12 @@ pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
     }
     rules::sft(&mut values)?;
     rules::leave_run_folder(&mut values);
-    warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
+    idle.extend(values.without_effect(|key| rules::usual(&values, key)));
     let flag_set: Vec<_> =
         flags.values.iter().filter(|(f, _)| f.status == Status::Works).map(|(f, _)| f.name).collect();
     let args: SftArgs = rules::build(values)?;
-    warnings.extend(contradictions(&args, &file_derived, &flag_set));
+    idle.extend(contradictions(&args, &file_derived, &flag_set));
+    warnings.extend(without_effect(&idle));
     Ok(Loaded { args, warnings })
 }
 
@@ -98,19 +99,41 @@ impl InferArgs {
 /// # Errors
 /// [`Error::User`] names place, key, value and what is allowed.
 pub fn load_infer(flags: &[String]) -> Result<Loaded<InferArgs>> {
-    let (loaded, texts) = load_infer_texts(flags)?;
+    let (loaded, texts) = load_with(flags, |_| true)?;
     no_texts(&texts)?;
     Ok(loaded)
 }
 
-/// [`load_infer`] for a command line that ends in texts: `--ckpt_dir DIR TEXT...`.
+/// The arguments of `infer` that `classify` works with: it generates nothing and reads no data set.
+pub const CLASSIFY: [&str; 11] = [
+    "model_type",
+    "model_id_or_path",
+    "model_cache_dir",
+    "sft_type",
+    "template_type",
+    "ckpt_dir",
+    "load_args_from_ckpt_dir",
+    "dtype",
+    "system",
+    "device",
+    "threads",
+];
+
+/// [`load_infer`] for `classify`, whose command line ends in texts: `--ckpt_dir DIR TEXT...`.
 pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<String>)> {
+    load_with(flags, |key| CLASSIFY.contains(&key))
+}
+
+/// `works` tells whether an argument of `infer` does something.
+fn load_with(flags: &[String], works: fn(&str) -> bool) -> Result<(Loaded<InferArgs>, Vec<String>)> {
     let flags = flags::parse(flags, INFER_FIELDS)?;
     let mut values = Values::new(INFER_FIELDS);
-    let mut warnings = Vec::new();
+    let (mut warnings, mut idle) = (Vec::new(), Vec::new());
     if let Some(path) = &flags.config {
-        take_config(&mut values, path, &mut warnings)?;
+        idle = take_config(&mut values, path, INFER_FIELDS, &mut warnings)?;
     }
+    let unused = flags.values.iter().filter(|(field, _)| field.status == Status::Works && !works(field.name));
+    idle.extend(unused.map(|(field, _)| format!("{} (of no use to classify)", field.name)));
     for (field, value) in &flags.values {
         values.take(field, value, Source::Flag)?;
     }
@@ -129,11 +152,15 @@ pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<Stri
     }
     // An error ends the program before any warning is printed.
     rules::infer(&mut values).map_err(|e| match bare {
+        Some(_) if !holds_checkpoint(Path::new(values.text("ckpt_dir"))) => {
+            values.refuse("ckpt_dir", "the directory of a checkpoint, and there is none in it")
+        }
         Some(why) => Error::user(format!("{e} ({why})")),
         None => e,
     })?;
     model_is_there(&values)?;
-    warnings.extend(values.without_effect(|key| rules::usual(&values, key)));
+    idle.extend(values.without_effect(|key| rules::usual(&values, key)));
+    warnings.extend(without_effect(&idle));
     Ok((Loaded { args: rules::build(values)?, warnings }, flags.texts))
 }
 
@@ -168,9 +195,15 @@ const DATASET_FROM_CHECKPOINT: [&str; 6] = [
 fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
     let dir = Path::new(values.text("ckpt_dir")).to_owned();
     if !dir.is_dir() {
-        return Err(
-            values.refuse("ckpt_dir", "the directory of a checkpoint, and there is none of this name")
-        );
+        let what = if dir.exists() { "this is a file" } else { "there is none of this name" };
+        return Err(values.refuse("ckpt_dir", &format!("the directory of a checkpoint, and {what}")));
+    }
+    let above = dir.parent().filter(|above| dir.ends_with("default") && above.join(ARGS_FILE).is_file());
+    if let Some(checkpoint) = above {
+        return Err(values.refuse(
+            "ckpt_dir",
+            &format!("a checkpoint, and this is the adapter in it: give --ckpt_dir {}", checkpoint.display()),
+        ));
     }
     if let Some(checkpoint) = last_checkpoint(&dir) {
         return Err(values.refuse(
@@ -188,6 +221,14 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
                 "load_dataset_config",
                 &format!("false: {} names no data set, as it is not there", path.display()),
             ));
+        }
+        let checksums = std::fs::read_to_string(dir.join("checksums.json")).unwrap_or_default();
+        if checksums.contains(ARGS_FILE) {
+            return Err(Error::user(format!(
+                "{} is missing, which belongs to the checkpoint (checksums.json lists it): put it back, or use another \
+                 checkpoint",
+                path.display()
+            )));
         }
         return Ok(Some(format!("{} is not there; flags alone say how to load the model", path.display())));
     }
@@ -210,18 +251,40 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Takes `--config FILE`; what is odd about it becomes a warning.
-pub(super) fn take_config(values: &mut Values, path: &Path, warnings: &mut Vec<String>) -> Result<()> {
+/// Whether `dir` holds an adapter or a whole model.
+fn holds_checkpoint(dir: &Path) -> bool {
+    let files = ["config.json", "adapter_config.json", "default/adapter_config.json"];
+    files.iter().any(|name| dir.join(name).is_file())
+}
+
+/// Takes `--config FILE`; what is odd about it becomes a warning. Returns the keys that are unknown, each with what may
+/// have been meant.
+pub(super) fn take_config(
+    values: &mut Values,
+    path: &Path,
+    fields: &'static [Field],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<String>> {
     let file = File::read(path)?;
     if !file.repeated.is_empty() {
         let keys = file.repeated.join(", ");
         warnings.push(format!("{}: set more than once, the last one counts: {keys}", path.display()));
     }
-    let unknown = values.take_file(file, |_| true)?;
-    if !unknown.is_empty() {
-        warnings.push(format!("{}: unknown keys, ignored: {}", path.display(), unknown.join(", ")));
-    }
-    Ok(())
+    Ok(unknown_keys(values.take_file(file, |_| true)?, fields))
+}
+
+/// Unknown keys, each with what may have been meant.
+pub(super) fn unknown_keys(keys: Vec<String>, fields: &'static [Field]) -> Vec<String> {
+    let told = |key: String| match flags::nearest(&key, fields) {
+        Some(known) => format!("{key} (unknown; did you mean {known}?)"),
+        None => format!("{key} (unknown)"),
+    };
+    keys.into_iter().map(told).collect()
+}
+
+/// The one warning that names all that is without effect.
+pub(super) fn without_effect(idle: &[String]) -> Option<String> {
+    (!idle.is_empty()).then(|| format!("accepted without effect: {}", idle.join(", ")))
 }
 
 /// The last `checkpoint-N` in `dir`, where that is a run and no checkpoint itself.
@@ -280,22 +343,17 @@ pub(super) fn derived_keys(values: &Values) -> Vec<(&'static str, &'static str, 
     FIELDS.iter().filter_map(row).filter(|(_, _, value)| !value.is_null()).collect()
 }
 
-/// A warning where a file's derived key says something else than the argument it follows from.
+/// A file's derived keys that say something else than the argument they follow from.
 pub(super) fn contradictions(
     args: &SftArgs,
     keys: &[(&'static str, &'static str, Value)],
     flags: &[&str],
-) -> Option<String> {
+) -> Vec<String> {
     let derived = sft::derived(args);
     let differs = |(name, parent, value): &&(&str, &str, Value)| {
         let outcome = &derived[*name];
         let known = !outcome.is_null() || *name == "deepspeed";
         known && outcome != value && !flags.contains(parent)
     };
-    let named: Vec<_> = keys
-        .iter()
-        .filter(differs)
-        .map(|(name, parent, _)| format!("{name} (follows from {parent})"))
-        .collect();
-    (!named.is_empty()).then(|| format!("never read: {}", named.join(", ")))
+    keys.iter().filter(differs).map(|(name, parent, _)| format!("{name} (follows from {parent})")).collect()
 }

@@ -25,5 +25,5 @@ pub use draft::{Draft, Problem, ReadDraft, same, value_text};
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};
-pub use load::{ARGS_FILE, Loaded, load_infer, load_infer_texts, load_sft};
+pub use load::{ARGS_FILE, CLASSIFY, Loaded, load_infer, load_infer_texts, load_sft};
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};

@@ -1,13 +1,20 @@
 //! Paths that outlive the folder they were typed in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::sft::SftArgs;
 
 impl SftArgs {
     /// Makes the paths of model, data and adapter absolute where they exist, as SWIFT does: a checkpoint's
     /// `sft_args.json` is read from any folder. Names that are no file or directory here, such as a hub's ids, stay.
+    /// A checkpoint named by `init_adapter` becomes its adapter's file.
     pub fn make_paths_absolute(&mut self) {
+        if let Some(file) = self.init_adapter.as_ref().and_then(|path| adapter_file(Path::new(path)))
+            && let Some(text) = file.to_str()
+        {
+            self.init_adapter = Some(text.to_owned());
+        }
+        self.output_dir = without_dots(&self.output_dir);
         let named = [&mut self.model_id_or_path, &mut self.model_cache_dir, &mut self.init_adapter];
         let listed =
             [&mut self.dataset, &mut self.custom_train_dataset_path, &mut self.custom_val_dataset_path];
@@ -16,15 +23,35 @@ impl SftArgs {
                 && let Ok(absolute) = std::path::absolute(&path)
                 && let Some(text) = absolute.to_str()
             {
-                *path = text.to_owned();
+                *path = without_dots(text);
             }
         }
     }
 }
 
+/// The adapter's weights in a checkpoint's directory, SWIFT's or PEFT's.
+pub fn adapter_file(dir: &Path) -> Option<PathBuf> {
+    let files = ["default/adapter_model.safetensors", "adapter_model.safetensors"];
+    files.iter().map(|name| dir.join(name)).find(|path| path.is_file())
+}
+
+/// `path` with each `..` resolved, as far as it exists.
+fn without_dots(path: &str) -> String {
+    let dots = |path: &Path| path.components().any(|part| part == std::path::Component::ParentDir);
+    let path_there = Path::new(path);
+    let Some(there) = path_there.ancestors().find(|p| p.exists()).filter(|p| dots(p)) else {
+        return path.to_owned();
+    };
+    let resolved = there.canonicalize().ok().zip(path_there.strip_prefix(there).ok());
+    let resolved =
+        resolved.map(|(there, rest)| if rest.as_os_str().is_empty() { there } else { there.join(rest) });
+    resolved.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::load_sft;
+    use super::*;
 
     #[test]
     fn what_exists_becomes_absolute_and_names_stay() {
@@ -38,5 +65,19 @@ mod tests {
         assert_eq!(args.dataset, ["jd-sentiment-zh", here]);
         assert_eq!(args.custom_val_dataset_path, ["none.csv"]);
         assert_eq!(args.model_id_or_path.as_deref(), Some("qwen/Qwen-7B"));
+
+        let checkpoint = tempfile::tempdir().unwrap();
+        let dir = checkpoint.path().canonicalize().unwrap();
+        std::fs::create_dir_all(dir.join("default")).unwrap();
+        let weights = dir.join("default/adapter_model.safetensors");
+        std::fs::write(&weights, "").unwrap();
+        args.init_adapter = Some(dir.join("default/..").display().to_string());
+        args.make_paths_absolute();
+        assert_eq!(args.init_adapter.as_deref(), weights.to_str());
+        assert_eq!(
+            without_dots(&dir.join("default/../new/run").display().to_string()),
+            dir.join("new/run").display().to_string()
+        );
+        assert_eq!(without_dots("a/b"), "a/b");
     }
 }

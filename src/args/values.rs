@@ -268,8 +268,8 @@ impl Values {
         refusal(&self.place_of(name, self.source(name)), name, value, allowed)
     }
 
-    /// One warning that names every argument set to something that changes nothing.
-    pub fn without_effect(&self, usual: impl Fn(&str) -> Option<Value>) -> Option<String> {
+    /// Every argument set to something that changes nothing, each with why.
+    pub fn without_effect(&self, usual: impl Fn(&str) -> Option<Value>) -> Vec<String> {
         let idle = |field: &&Field| match field.status {
             Status::NoEffect(_) => {
                 let value = self.get(field.name);
@@ -280,16 +280,14 @@ impl Values {
             }
             _ => false,
         };
-        let named: Vec<_> = self
-            .fields
+        self.fields
             .iter()
             .filter(idle)
             .map(|field| match field.status {
                 Status::NoEffect(why) => format!("{} ({why})", field.name),
                 _ => field.name.to_owned(),
             })
-            .collect();
-        (!named.is_empty()).then(|| format!("accepted without effect: {}", named.join(", ")))
+            .collect()
     }
 
     /// The values alone, in the table's order.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use qwen_tui::demo::base::{BaseOptions, prepare_base};
 use qwen_tui::demo::play;
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::job::find_engine;
+use qwen_tui::job::ready_engine;
 use qwen_tui::tui;
 
 use super::{has_screen, out, wants_help};
@@ -17,15 +17,19 @@ Run the whole job on real Chinese reviews with a small model
 Usage: qwen-tui demo [--headless [--json]] [--output_dir DIR] [--ARGUMENT VALUE]...
 
 On a terminal it opens the cockpit with the demo's job loaded: one key trains it. Elsewhere, and with --headless, it
-trains at once; progress and report go to standard error.
+trains at once; progress and report go to standard error. Stopped by Ctrl-C it saves, makes no report and ends with
+exit status 130.
 
   --headless         without a screen: lines on standard error
   --json             the figures as one JSON object, the last line of standard output (with --headless)
   --output_dir DIR   folder for the demo's rows and runs (output)
 
-Further arguments are those of `qwen-tui sft` and override configs/demo.json, but for the model's and the data's, as in
+Further arguments are those of `qwen-tui sft` and override configs/demo.json, but for the model's and the data's, as in:
   qwen-tui demo --headless --num_train_epochs 1
 ";
+
+/// The exit status of a demo that was stopped, as shells have it for Ctrl-C: whoever waits for the figures gets none.
+const STOPPED: i32 = 130;
 
 /// What `demo` itself takes of its command line.
 #[derive(Debug, PartialEq)]
@@ -69,7 +73,7 @@ fn split(raw: Vec<OsString>) -> Result<Arguments> {
 /// Runs the demo, or opens the cockpit on it; returns the exit status.
 pub fn run(raw: Vec<OsString>) -> Result<i32> {
     if wants_help(&raw) {
-        return out::text(HELP).map(|()| 0);
+        return out::help(HELP).map(|()| 0);
     }
     let arguments = split(raw)?;
     let on_screen = has_screen() && !arguments.headless;
@@ -89,8 +93,10 @@ pub fn run(raw: Vec<OsString>) -> Result<i32> {
     for warning in &job.warnings {
         out::note(&format!("warning: {warning}"));
     }
-    find_engine()?;
-    let report = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))?;
+    ready_engine()?;
+    let Some(report) = play::play(&job, &mut |line| out::note(&format!("demo: {line}")))? else {
+        return Ok(STOPPED);
+    };
     out::note(&report.text());
     if arguments.json {
         out::line(&serde_json::to_string(&report).internal("writing the report as JSON")?)?;

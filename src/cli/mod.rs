@@ -7,12 +7,12 @@ mod sft;
 mod tokenize;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use qwen_tui::args::{INFER_FIELDS, help_text};
+use qwen_tui::args::{CLASSIFY, Field, INFER_FIELDS, help_text};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::engine::run_engine;
 use qwen_tui::tui;
@@ -22,8 +22,10 @@ use qwen_tui::tui;
     name = "qwen-tui",
     version,
     about = "Fine-tune Qwen-1 for sentiment classification from a terminal, natively on libtorch",
+    max_term_width = 100,
     after_help = "Without a command, on a terminal: the cockpit, on the running job if there is one.\n\
-        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 1 for the rest.\n\
+        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 130 for a demo or a \
+        conversation that Ctrl-C ended, 1 for the rest.\n\
         Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
@@ -33,7 +35,7 @@ struct Cli {
     #[arg(long, value_name = "RUN_DIR")]
     run: Option<PathBuf>,
     /// Where the cockpit looks for runs
-    #[arg(long, value_name = "DIR", default_value = "output")]
+    #[arg(long, alias = "output_dir", value_name = "DIR", default_value = "output")]
     output_dir: PathBuf,
     /// File of arguments that the cockpit's form begins with, such as configs/jd-sentiment.json
     #[arg(long, value_name = "FILE")]
@@ -77,13 +79,13 @@ Answer prompts, or the validation rows, with a checkpoint
 
 Usage: qwen-tui infer --ckpt_dir DIR [--ARGUMENT VALUE]...
 
-Without --load_dataset_config it reads prompts (`exit` ends, `clear` forgets); with --load_dataset_config true it answers
-the validation rows of the run that the checkpoint is from. Either way the answers are appended to infer_result_*.jsonl
-in the checkpoint, unless --save_result false is given.
+Without --load_dataset_config it reads prompts (`exit` ends, `clear` forgets, Ctrl-C stops an answer); with \
+--load_dataset_config true it answers the validation rows of the run that the checkpoint is from. Either way the \
+answers are appended to infer_result_*.jsonl in the checkpoint, unless --save_result false is given.
 
 Examples:
   qwen-tui infer --ckpt_dir output/qwen-1_8b/v0-20250101-120000/checkpoint-125
-  qwen-tui infer --ckpt_dir CHECKPOINT --load_dataset_config true --do_sample false --max_new_tokens 5
+  qwen-tui infer --ckpt_dir CHECKPOINT --load_dataset_config true --max_new_tokens 5
 ";
 
 const CLASSIFY_HELP: &str = "\
@@ -94,17 +96,16 @@ Usage: qwen-tui classify --ckpt_dir DIR [TEXT]...
 Prints a JSON object a line for each text: text, label, and the probability of every label.
 Without TEXT it reads texts from standard input, one a line.
 --model_type NAME --model_id_or_path DIR without --ckpt_dir labels with the base model.
+SWIFT's other arguments of `infer` are accepted without effect.
 
 Examples:
-  qwen-tui classify --ckpt_dir CHECKPOINT 包装不错但是质量太差
+  qwen-tui classify --ckpt_dir CHECKPOINT 质量太差，用了两天就坏了
   qwen-tui classify --ckpt_dir CHECKPOINT < reviews.txt > labels.jsonl
 ";
 
 /// Runs the program; the exit status says how it went.
 pub fn main() -> ExitCode {
-    // clap's own exit status for a wrong command line is 2 as well.
-    let cli = Cli::parse();
-    let status = match cli.command {
+    let status = Cli::try_parse_from(words()).map_or_else(say, |cli| match cli.command {
         None => cockpit(tui::Options {
             run: cli.run,
             output_dir: cli.output_dir,
@@ -112,7 +113,7 @@ pub fn main() -> ExitCode {
             flags: Vec::new(),
         }),
         Some(command) => run(command),
-    };
+    });
     let code = status.unwrap_or_else(|error| {
         out::error(&error);
         error.exit_code()
@@ -120,11 +121,36 @@ pub fn main() -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
+/// The command line, in which `help sft` is another way to write `sft --help`.
+fn words() -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.truncate(2);
+        words.push("--help".into());
+    }
+    words
+}
+
+/// Help, the version, or what is wrong with the command line, as clap words it.
+fn say(told: clap::Error) -> Result<i32> {
+    if told.use_stderr() {
+        // Nobody may read it any more.
+        let _ = told.print();
+    } else {
+        out::written(told.print().and_then(|()| std::io::stdout().flush()))?;
+    }
+    // Of a wrong command line: 2, as here.
+    Ok(told.exit_code())
+}
+
 fn run(command: Command) -> Result<i32> {
     match command {
         Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
-        Command::Infer(raw) => pass_on("infer", INFER_HELP, &raw.args),
-        Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &raw.args),
+        Command::Infer(raw) => pass_on("infer", INFER_HELP, |_| true, &raw.args),
+        Command::Classify(raw) => {
+            pass_on("classify", CLASSIFY_HELP, |field| CLASSIFY.contains(&field.name), &raw.args)
+        }
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
         Command::Demo(arguments) => demo::run(arguments.args),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -154,10 +180,11 @@ fn cockpit(options: tui::Options) -> Result<i32> {
     Ok(2)
 }
 
-/// A subcommand that the engine does, on this terminal.
-fn pass_on(subcommand: &str, help: &str, args: &[OsString]) -> Result<i32> {
+/// A subcommand that the engine does, on this terminal; `works` tells of which arguments its help speaks.
+fn pass_on(subcommand: &str, help: &str, works: fn(&Field) -> bool, args: &[OsString]) -> Result<i32> {
     if wants_help(args) {
-        return out::text(&format!("{help}\n{}", help_text(INFER_FIELDS))).map(|()| 0);
+        let fields: Vec<Field> = INFER_FIELDS.iter().copied().filter(works).collect();
+        return out::help(&format!("{help}\n{}", help_text(&fields))).map(|()| 0);
     }
     run_engine(subcommand, args)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::{Event, NOT_BEGUN, Outcome, Resume, find_engine, resume_foreground, run_foreground};
+use qwen_tui::job::{Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, list_checkpoints, read_events};
 
 use super::{out, wants_help};
@@ -15,10 +15,10 @@ Train: LoRA or full fine-tuning, with SWIFT's arguments
 
 Usage: qwen-tui sft [--config FILE] [--ARGUMENT VALUE]...
 
---config FILE reads arguments from a JSON object, such as configs/jd-sentiment.json or the sft_args.json that SWIFT
+--config FILE reads arguments from a JSON object, such as configs/jd-sentiment.json or the sft_args.json that SWIFT \
 writes; an argument given here overrides the file's. Lists are written `--dataset a b`.
 
-The progress goes to standard error: a bar on a terminal, lines elsewhere. Ctrl-C finishes the step at hand, saves and
+The progress goes to standard error: a bar on a terminal, lines elsewhere. Ctrl-C finishes the step at hand, saves and \
 ends. At the end standard output has three lines for scripts (a checkpoint that there is none of is left out):
   run_dir: PATH
   last_checkpoint: PATH
@@ -29,14 +29,14 @@ where there is none; with the directory of a run or of a checkpoint it goes on f
 if the run had never ended (docs/resume.md).
 
 Examples:
-  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path ~/models/Qwen-1_8B
+  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path DIR
   qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
-  qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --custom_train_dataset_path rows.jsonl --lora_rank 8
+  qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
 
 pub fn run(raw: Vec<OsString>) -> Result<()> {
     if wants_help(&raw) {
-        return out::text(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
+        return out::help(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
     let (config, flags) = split_config(raw)?;
     let config = config_of(config, &flags)?;
@@ -45,7 +45,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         out::note(&format!("warning: {warning}"));
     }
     // Asked now, so that no empty run is left behind.
-    find_engine()?;
+    ready_engine()?;
     let mut args = loaded.args;
     args.make_paths_absolute();
     if let Some(from) = args.resume_from_checkpoint.clone() {

@@ -25,6 +25,8 @@ pub struct Chosen {
     pub skipped: (u64, u64),
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// [`Read::unplain`] of all files.
+    pub unplain: Option<String>,
 }
 
 /// Rows as token ids.
@@ -80,15 +82,19 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
     let mut train: Vec<PathBuf> =
         sources.train[0].iter().map(|name| resolve_dataset_name(name)).collect::<Result<_>>()?;
     train.extend(sources.train[1].iter().map(PathBuf::from));
-    let mut warnings = Vec::new();
+    let (mut warnings, mut first_unplain) = (Vec::new(), None);
     let mut take = |paths: &[PathBuf]| -> Result<(Vec<Row>, u64)> {
-        let Read { rows, broken, unlabelled } = read_files(paths, on_broken)?;
+        let Read { rows, broken, unlabelled, unplain } = read_files(paths, on_broken)?;
+        first_unplain = first_unplain.take().or(unplain);
         warnings.extend(broken.iter().take(NAMED).map(|b| format!("{b}; the row is left out")));
         if broken.len() > NAMED {
             warnings.push(format!("{} more broken rows are left out", broken.len() - NAMED));
         }
         if unlabelled > 0 {
-            warnings.push(format!("{unlabelled} rows without a label are left out"));
+            warnings.push(match unlabelled {
+                1 => "1 row without a label is left out".to_owned(),
+                n => format!("{n} rows without a label are left out"),
+            });
         }
         Ok((rows, broken.len() as u64))
     };
@@ -101,7 +107,8 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
         (Some(rows), broken)
     };
     let (train, validation) = split_and_sample(train, validation, &sources.options);
-    Ok(Chosen { train, validation, skipped: (train_broken, validation_broken), warnings })
+    let skipped = (train_broken, validation_broken);
+    Ok(Chosen { train, validation, skipped, warnings, unplain: first_unplain })
 }
 
 /// The token ids of the chosen rows, with `args`' template and `max_length`.
@@ -117,7 +124,7 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     };
     let limit = args.max_length_limit();
     let split = |rows: &[Row], skipped: u64| -> Result<(Vec<Example>, Rows)> {
-        template.check(rows)?;
+        template.check_read(rows, chosen.unplain.as_deref())?;
         let all = encode_rows(tokenizer, &template, rows, limit, truncation, 0);
         let too_long = all.iter().filter(|e| e.is_none()).count() as u64;
         let kept: Vec<Example> = all.into_iter().flatten().collect();

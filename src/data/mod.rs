@@ -15,7 +15,7 @@ pub mod tokenizer;
 pub use rows::{Broken, OnBroken, Read, read_file, read_files, resolve_dataset_name};
 pub use sampling::{SampleOptions, epoch_order, split_and_sample};
 pub use template::{Example, LABELS, Row, Template, Truncation, encode_rows, sentiment_prompt};
-pub use tokenize::tokenize_stdio;
+pub use tokenize::{BOM, tokenize_stdio};
 pub use tokenizer::Tokenizer;
 
 /// `name` in the folder of reference data, or None (said on standard error) where that folder is absent.

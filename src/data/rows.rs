@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::formats;
-use super::template::Row;
+use super::template::{Row, unplain};
+use super::tokenize::BOM;
 use super::{csv_file, json_file};
 use crate::error::{Error, Result};
 
@@ -45,6 +46,8 @@ pub struct Read {
     pub broken: Vec<Broken>,
     /// Rows without a label (or answer): left out in silence, as SWIFT does.
     pub unlabelled: usize,
+    /// Where the first row stands that not every template has a place for, and what it has: `FILE, line N has a history`.
+    pub unplain: Option<String>,
 }
 
 /// Reads a `.csv`, `.jsonl` or `.json` file (UTF-8). What a row is shows in its columns:
@@ -74,13 +77,17 @@ pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
     };
     let bytes = fs::read(path)
         .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
     if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes {
         return Err(Error::user(format!("{} is UTF-16 text; save it as UTF-8", path.display())));
     }
     let mut sink = Sink { file: path, on_broken, read: Read::default() };
     parse(bytes, &mut sink)?;
-    sink.finish()
+    sink.finish(match extension.as_str() {
+        _ if bytes.trim_ascii().is_empty() => "the file is empty",
+        "csv" => "there is only a header",
+        _ => "its list is empty",
+    })
 }
 
 /// [`read_file`] of several files, one after the other.
@@ -91,6 +98,7 @@ pub fn read_files<P: AsRef<Path>>(paths: &[P], on_broken: OnBroken) -> Result<Re
         all.rows.extend(read.rows);
         all.broken.extend(read.broken);
         all.unlabelled += read.unlabelled;
+        all.unplain = all.unplain.or(read.unplain);
     }
     Ok(all)
 }
@@ -109,8 +117,8 @@ pub fn resolve_dataset_name(name: &str) -> Result<PathBuf> {
         _ => "",
     };
     Err(Error::user(format!(
-        "dataset {name:?} is not on this machine; give its files with --custom_train_dataset_path FILE and \
-         --custom_val_dataset_path FILE{jd}"
+        "dataset {name:?} is not on this machine; name its file in its place with --dataset FILE, and one of validation \
+         rows with --custom_val_dataset_path FILE{jd}"
     )))
 }
 
@@ -125,7 +133,12 @@ impl Sink<'_> {
     /// Takes the record that begins on `line`, or the reason why there is none.
     pub fn take(&mut self, line: u64, record: Result<Record, String>) -> Result<()> {
         match record.and_then(formats::to_row) {
-            Ok(Some(row)) => self.read.rows.push(row),
+            Ok(Some(row)) => {
+                if let Some(what) = unplain(&row).filter(|_| self.read.unplain.is_none()) {
+                    self.read.unplain = Some(format!("{}, line {line} has {what}", self.file.display()));
+                }
+                self.read.rows.push(row);
+            }
             Ok(None) => self.read.unlabelled += 1,
             Err(reason) => {
                 let broken = Broken { file: self.file.into(), line, reason };
@@ -145,8 +158,9 @@ impl Sink<'_> {
         Err(Error::user(format!("{}: {reason}", self.file.display())))
     }
 
-    fn finish(self) -> Result<Read> {
-        let Read { rows, broken, unlabelled } = &self.read;
+    /// What was read; `empty` says what a file without a row holds.
+    fn finish(self, empty: &str) -> Result<Read> {
+        let Read { rows, broken, unlabelled, .. } = &self.read;
         match (rows.as_slice(), broken.first()) {
             ([], Some(first)) => self.fail(format!(
                 "no usable row in it ({} broken, {unlabelled} without a label); the first broken one: line {}: {}",
@@ -155,17 +169,18 @@ impl Sink<'_> {
                 first.reason
             )),
             ([], None) if *unlabelled > 0 => self.fail(format!("no usable row in it: none of its {unlabelled} has a label")),
-            ([], None) => self.fail("no row in it: the file is empty"),
+            ([], None) => self.fail(format!("no row in it: {empty}")),
             _ => Ok(self.read),
         }
     }
 }
 
-/// `bytes` as text; data from China is often GBK, so the reason says what to do.
+/// `bytes` as text; the reason says what to do, as data from China is often GBK.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|e| {
         format!(
-            "not UTF-8 text (byte {} of it); if the file is GBK: iconv -f GBK -t UTF-8",
+            "not UTF-8 text (byte {} of it); save the file as UTF-8 (if it is GBK: iconv -f GBK -t UTF-8; if UTF-16: \
+             iconv -f UTF-16 -t UTF-8)",
             e.valid_up_to() + 1
         )
     })

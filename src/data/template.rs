@@ -40,6 +40,15 @@ impl Row {
     }
 }
 
+/// What a row has beside query and response, in words.
+pub(super) fn unplain(row: &Row) -> Option<&'static str> {
+    match row {
+        Row { system: Some(_), .. } => Some("a system message"),
+        Row { history, .. } if !history.is_empty() => Some("a history"),
+        _ => None,
+    }
+}
+
 /// A row as token ids, with the label of each: the id itself where there is a loss, [`IGNORE`] elsewhere.
 /// `labels[i]` belongs to `ids[i]`; the shift by one is the model's business.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,19 +138,20 @@ impl Template {
         if self.style != Style::Plain {
             return Ok(());
         }
-        let bad = rows.iter().enumerate().find_map(|(i, row)| match row {
-            Row { system: Some(_), .. } => Some((i, "a system message")),
-            Row { history, .. } if !history.is_empty() => Some((i, "a history")),
-            _ => None,
-        });
-        match bad {
+        match rows.iter().enumerate().find_map(|(i, row)| Some((i, unplain(row)?))) {
             None => Ok(()),
-            Some((i, what)) => Err(Error::user(format!(
-                "row {} has {what}, for which template {} has no place; use template_type qwen",
-                i + 1,
-                self.name
-            ))),
+            Some((i, what)) => Err(self.no_place(&format!("row {} has {what}", i + 1))),
         }
+    }
+
+    /// [`check`](Self::check) of rows out of files; `unplain` tells where in them the first stands that has more than a
+    /// query and a response.
+    pub fn check_read(&self, rows: &[Row], unplain: Option<&str>) -> Result<()> {
+        self.check(rows).map_err(|error| unplain.map_or(error, |row| self.no_place(row)))
+    }
+
+    fn no_place(&self, row: &str) -> Error {
+        Error::user(format!("{row}, for which template {} has no place; use --template_type qwen", self.name))
     }
 
     /// The ids and labels of `row`: prompt without loss, then response and suffix with it.

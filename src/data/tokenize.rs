@@ -5,6 +5,9 @@ use std::io::{BufRead, ErrorKind, Write};
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
+/// The mark that some editors put before a text in UTF-8.
+pub const BOM: &[u8] = b"\xEF\xBB\xBF";
+
 /// Tokenizes each line of `input` that is not blank. A reader that goes away (`| head`) is the end, not an error.
 ///
 /// # Errors
@@ -17,10 +20,14 @@ pub fn tokenize_stdio(tokenizer: &Tokenizer, mut input: impl BufRead, mut output
         if read.map_err(|e| Error::user(format!("standard input, line {number}: {e}")))? == 0 {
             break;
         }
+        let line = match number {
+            1 => line.strip_prefix(BOM).unwrap_or(&line),
+            _ => &line,
+        };
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let text: String = serde_json::from_slice(&line).map_err(|e| {
+        let text: String = serde_json::from_slice(line).map_err(|e| {
             let reason = e.to_string();
             // serde_json counts lines within this one line.
             let reason = reason.split(" at line").next().unwrap_or_default();
@@ -35,11 +42,12 @@ pub fn tokenize_stdio(tokenizer: &Tokenizer, mut input: impl BufRead, mut output
             list += &id.to_string();
         }
         list += if ids.is_empty() { "[]\n" } else { "]\n" };
-        if let Err(e) = output.write_all(list.as_bytes()) {
+        // Flushed at once: who writes a line and waits for its answer gets it.
+        if let Err(e) = output.write_all(list.as_bytes()).and_then(|()| output.flush()) {
             return closed(e);
         }
     }
-    output.flush().or_else(closed)
+    Ok(())
 }
 
 fn closed(e: std::io::Error) -> Result<()> {
@@ -65,6 +73,7 @@ mod tests {
         };
         let ok = "[9707,1879]\n[]\n[271]\n".to_string();
         assert_eq!(run(b"\"Hello world\"\n\n\"\"\r\n  \"\\n\\n\""), (ok, Ok(())));
+        assert_eq!(run(b"\xEF\xBB\xBF\"a\"\n").0, "[64]\n");
         for bad in [&b"hello"[..], b"[1]", b"\"a\" \"b\"", b"\"\\ud800\"", b"\"\xff\""] {
             let (out, result) = run(&[b"\"a\"\n", bad, b"\n"].concat());
             let (code, message) = result.unwrap_err();

@@ -22,6 +22,9 @@ pub const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|
 /// Number of `<|extra_N|>` tokens.
 const EXTRAS: usize = 205;
 
+/// Spare rows that an embedding may have: sizes are rounded up, Qwen's own by 85.
+const SPARE: usize = 512;
+
 /// A Qwen-1 tokenizer. Ids are the ranks of `qwen.tiktoken`, followed by the special tokens
 /// `<|endoftext|>`, `<|im_start|>`, `<|im_end|>`, `<|extra_0|>` .. `<|extra_204|>`.
 pub struct Tokenizer {
@@ -101,6 +104,30 @@ impl Tokenizer {
     /// `<|im_end|>`.
     pub fn im_end(&self) -> u32 {
         self.ranks + 2
+    }
+
+    /// Checks that a model in `dir`, whose embedding has `rows` rows, is the tokenizer's: special tokens follow the last
+    /// rank, so that a file cut short would give them ids of other tokens.
+    ///
+    /// # Errors
+    /// `Error::User` where the tokens are more than the rows, or fewer than rounding up explains.
+    pub fn check_rows(&self, dir: &Path, rows: usize) -> Result<()> {
+        let tokens = self.vocab_size();
+        let wrong = if tokens > rows {
+            "more"
+        } else if tokens + SPARE < rows {
+            "far fewer"
+        } else {
+            return Ok(());
+        };
+        let cut =
+            if tokens < rows { ": the file is cut short or another model's, fetch it again" } else { "" };
+        Err(Error::user(format!(
+            "{}: qwen.tiktoken has {tokens} tokens ({} special ones included), {wrong} than the {rows} rows of the \
+             embedding (vocab_size in config.json){cut}",
+            dir.display(),
+            EXTRAS + 3
+        )))
     }
 
     /// Number of ids, special tokens included.
@@ -253,6 +280,11 @@ mod tests {
         let tokenizer = Tokenizer::load(dir.path()).unwrap();
         assert_eq!(tokenizer.eos(), 257);
         assert_eq!(tokenizer.vocab_size(), 257 + 208);
+        let fits = |rows| tokenizer.check_rows(dir.path(), rows).map_err(|e| e.to_string());
+        assert_eq!((fits(465), fits(465 + 512)), (Ok(()), Ok(())));
+        assert!(
+            fits(464).unwrap_err().contains("465 tokens") && fits(978).unwrap_err().contains("cut short")
+        );
         // "不" is a token as a whole, though no merge makes it: alone it is found, within a word it is not.
         assert_eq!(tokenizer.encode("不<|im_end|>a"), [256, 259, 97]);
         assert_eq!(tokenizer.encode("不a").len(), 4);

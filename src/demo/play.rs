@@ -121,7 +121,7 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     let args = loaded.args;
     if args.save_strategy == "no" {
         return Err(Error::user(
-            "save_strategy is \"no\": the demo reports on a checkpoint; leave it at steps or epoch, or use `qwen-tui sft`",
+            "save_strategy is \"no\": the demo reports on a checkpoint; leave it at steps, or use `qwen-tui sft`",
         ));
     }
     let train = prepared.train.into_iter().map(|r| (r.text, r.label)).collect();
@@ -136,8 +136,12 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     })
 }
 
-/// Runs the job in the foreground; `say` hears what it is about to do.
-pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
+/// Runs the job in the foreground; `say` hears what it is about to do. `None` where it was stopped before there was
+/// something to report on.
+///
+/// # Errors
+/// Those of the training and of the engine's answers.
+pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Option<Report>> {
     let started = Instant::now();
     let sentences = everyday()?;
     let rows: Vec<(&str, usize)> = job
@@ -151,7 +155,7 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
     let bayes = NaiveBayes::fit(&job.train);
     say(&format!("{} rows to train on, {} to report on", job.train.len(), validation.len()));
     say("the base model's answers, before any training");
-    let before = classify(job, None, &rows)?;
+    let before = classify(job, None, &rows, say)?;
     say("training");
     let run = RunDir::create(
         Path::new(&job.args.output_dir),
@@ -166,9 +170,16 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
         }
         outcome => outcome?,
     };
+    if outcome.stopped {
+        say(&format!(
+            "stopped before the end, so there is no report; what was saved lies in {}",
+            run.path().display()
+        ));
+        return Ok(None);
+    }
     let checkpoint = best(&run, &outcome)?;
     say("the trained model's answers");
-    let after = classify(job, Some(&checkpoint), &rows)?;
+    let after = classify(job, Some(&checkpoint), &rows, say)?;
 
     let right = |answers: &[usize], rows: &[(&str, usize)]| {
         answers.iter().zip(rows).filter(|(answer, (_, label))| *answer == label).count()
@@ -182,7 +193,7 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
         .filter(|((_, label), answer)| label != *answer)
         .map(|((sentence, _), _)| (*sentence).to_owned())
         .collect();
-    Ok(Report {
+    Ok(Some(Report {
         accuracy_before: share(right(before, validation)),
         accuracy_after: share(right(after, validation)),
         accuracy_bag_of_words: bayes.accuracy(validation.iter().copied()),
@@ -199,23 +210,22 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Report> {
             right_bag_of_words: everyday.iter().filter(|(s, label)| bayes.predict(s) == *label).count(),
             wrong,
         },
-    })
+    }))
 }
 
 /// The best checkpoint, or the last where none was evaluated.
 fn best(run: &RunDir, outcome: &Outcome) -> Result<PathBuf> {
-    if outcome.stopped {
-        return Err(Error::user(format!(
-            "stopped before the end; what was saved lies in {}",
-            run.path().display()
-        )));
-    }
     let name = outcome.best_checkpoint.as_ref().or(outcome.last_checkpoint.as_ref());
     name.map(|name| run.path().join(name)).ok_or_else(|| Error::internal("the run left no checkpoint"))
 }
 
-/// The number of each text's label, by the base or by a checkpoint.
-fn classify(job: &Job, checkpoint: Option<&Path>, rows: &[(&str, usize)]) -> Result<Vec<usize>> {
+/// The number of each text's label, by the base or by a checkpoint; `say` hears how far it is at each quarter.
+fn classify(
+    job: &Job,
+    checkpoint: Option<&Path>,
+    rows: &[(&str, usize)],
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<usize>> {
     #[derive(Deserialize)]
     struct Verdict {
         label: String,
@@ -230,7 +240,12 @@ fn classify(job: &Job, checkpoint: Option<&Path>, rows: &[(&str, usize)]) -> Res
     }
     let input: String =
         rows.iter().map(|(text, _)| format!("{}\n", text.replace(['\n', '\r'], " "))).collect();
-    let answer = ask_engine("classify", &args, &input)?;
+    let mut told = |n: usize| {
+        if n.is_multiple_of(rows.len().div_ceil(4).max(1)) {
+            say(&format!("{n} of {} answers", rows.len()));
+        }
+    };
+    let answer = ask_engine("classify", &args, &input, &mut told)?;
     let labels: Vec<usize> = answer
         .lines()
         .map(|line| {
@@ -244,6 +259,14 @@ fn classify(job: &Job, checkpoint: Option<&Path>, rows: &[(&str, usize)]) -> Res
         return Err(Error::internal(format!("the engine answered {} of {} texts", labels.len(), rows.len())));
     }
     Ok(labels)
+}
+
+/// A sentence that nobody can take for praise.
+const COMPLAINT: &str = "质量太差，用了两天就坏了";
+
+/// This program as it was started: by a path, or by its name alone.
+fn program() -> String {
+    std::env::args().next().filter(|word| word.contains('/')).unwrap_or_else(|| "qwen-tui".to_owned())
 }
 
 impl Report {
@@ -273,8 +296,9 @@ impl Report {
             text.push('\n');
         }
         text += &format!(
-            "{:.0} s in all. Try it:\n  qwen-tui classify --ckpt_dir {} 包装不错但是质量太差\n",
+            "{:.0} s in all. Try it:\n  {} classify --ckpt_dir {} {COMPLAINT}\n",
             self.seconds,
+            program(),
             self.checkpoint.display()
         );
         text

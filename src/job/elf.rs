@@ -17,13 +17,34 @@ pub struct Dynamic {
 /// Reads the dynamic section of the file at `path`; all empty for a statically linked program.
 ///
 /// # Errors
-/// `Error::User` where the file cannot be read or is no such ELF file.
+/// `Error::User` where the file cannot be read, is no such ELF file, or ends before what its headers name.
 pub fn dynamic(path: &Path) -> Result<Dynamic> {
     let file = std::fs::File::open(path).user(format!("cannot read {}", path.display()))?;
     // SAFETY: only read; a file changed by others meanwhile gives wrong names, checked like all else below.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.user(format!("cannot map {}", path.display()))?;
-    parse(&bytes)
-        .ok_or_else(|| Error::user(format!("{} is not a 64-bit little-endian ELF file", path.display())))
+    let dynamic = parse(&bytes)
+        .ok_or_else(|| Error::user(format!("{} is not a 64-bit little-endian ELF file", path.display())))?;
+    match end(&bytes) {
+        Some(end) if end <= bytes.len() as u64 => Ok(dynamic),
+        _ => Err(Error::user(format!("{} is cut short", path.display()))),
+    }
+}
+
+/// Where the last segment and the table of sections end, by the headers.
+fn end(file: &[u8]) -> Option<u64> {
+    let table = |start, size, count| {
+        let (start, size, count) = (number(file, start, 8)?, number(file, size, 2)?, number(file, count, 2)?);
+        Some((start, size, count))
+    };
+    let (segments, size, count) = table(32, 54, 56)?;
+    let mut end = 0;
+    for i in 0..count {
+        let at = segments.checked_add(i * size)?;
+        let field = |offset| number(file, at.checked_add(offset)?, 8);
+        end = end.max(field(8)?.checked_add(field(32)?)?);
+    }
+    let (sections, size, count) = table(40, 58, 60)?;
+    Some(end.max(sections.checked_add(size * count)?))
 }
 
 const PT_LOAD: u64 = 1;
@@ -98,16 +119,31 @@ mod tests {
     }
 
     #[test]
+    fn a_file_cut_short_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        for (length, whole) in
+            [(own.len(), true), (own.len() - 1, false), (own.len() / 2, false), (70, false)]
+        {
+            std::fs::write(&path, &own[..length]).unwrap();
+            assert_eq!(super::dynamic(&path).is_ok(), whole, "{length} of {}", own.len());
+        }
+    }
+
+    #[test]
     fn no_damage_to_the_file_is_a_panic() {
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let head = &own[..own.len().min(4096)];
         for length in 0..head.len() {
             parse(&head[..length]);
+            end(&head[..length]);
         }
         for i in 6..512 {
             let mut broken = head.to_vec();
             broken[i] ^= 0xff;
             parse(&broken);
+            end(&broken);
         }
         assert_eq!(parse(b"#!/bin/sh\n"), None);
     }

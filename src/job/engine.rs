@@ -1,7 +1,7 @@
 //! Finding the engine: by `QWEN_TUI_ENGINE`, else beside the running program.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -26,15 +26,24 @@ pub fn find_engine() -> Result<PathBuf> {
     find(std::env::var_os(ENGINE_VARIABLE).map(PathBuf::from), &own)
 }
 
+/// [`find_engine`], and a look at its libraries: asked before a run directory is made, and before the loader could put
+/// its own words on the terminal.
+///
+/// # Errors
+/// Also `Error::User` where a library is missing, damaged or of another version.
+pub fn ready_engine() -> Result<PathBuf> {
+    let engine = find_engine()?;
+    libraries::check(&engine)?;
+    Ok(engine)
+}
+
 /// Runs `qwen-tui-engine SUBCOMMAND ARGS...` on this program's own stdin, stdout and stderr; returns its exit status
 /// (128 + the signal's number where a signal ended it, as shells have it).
 ///
 /// # Errors
 /// `Error::User` where there is no engine, or the loader does not find its libraries.
 pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
-    let engine = find_engine()?;
-    // The engine has this terminal, and the loader's own words would stand on it first.
-    libraries::check(&engine)?;
+    let engine = ready_engine()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -63,11 +72,17 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
     })
 }
 
-/// Runs `qwen-tui-engine SUBCOMMAND ARGS...` with `input` as its standard input; returns its standard output.
+/// Runs `qwen-tui-engine SUBCOMMAND ARGS...` with `input` as its standard input; returns its standard output, of which
+/// `told` hears the number of lines so far.
 ///
 /// # Errors
 /// The engine's own message, or why it could not start.
-pub fn ask_engine(subcommand: &str, args: &[String], input: &str) -> Result<String> {
+pub fn ask_engine(
+    subcommand: &str,
+    args: &[String],
+    input: &str,
+    told: &mut dyn FnMut(usize),
+) -> Result<String> {
     let engine = find_engine()?;
     let mut child = std::process::Command::new(&engine)
         .arg(subcommand)
@@ -82,18 +97,34 @@ pub fn ask_engine(subcommand: &str, args: &[String], input: &str) -> Result<Stri
         let input = input.to_owned();
         std::thread::spawn(move || stdin.write_all(input.as_bytes()))
     });
-    let output = child.wait_with_output().internal("waiting for the engine")?;
+    let errors = child.stderr.take().map(|mut stderr| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stderr.read_to_end(&mut bytes);
+            bytes
+        })
+    });
+    let mut answer = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for (n, line) in BufReader::new(stdout).lines().enumerate() {
+            answer += &line.internal("the engine's answer")?;
+            answer.push('\n');
+            told(n + 1);
+        }
+    }
+    let status = child.wait().internal("waiting for the engine")?;
     if let Some(writer) = writer {
         // An engine that ended early has said why.
         let _ = writer.join();
     }
-    if output.status.success() {
-        return String::from_utf8(output.stdout).internal("the engine's answer");
+    if status.success() {
+        return Ok(answer);
     }
-    let told = String::from_utf8_lossy(&output.stderr);
+    let said = errors.and_then(|errors| errors.join().ok()).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
     let message =
-        told.lines().rev().find_map(|l| l.strip_prefix("error: ")).unwrap_or(told.trim()).to_owned();
-    match exit_status(output.status)? {
+        said.lines().rev().find_map(|l| l.strip_prefix("error: ")).unwrap_or(said.trim()).to_owned();
+    match exit_status(status)? {
         2 => Err(Error::User(message)),
         status => Err(Error::Internal(format!("the engine ended with status {status}: {message}"))),
     }

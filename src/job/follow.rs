@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::process::{Signal, getpgrp};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
@@ -170,7 +170,7 @@ impl Screen {
             bar.set_style(steps());
         }
         bar.set_position(self.lines.step);
-        bar.set_message(self.lines.status());
+        bar.set_message(self.lines.status(room(self.lines.step, self.lines.total_steps)));
     }
 
     fn say(&self, line: &str) {
@@ -219,8 +219,18 @@ fn spinner() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
+/// Cells of the bar itself.
+const BAR: usize = 14;
+
+/// Cells that stand beside the bar and the steps.
+fn room(step: u64, steps: u64) -> usize {
+    let size = tcgetwinsize(std::io::stderr()).map(|size| usize::from(size.ws_col));
+    let columns = size.ok().filter(|columns| *columns > 0).unwrap_or(80);
+    columns.saturating_sub(BAR + format!(" {step}/{steps}  ").len())
+}
+
 fn steps() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:14} {pos}/{len}  {wide_msg}")
+    ProgressStyle::with_template(&format!("{{bar:{BAR}}} {{pos}}/{{len}}  {{wide_msg}}"))
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -49,8 +49,8 @@ impl Lines {
         self.seconds_per_step.map(|s| s * self.total_steps.saturating_sub(self.step) as f64)
     }
 
-    /// What the progress bar says beside the steps.
-    pub fn status(&self) -> String {
+    /// What the progress bar says beside the steps, in at most `cells` characters.
+    pub fn status(&self, cells: usize) -> String {
         if let Some((done, rows)) = self.evaluating {
             return format!("evaluating, {done} of {rows} rows");
         }
@@ -66,13 +66,16 @@ impl Lines {
             }
             .to_string();
         }
-        // The rate comes last: on a narrow terminal it is what can be spared.
-        let mut text = format!("loss {:.4}  acc {:.3}", self.loss, self.acc);
+        let mut fields = vec![format!("loss {:.4}", self.loss), format!("acc {:.3}", self.acc)];
         if let (Some(seconds), Some(left)) = (self.seconds_per_step, self.seconds_left()) {
-            text += &format!("  {} left  {}", human::duration(left), human::speed(seconds));
+            fields.extend([format!("{} left", human::duration(left)), human::speed(seconds)]);
         }
-        text += &format!("  lr {:.2e}", self.learning_rate);
-        text
+        fields.push(format!("lr {:.2e}", self.learning_rate));
+        // On a narrow terminal the last ones are what can be spared, and whole: half a number is another one.
+        while fields.len() > 1 && fields.join("  ").len() > cells {
+            fields.pop();
+        }
+        fields.join("  ")
     }
 
     /// The event's line; `None` for events too frequent or too small for one.
@@ -169,11 +172,14 @@ mod tests {
     fn time_left_follows_the_speed_and_a_nan_is_shown() {
         let mut lines = Lines { total_steps: 101, ..Lines::default() };
         lines.see(&step(1, 0.7125, 0.5));
-        assert_eq!(lines.status(), "loss 0.7125  acc 0.500  50 s left  2.00 steps/s  lr 9.50e-4");
+        let all = "loss 0.7125  acc 0.500  50 s left  2.00 steps/s  lr 9.50e-4";
+        assert_eq!(lines.status(all.len()), all);
+        assert_eq!(lines.status(all.len() - 1), "loss 0.7125  acc 0.500  50 s left  2.00 steps/s");
+        assert_eq!(lines.status(0), "loss 0.7125");
         lines.see(&step(2, f64::NAN, 0.5));
-        assert!(lines.status().starts_with("loss NaN"), "{}", lines.status());
+        assert!(lines.status(80).starts_with("loss NaN"), "{}", lines.status(80));
         lines.see(&Event::EvalProgress { step: 2, done: 300, rows: 1000 });
-        assert_eq!(lines.status(), "evaluating, 300 of 1000 rows");
+        assert_eq!(lines.status(80), "evaluating, 300 of 1000 rows");
         assert!(lines.line(&step(2, 0.1, 1.0), false).is_none());
     }
 

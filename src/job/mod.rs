@@ -18,7 +18,7 @@ pub mod runs;
 pub mod socket;
 pub mod worker;
 
-pub use engine::find_engine;
+pub use engine::{find_engine, ready_engine};
 pub use event::Event;
 pub use follow::{NOT_BEGUN, Outcome, resume_foreground, run_foreground};
 pub use resume::{Resume, resume};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::{ARGS_FILE, SftArgs};
 use crate::error::{Error, Result};
-use crate::job::engine::find_engine;
+use crate::job::engine::ready_engine;
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
 use crate::run::{RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
@@ -131,7 +131,7 @@ impl Resume {
 /// # Errors
 /// `Error::User` as [`Resume::of`], and where the run is finished or there is no engine.
 pub fn resume(dir: &Path) -> Result<(PathBuf, Worker)> {
-    let engine = find_engine()?;
+    let engine = ready_engine()?;
     let resume = Resume::of(dir)?;
     let run = resume.run.path();
     if resume.finished {

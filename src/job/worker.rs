@@ -118,7 +118,10 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
     };
     match (status.code(), status.signal()) {
         // Where it never began, the run directory may be removed, and the log with it.
-        (Some(2), _) if !last.is_empty() => Error::user(format!("the worker refused to run:\n  {last}")),
+        (Some(2), _) if !last.is_empty() => match lines.iter().rposition(|l| l.starts_with("error: ")) {
+            Some(at) => Error::user(lines[at..].join("\n")["error: ".len()..].to_owned()),
+            None => Error::user(format!("the worker refused to run:\n  {last}")),
+        },
         (Some(2), _) => Error::user(format!("the worker refused to run, and did not say why{}", suspect())),
         (Some(code), _) => Error::internal(format!("the worker ended with exit status {code}{said}")),
         // A limit is the user's to raise.
@@ -174,5 +177,8 @@ mod tests {
             ended(3 << 8, "").to_string().contains("exit status 3; it printed nothing (/run/worker.log)")
         );
         assert_eq!(ended(2 << 8, "bad argument").exit_code(), 2);
+        // The engine's own message is said once, and alone.
+        let told = ended(2 << 8, "INFO loading\nerror: a.json: not there\n  give another");
+        assert_eq!(told.to_string(), "a.json: not there\n  give another");
     }
 }

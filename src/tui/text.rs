@@ -57,8 +57,13 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
                 break;
             }
             let at = match head.rfind(' ') {
-                // A break in the first half would leave the line too empty.
-                Some(i) if !tail.starts_with(' ') && i > head.len() / 2 => i,
+                // Text that can be broken anywhere would leave the line too empty after a break in its first half.
+                Some(i)
+                    if !tail.starts_with(' ')
+                        && (i > head.len() / 2 || stays_whole(&rest[i + 1..], cells)) =>
+                {
+                    i
+                }
                 // Never nothing: a dash may be wider than a narrow line.
                 _ => head.len().max(rest.chars().next().map_or(0, char::len_utf8)),
             };
@@ -68,6 +73,12 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
         lines.push(rest.to_owned());
     }
     lines
+}
+
+/// Whether the first word of `text` fits a line and has no character that takes two cells: a path, a word of English.
+fn stays_whole(text: &str, cells: usize) -> bool {
+    let word = text.split(' ').next().unwrap_or_default();
+    width(word) <= cells && width(word) == word.chars().count()
 }
 
 /// The longest beginning of at most `cells` cells, and what follows it.
@@ -143,6 +154,9 @@ mod tests {
     #[test]
     fn lines_break_at_blanks_and_within_chinese() {
         assert_eq!(wrap("the disk is full", 9), ["the disk", "is full"]);
+        assert_eq!(wrap("in /a/long/path/of/it", 20), ["in", "/a/long/path/of/it"]);
+        assert_eq!(wrap("in /a/path/longer/than/it", 20)[0], "in /a/path/longer/th");
+        assert_eq!(wrap("在 包装不错但是质量太差", 10), ["在 包装不", "错但是质量", "太差"]);
         assert_eq!(wrap("包装不错但是质量太差", 7), ["包装不", "错但是", "质量太", "差"]);
         assert_eq!(wrap("a\n\nb", 5), ["a", "", "b"]);
         assert!(wrap("包装", 0).iter().all(|l| width(l) <= 2));

@@ -83,7 +83,21 @@ fn infer_refuses_what_makes_no_sense() {
     let loaded = load_infer(&words(&line)).unwrap();
     assert_eq!((loaded.args.sft_type.as_str(), loaded.warnings.len()), ("lora", 1));
     let bare = format!("--ckpt_dir {}", empty.path().display());
+    says(&infer(&bare), &["ckpt_dir", "there is none in it"]);
+    std::fs::create_dir(empty.path().join("default")).unwrap();
+    std::fs::write(empty.path().join("default/adapter_config.json"), "{}").unwrap();
     says(&infer(&bare), &["--model_type is missing", "sft_args.json is not there"]);
+    std::fs::write(empty.path().join("checksums.json"), "{\"sft_args.json\": \"00\"}").unwrap();
+    says(&infer(&line), &["sft_args.json is missing", "use another checkpoint"]);
+    std::fs::remove_file(empty.path().join("checksums.json")).unwrap();
+    std::fs::remove_dir_all(empty.path().join("default")).unwrap();
+    says(&infer(&format!("--ckpt_dir {}/default", dir.path().display())), &["none of this name"]);
+    std::fs::create_dir(dir.path().join("default")).unwrap();
+    says(
+        &infer(&format!("--ckpt_dir {}/default", dir.path().display())),
+        &["adapter in it", "give --ckpt_dir"],
+    );
+    says(&infer(&format!("--ckpt_dir {}/{ARGS_FILE}", dir.path().display())), &["this is a file"]);
     // A run instead of a checkpoint.
     for step in [9, 10] {
         std::fs::create_dir(empty.path().join(format!("checkpoint-{step}"))).unwrap();
@@ -103,4 +117,5 @@ fn texts_after_the_flags() {
     let (loaded, texts) = load_infer_texts(&line).unwrap();
     assert_eq!(texts, ["很好", "--不好"]);
     assert!(!loaded.args.do_sample);
+    assert_eq!(loaded.warnings, ["accepted without effect: do_sample (of no use to classify)"]);
 }

@@ -108,19 +108,22 @@ fn swifts_own_file_loads_silently_and_comes_out_the_same() {
 }
 
 #[test]
-fn one_warning_for_unknown_keys_and_one_for_idle_ones() {
+fn one_warning_for_all_that_is_without_effect() {
     let mut object = swift_file();
     object.insert("use_rslora".into(), false.into());
-    object.insert("lora_lr_ratio".into(), json!({"deep": [1]}));
+    object.insert("gamma".into(), json!({"deep": [1]}));
+    object.insert("lora_rnk".into(), 4.into());
+    object.insert("bf16".into(), false.into());
     object["dataloader_num_workers"] = 4.into();
     object["report_to"] = json!(["wandb"]);
     let warnings = load_sft(Some(write(&object.into()).path()), &[]).unwrap().warnings;
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
-    says(&warnings[0], &["unknown keys", "use_rslora, lora_lr_ratio"]);
-    says(&warnings[1], &["accepted without effect", "dataloader_num_workers (", "report_to ("]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    says(&warnings[0], &["accepted without effect: use_rslora (unknown", "gamma (unknown)"]);
+    says(&warnings[0], &["lora_rnk (unknown; did you mean lora_rank?)"]);
+    says(&warnings[0], &["dataloader_num_workers (", "report_to (", "bf16 (follows from dtype)"]);
     // A derived key that says something else than the argument it follows from.
     let warnings = load(json!({"dtype": "fp32", "bf16": true, "fp16": false})).unwrap().warnings;
-    assert_eq!(warnings, ["never read: bf16 (follows from dtype)"]);
+    assert_eq!(warnings, ["accepted without effect: bf16 (follows from dtype)"]);
 }
 
 #[test]

@@ -217,6 +217,15 @@ impl Started {
         rustix::process::kill_process_group(group, signal).unwrap();
     }
 
+    /// Waits until standard output has all of `needle`.
+    pub fn wait_for(&self, needle: &str) {
+        let said = || fs::read_to_string(self.io.path().join("out")).unwrap_or_default();
+        while !said().contains(needle) {
+            assert!(self.began.elapsed() < LIMIT, "{} never said {needle:?}: {}", self.command, said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn wait(mut self) -> Ended {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -41,9 +41,14 @@ impl Answers {
         }
     }
 
+    /// Where answers have been written, if any were.
+    pub fn written(&self) -> Option<PathBuf> {
+        self.file.as_ref().and(self.path.clone())
+    }
+
     /// Says where the answers are, if any were written.
     pub fn tell(&self) {
-        if let (Some(path), Some(_)) = (&self.path, &self.file) {
+        if let Some(path) = self.written() {
             eprintln!("answers: {}", path.display());
         }
     }

@@ -3,6 +3,7 @@
 mod answers;
 pub mod classify;
 pub mod generate;
+mod interrupt;
 pub mod prompt;
 mod room;
 pub mod rows;

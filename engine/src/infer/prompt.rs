@@ -11,10 +11,11 @@ use serde_json::json;
 use super::Session;
 use super::answers::Answers;
 use super::generate::Generation;
+use super::interrupt::Interrupt;
 use super::room::{Fit, Room};
 use super::stdio::Lines;
 
-const HINT: &str = "`exit` or `quit` ends, `clear` forgets the conversation, `multi-line` takes several lines up to one \
+const HINT: &str = "`exit` or `quit` ends, Ctrl-C stops an answer, `clear` forgets the conversation, `multi-line` takes several lines up to one \
                     that is `#`, `single-line` goes back.";
 
 /// Reads queries from `input` until `exit` or its end, and writes the answers to `out`.
@@ -39,6 +40,7 @@ fn talk(
     out: &mut dyn Write,
     answers: &mut Answers,
 ) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
     let how = Generation::from(args);
     let room = Room::new(args, session.model.config());
     let mut random = Mt::new(args.seed as u32);
@@ -94,16 +96,20 @@ fn talk(
             Err(e) => return Err(e),
         };
         let mut told = 0;
-        let response = session.generate(&prompt, &how, &mut random, &mut |text| {
+        interrupt.begin();
+        let mut tell = |text: &str| {
             if args.stream {
                 write!(out, "{}", &text[told..]).and_then(|()| out.flush()).user("standard output")?;
                 told = text.len();
             }
             Ok(())
-        })?;
+        };
+        let response =
+            session.generate_until(&prompt, &how, &mut random, &mut tell, &mut || interrupt.stopped())?;
         let rest = if args.stream { "" } else { response.as_str() };
         writeln!(out, "{rest}\n{}", "-".repeat(50)).user("standard output")?;
         answers.append(&json!({"query": row.query, "response": response, "history": row.history}));
+        interrupt.done(answers.written());
         history.push([row.query, response]);
     }
 }

@@ -27,7 +27,7 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
             "there are no validation rows: name their files with --custom_val_dataset_path FILE",
         ));
     }
-    session.template.check(&chosen.validation)?;
+    session.template.check_read(&chosen.validation, chosen.unplain.as_deref())?;
     let rows = fitting(session, args, &chosen.validation)?;
     let mut answers = Answers::new(args);
     let how = Generation::from(args);

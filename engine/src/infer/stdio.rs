@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use qwen_tui::args::{load_infer, load_infer_texts};
+use qwen_tui::data::BOM;
 use qwen_tui::error::{Context, Error, Result};
 
 use super::classify::Text;
@@ -77,8 +78,11 @@ impl<'a> Lines<'a> {
         {
             return Ok(None);
         }
+        if self.number == 1 && bytes.starts_with(BOM) {
+            bytes.drain(..BOM.len());
+        }
         let line = String::from_utf8(bytes).map_err(|_| {
-            Error::user("not UTF-8; convert it (iconv -f GBK -t UTF-8)").context(self.place())
+            Error::user("not UTF-8; convert it (from GBK: iconv -f GBK -t UTF-8)").context(self.place())
         })?;
         Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
     }
@@ -103,10 +107,18 @@ fn warn(warnings: &[String]) {
     }
 }
 
+/// A person waits at the keyboard meanwhile.
+fn say_loading() {
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        eprintln!("loading the model ...");
+    }
+}
+
 /// `infer` with SWIFT's arguments: answers to validation rows, or to queries at a prompt.
 pub fn infer(args: &[OsString]) -> Result<()> {
     let loaded = load_infer(&utf8(args)?)?;
     warn(&loaded.warnings);
+    say_loading();
     let session = Session::open(&loaded.args)?;
     let mut out = Out::new(std::io::stdout().lock());
     let done = if loaded.args.eval_human {
@@ -128,10 +140,14 @@ pub fn repl(args: &[OsString]) -> Result<()> {
 pub fn classify(args: &[OsString]) -> Result<()> {
     let (loaded, texts) = load_infer_texts(&utf8(args)?)?;
     warn(&loaded.warnings);
+    say_loading();
     let session = Session::open(&loaded.args)?;
     let mut out = Out::new(std::io::stdout().lock());
     let done = if texts.is_empty() {
         let input = std::io::stdin();
+        if input.is_terminal() {
+            eprintln!("A text a line; Ctrl-D ends.");
+        }
         // A person at the keyboard wants each answer at once.
         let chunk = if input.is_terminal() { 1 } else { CHUNK };
         classify_lines(&session, &mut input.lock(), chunk, &mut out)
@@ -219,7 +235,7 @@ mod tests {
 
     #[test]
     fn lines_and_arguments_are_told_by_number() {
-        let mut input = &b"a\r\n\n\xba\n"[..];
+        let mut input = &b"\xef\xbb\xbfa\r\n\n\xba\n"[..];
         let mut lines = Lines::new(&mut input);
         assert_eq!(lines.next_line().unwrap().as_deref(), Some("a"));
         assert_eq!(lines.next_line().unwrap().as_deref(), Some(""));

@@ -189,14 +189,7 @@ impl QwenConfig {
     /// The tokenizer beside this config, checked to fit the embedding.
     pub fn tokenizer(&self, dir: &Path) -> Result<Tokenizer> {
         let tokenizer = Tokenizer::load(dir)?;
-        if tokenizer.vocab_size() as i64 > self.vocab_size {
-            return Err(Error::user(format!(
-                "{}: qwen.tiktoken has {} tokens, more than the {} rows of the embedding (vocab_size in config.json)",
-                dir.display(),
-                tokenizer.vocab_size(),
-                self.vocab_size
-            )));
-        }
+        tokenizer.check_rows(dir, self.vocab_size as usize)?;
         Ok(tokenizer)
     }
 

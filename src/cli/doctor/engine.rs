@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use qwen_tui::job::engine::ENGINE_VARIABLE;
 use qwen_tui::job::human;
-use qwen_tui::job::libraries::Unusable;
+use qwen_tui::job::libraries::{self, Unusable};
 use serde::Deserialize;
 
 use super::Check;
@@ -51,6 +52,9 @@ pub fn probe(engine: &Path) -> Result<Info, Failure> {
 
 fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
     let failed = |why: String| Failure { why, loaded: false };
+    if let Some(unusable) = libraries::look(engine) {
+        return Err(failed(unusable.told()));
+    }
     let mut child = Command::new(engine)
         .args(["info", "--json"])
         .stdin(Stdio::null())
@@ -76,20 +80,17 @@ fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
         }
     };
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-    if let Some(Unusable { library, damaged }) = Unusable::from_loader(&err) {
-        // A file that was cut off while it was fetched or copied.
-        return Err(failed(match damaged {
-            true => format!("{library} is damaged"),
-            false => format!("the loader does not find {library}"),
-        }));
+    if let Some(unusable) = Unusable::from_loader(&err) {
+        return Err(failed(unusable.told()));
     }
     let last = err.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("it said nothing");
     if let Some(signal) = status.signal() {
         return Err(failed(format!("it was ended by signal {signal}: {last}")));
     }
-    if !status.success() {
-        // The loader ends so too, where a library is there but of another version.
-        return Err(failed(format!("it ended with exit status {}: {last}", status.code().unwrap_or(-1))));
+    if let Some(code) = status.code().filter(|code| *code != 0) {
+        let why = format!("it ended with exit status {code}: {last}");
+        // The loader ends so, and shells that find no program.
+        return Err(Failure { why, loaded: code != 127 });
     }
     serde_json::from_str(out.trim())
         .map_err(|e| Failure { why: format!("what it says of itself cannot be read ({e})"), loaded: true })
@@ -106,6 +107,11 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<
     })
 }
 
+/// Whether the engine is one that the environment names.
+pub fn named() -> bool {
+    std::env::var_os(ENGINE_VARIABLE).is_some_and(|v| !v.is_empty())
+}
+
 /// `source` is where to run `make`, in words.
 pub fn check(path: &Path, probe: &Result<Info, Failure>, source: &str) -> Check {
     let here = env!("CARGO_PKG_VERSION");
@@ -113,11 +119,16 @@ pub fn check(path: &Path, probe: &Result<Info, Failure>, source: &str) -> Check 
         Err(Failure { why, loaded }) => Check::missing(
             "engine",
             format!("{} is there, but {why}", path.display()),
-            match loaded {
-                true => format!(
+            match (loaded, named()) {
+                (true, true) => format!(
+                    "is that the engine? `unset {ENGINE_VARIABLE}`, so that the engine beside qwen-tui is used"
+                ),
+                (true, false) => format!(
                     "run `make build`{source}: the engine is meant to be of the same build as qwen-tui"
                 ),
-                false => format!("see the line on libtorch; if that is in order, run `make build`{source}"),
+                (false, _) => {
+                    format!("see the line on libtorch; if that is in order, run `make build`{source}")
+                }
             },
         ),
         Ok(info) if info.version != here => Check::warn(
@@ -174,13 +185,19 @@ mod tests {
         let missing = engine(
             "echo 'engine: error while loading shared libraries: libc10.so: cannot open shared object file' >&2; exit 127",
         );
-        assert_eq!(missing.unwrap_err().why, "the loader does not find libc10.so");
+        assert_eq!(missing.unwrap_err().why, "the loader does not find the library libc10.so");
         let short = engine(
             "echo 'engine: error while loading shared libraries: /x/libtorch_cpu.so: file too short' >&2; exit 127",
         );
-        assert_eq!(short.unwrap_err().why, "/x/libtorch_cpu.so is damaged");
+        assert!(short.unwrap_err().why.contains("/x/libtorch_cpu.so is damaged"));
         let symbol = engine("echo 'engine: symbol lookup error: undefined symbol: _ZN2at' >&2; exit 127");
-        assert!(symbol.unwrap_err().why.contains("exit status 127: engine: symbol lookup error"));
+        let symbol = symbol.unwrap_err().why;
+        assert!(
+            symbol.contains("libtorch it finds is of another version") && !symbol.contains("_ZN2at"),
+            "{symbol}"
+        );
+        let other = engine("echo 'unrecognized option' >&2; exit 2").unwrap_err();
+        assert!(other.loaded && other.why.contains("exit status 2: unrecognized option"), "{other:?}");
         assert!(engine("kill -6 $$").unwrap_err().why.contains("signal 6"));
         assert!(engine("exec sleep 5").unwrap_err().why.contains("did not answer"));
         let other = engine("echo hello").unwrap_err();

@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use qwen_tui::job::elf;
-use qwen_tui::job::libraries::{self, LIBTORCH};
+use qwen_tui::job::libraries::{self, LIBTORCH, WANTED, is_wanted, quoted, version};
 
 use super::Check;
-
-/// The version that the engine's bindings are written for.
-pub const WANTED: &str = "2.11";
 
 /// A libtorch on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,32 +38,6 @@ fn find_in(folders: Vec<(PathBuf, &str)>) -> Result<Libtorch, String> {
         searched.push(format!("{} ({by})", folder.display()));
     }
     Err(searched.join(", "))
-}
-
-/// The version, out of the Python package, the downloaded archive or the headers.
-fn version(folder: &Path) -> Option<String> {
-    let read = |name: &str| std::fs::read_to_string(folder.join("..").join(name)).ok();
-    let python = read("version.py").and_then(|text| quoted(&text, "__version__"));
-    let archive = || read("build-version").map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
-    let headers = || {
-        let text = read("include/torch/headeronly/version.h")
-            .or_else(|| read("include/torch/csrc/api/include/torch/version.h"))?;
-        let part = |name: &str| {
-            let line = text.lines().find(|l| l.starts_with("#define") && l.contains(name))?;
-            line.split_whitespace().nth(2)?.parse::<u32>().ok()
-        };
-        let [major, minor, patch] = ["VERSION_MAJOR", "VERSION_MINOR", "VERSION_PATCH"].map(part);
-        Some(format!("{}.{}.{}", major?, minor?, patch?))
-    };
-    python.or_else(archive).or_else(headers)
-}
-
-/// The value of `name = 'value'` (a type may stand between) in a Python file.
-fn quoted(text: &str, name: &str) -> Option<String> {
-    let line = text.lines().find(|l| l.strip_prefix(name).is_some_and(|r| r.starts_with([' ', ':', '='])))?;
-    let value = line.split_once('=')?.1.trim();
-    let value = value.strip_prefix(['\'', '"'])?.strip_suffix(['\'', '"'])?;
-    Some(value.to_string())
 }
 
 /// The CUDA version of a build for GPUs: exact where the version tells it, else by the CUDA runtime it is linked to.
@@ -120,20 +91,24 @@ pub fn check(libtorch: &Result<Libtorch, String>, engine_loads: bool, source: &s
         None => "for the CPU only".to_string(),
     };
     let found = format!("{version}, {built_for}, in {} ({})", libtorch.folder.display(), libtorch.by);
-    let wrong = libtorch.version.as_ref().is_some_and(|v| !v.starts_with(&format!("{WANTED}.")));
+    let wrong = libtorch.version.as_ref().is_some_and(|v| !is_wanted(v));
+    let by_variable = libtorch.by == "LD_LIBRARY_PATH";
+    let get = match by_variable {
+        // Nothing that is built or fetched counts while it is set.
+        true => "`unset LD_LIBRARY_PATH`, so that the libtorch built into the engine is used".to_owned(),
+        false => get,
+    };
     match (wrong, engine_loads) {
         (true, false) => Check::missing("libtorch", format!("{found}; wanted is {WANTED}"), get),
         (true, true) => Check::warn("libtorch", format!("{found}; wanted is {WANTED}"), get),
         (false, false) => Check::missing(
             "libtorch",
             format!("{found}; the engine does not start with it"),
-            match libtorch.by.as_str() {
-                "LD_LIBRARY_PATH" => {
-                    "a library it needs is missing or damaged (see the engine's line): `unset \
-                                      LD_LIBRARY_PATH`, so that the libtorch built into the engine is used"
-                        .to_owned()
+            match by_variable {
+                true => {
+                    format!("a library it needs is missing or damaged (see the engine's line): {get}")
                 }
-                _ => format!(
+                false => format!(
                     "a library it needs is missing or damaged (see the engine's line): `rm -r .libtorch; make \
                      libtorch build`{source} gets it anew"
                 ),
@@ -165,6 +140,7 @@ mod tests {
             check.found.contains("2.4.1+cu121, built for CUDA 12.1")
                 && check.found.contains("wanted is 2.11")
         );
+        assert!(check.todo.is_some_and(|todo| todo.starts_with("`unset LD_LIBRARY_PATH`")));
 
         std::fs::remove_file(dir.path().join("torch/version.py")).unwrap();
         std::fs::write(dir.path().join("torch/build-version"), "2.11.0+cu126\n").unwrap();

@@ -98,7 +98,7 @@ fn look() -> Vec<Check> {
                     .to_string()
                     .trim_end_matches("; `qwen-tui doctor` looks for what is missing")
                     .to_owned(),
-                match std::env::var_os(ENGINE_VARIABLE).is_some_and(|v| !v.is_empty()) {
+                match engine::named() {
                     true => format!("`unset {ENGINE_VARIABLE}`, so that the engine beside qwen-tui is used"),
                     false => {
                         format!("run `make build`{}", in_source(&std::env::current_exe().unwrap_or_default()))
@@ -113,7 +113,10 @@ fn look() -> Vec<Check> {
             let source = in_source(&path);
             checks.push(engine::check(&path, &probe, &source));
             let loads = probe.as_ref().map_or_else(|f| f.loaded, |_| true);
-            checks.push(libtorch::check(&libtorch, loads, &source));
+            // A program that loads, needs no libtorch and does not answer is no engine of ours.
+            if probe.is_ok() || !loads || libtorch.is_ok() {
+                checks.push(libtorch::check(&libtorch, loads, &source));
+            }
             checks.push(cuda::check(&nvidia, libtorch.as_ref().ok()));
             if let Ok(info) = &probe {
                 checks.push(engine::devices(info));

@@ -97,15 +97,15 @@ fn save(path: PathBuf, text: String, overwrite: bool) -> Result<ConfigNews> {
 
 /// Reads, chooses and measures the rows as a training does; none where it is no longer wanted.
 fn look(args: &SftArgs, wanted: &dyn Fn() -> bool) -> Result<Option<Preview>> {
-    let Chosen { train, validation, skipped, warnings } = read(&Sources::from(args))?;
+    let Chosen { train, validation, skipped, warnings, unplain } = read(&Sources::from(args))?;
     if !wanted() {
         return Ok(None);
     }
     let mut problem = train.is_empty().then(|| "no training rows: dataset_test_ratio left none".to_owned());
     let template = Template::new(&args.template_type, args.system.as_deref());
     let checked = template.as_ref().map_err(Clone::clone).and_then(|t| {
-        t.check(&train)?;
-        t.check(&validation)
+        t.check_read(&train, unplain.as_deref())?;
+        t.check_read(&validation, unplain.as_deref())
     });
     problem = problem.or_else(|| checked.err().map(|e| e.to_string()));
     let (tokenizer, unit) = match (template, tokenizer(args)) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::args::SftArgs;
 use crate::error::{Context, Error, Result};
 use crate::job::event::Command;
-use crate::job::{Session, Worker, find_engine, socket};
+use crate::job::{Session, Worker, ready_engine, socket};
 use crate::run::RunDir;
 
 /// Makes the run directory, writes its arguments, starts the worker in a session of its own.
@@ -13,7 +13,7 @@ use crate::run::RunDir;
 /// # Errors
 /// `Error::User` where there is no engine or the directory cannot be made; nothing is left behind without an engine.
 pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
-    let engine = find_engine()?;
+    let engine = ready_engine()?;
     let mut args = args.clone();
     args.make_paths_absolute();
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;

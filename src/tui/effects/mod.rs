@@ -20,7 +20,7 @@ use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::job::event::Command;
-use crate::job::{Worker, find_engine, runs};
+use crate::job::{Worker, ready_engine, runs};
 use crate::run::RunDir;
 
 pub use config::first_config;
@@ -45,7 +45,7 @@ impl Effects {
 
     /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
     pub fn start(&mut self, run: Option<&Path>, state: &State) {
-        self.background(|send| send(Message::Engine(find_engine().map_err(|e| e.to_string()))));
+        self.background(|send| send(Message::Engine(ready_engine().map_err(|e| e.to_string()))));
         self.background(|send| send(Message::Repl(repl::remembered())));
         if let Some(run) = run {
             self.act(Action::OpenRun(run.to_owned()), state);

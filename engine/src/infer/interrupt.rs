@@ -1,0 +1,91 @@
+//! Ctrl-C in a conversation: it stops the answer at hand, and at the prompt it ends the program.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use qwen_tui::error::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit status of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// What the conversation and its listener for SIGINT share.
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    /// An answer is being written.
+    answering: AtomicBool,
+    stop: AtomicBool,
+    /// Where answers have been saved.
+    saved: Mutex<Option<PathBuf>>,
+}
+
+impl Interrupt {
+    /// Listens for SIGINT from now on.
+    pub fn listen() -> Result<Arc<Interrupt>> {
+        let shared = Arc::new(Interrupt::default());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().internal("starting tokio")?;
+        let mut signals =
+            runtime.block_on(async { signal(SignalKind::interrupt()) }).internal("catching SIGINT")?;
+        let heard = Arc::clone(&shared);
+        // The conversation itself waits for a line meanwhile.
+        std::thread::spawn(move || {
+            while runtime.block_on(signals.recv()).is_some() {
+                if !heard.interrupted() {
+                    heard.end();
+                }
+            }
+        });
+        Ok(shared)
+    }
+
+    /// An answer begins.
+    pub fn begin(&self) {
+        self.stop.store(false, Ordering::SeqCst);
+        self.answering.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the answer is to stop here.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// The answer is done, and saved in `path` where that is not none.
+    pub fn done(&self, path: Option<PathBuf>) {
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        self.answering.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes a SIGINT: true where there is an answer to stop, which has not been told so yet.
+    fn interrupted(&self) -> bool {
+        self.answering.load(Ordering::SeqCst) && !self.stop.swap(true, Ordering::SeqCst)
+    }
+
+    fn end(&self) -> ! {
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        eprintln!();
+        if let Some(path) = saved {
+            eprintln!("answers: {}", path.display());
+        }
+        std::process::exit(INTERRUPTED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_one_stops_an_answer_and_the_next_the_program() {
+        let interrupt = Interrupt::default();
+        assert!(!interrupt.interrupted(), "at the prompt");
+        interrupt.begin();
+        assert!(!interrupt.stopped() && interrupt.interrupted() && interrupt.stopped());
+        assert!(!interrupt.interrupted(), "a second one in the same answer");
+        interrupt.done(None);
+        assert!(!interrupt.interrupted());
+        interrupt.begin();
+        assert!(!interrupt.stopped());
+    }
+}
