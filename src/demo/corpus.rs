@@ -21,10 +21,13 @@ pub struct Mixture {
     random_label: u32,
 }
 
-/// The long first part of the pretraining: the language, and to sum up a sentence.
-pub const FIRST: Mixture = Mixture { held_out_piece: 45, random_label: 10 };
+/// The language, and to sum up a sentence.
+pub const LANGUAGE: Mixture = Mixture { held_out_piece: 45, random_label: 10 };
 /// The second part: the answers' format as well, so that the fine-tuning need not learn it.
-pub const SECOND: Mixture = Mixture { held_out_piece: 30, random_label: 30 };
+pub const BOTH: Mixture = Mixture { held_out_piece: 30, random_label: 30 };
+/// Nothing but label words after the prompt: a clause that could stand there too is what the fine-tuning would have to
+/// unlearn first.
+pub const FORMAT: Mixture = Mixture { held_out_piece: 0, random_label: 60 };
 
 /// Characters of a clause that can be held out.
 const PIECE: std::ops::RangeInclusive<usize> = 2..=20;
@@ -102,26 +105,27 @@ fn hold_out(text: &str, random: &mut RandomState) -> Option<(String, String)> {
     (char_count(&key(rest)) >= 2).then(|| (rest.to_string(), bare(all[taken]).to_string()))
 }
 
-/// Writes `passes` passes over the texts to a JSON-lines file, one after another, to be read in file order.
+/// Writes passes over texts, each over its own, to a JSON-lines file, one after another, to be read in file order.
 pub fn write_pretraining(
     path: &Path,
-    texts: &[&str],
+    passes: &[&[&str]],
     mixture: Mixture,
     seed: u32,
-    passes: u32,
 ) -> Result<CorpusCounts> {
     let mut counts = CorpusCounts::default();
     write_file(path, |out| {
-        (0..passes).flat_map(|pass| pass_rows(texts, mixture, seed, pass)).try_for_each(|(role, row)| {
-            counts.rows += 1;
-            counts.characters += char_count(&row.query) + char_count(&row.response);
-            match role {
-                Role::Plain => counts.plain += 1,
-                Role::HeldOutPiece => counts.held_out_piece += 1,
-                Role::RandomLabel => counts.random_label += 1,
-            }
-            write_row(out, &row)
-        })
+        (0..).zip(passes).flat_map(|(pass, texts)| pass_rows(texts, mixture, seed, pass)).try_for_each(
+            |(role, row)| {
+                counts.rows += 1;
+                counts.characters += char_count(&row.query) + char_count(&row.response);
+                match role {
+                    Role::Plain => counts.plain += 1,
+                    Role::HeldOutPiece => counts.held_out_piece += 1,
+                    Role::RandomLabel => counts.random_label += 1,
+                }
+                write_row(out, &row)
+            },
+        )
     })?;
     Ok(counts)
 }
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn roles_come_in_their_shares() {
         let texts = [TEXT; 10_000];
-        let rows: Vec<_> = pass_rows(&texts, FIRST, 42, 0).collect();
+        let rows: Vec<_> = pass_rows(&texts, LANGUAGE, 42, 0).collect();
         let share = |role| rows.iter().filter(|(r, _)| *r == role).count();
         assert!((4300..4700).contains(&share(Role::Plain)));
         assert!((4300..4700).contains(&share(Role::HeldOutPiece)));
@@ -187,9 +191,9 @@ mod tests {
         let texts: Vec<String> = (0..50).map(|n| format!("第{n}条，{TEXT}")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let dir = tempfile::tempdir().unwrap();
-        let read = |name: &str, seed, passes| {
+        let read = |name: &str, seed, passes: usize| {
             let path = dir.path().join(name);
-            let counts = write_pretraining(&path, &texts, FIRST, seed, passes).unwrap();
+            let counts = write_pretraining(&path, &vec![&texts[..]; passes], LANGUAGE, seed).unwrap();
             assert_eq!(counts.rows, counts.plain + counts.held_out_piece + counts.random_label);
             let text = std::fs::read_to_string(path).unwrap();
             assert_eq!(text.lines().count(), counts.rows);
