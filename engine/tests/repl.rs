@@ -163,8 +163,27 @@ async fn answers_grow_and_can_be_cancelled() {
     }
     assert_eq!(answers[0], answers[1], "a seed repeats");
 
-    // An answer without end (greedy decoding of this model goes round in circles), and what waits behind it.
-    let long = Generate { max_new_tokens: Some(1 << 20), do_sample: Some(false), ..how.clone() };
+    // An answer without end (greedy decoding goes round in circles, unless the end token comes early), and what waits
+    // behind it.
+    let mut long = None;
+    for (id, prompt) in (100..).zip(["abc", "q", "xyz", "好", "0", "review", "A", "z9"]) {
+        let how = Generate { prompt: prompt.into(), do_sample: Some(false), ..how.clone() };
+        repl.send(&Request::Generate { id, how: Generate { max_new_tokens: Some(400), ..how.clone() } })
+            .await
+            .unwrap();
+        let tokens = loop {
+            match next(&mut repl).await {
+                Reply::Text { .. } => {}
+                Reply::Done { text, .. } => break text.len(),
+                other => panic!("{other:?}"),
+            }
+        };
+        if tokens >= 200 {
+            long = Some(Generate { max_new_tokens: Some(1 << 20), ..how });
+            break;
+        }
+    }
+    let long = long.expect("one of the prompts has a long answer");
     repl.send(&Request::Generate { id: 3, how: long.clone() }).await.unwrap();
     repl.send(&Request::Generate { id: 4, how: long }).await.unwrap();
     repl.send(&Request::Classify { id: 5, text: "x".into() }).await.unwrap();

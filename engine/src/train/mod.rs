@@ -293,7 +293,7 @@ pub fn train<'a>(
             tokens: batches.iter().flatten().map(|&i| encoded.train[i].ids.len() as u64).sum(),
             seconds: began.elapsed().as_secs_f64(),
         })?;
-        if step == 1 || step % args.logging_steps == 0 {
+        if step == 1 || step.is_multiple_of(args.logging_steps) {
             let (loss, acc) = trainer.progress.window.take();
             let (epoch, learning_rate) = (trainer.micro.epoch(), rate(step));
             trainer.log(Event::Log { step, epoch, loss, acc, learning_rate, grad_norm: norm })?;

@@ -70,7 +70,7 @@ impl Trainer<'_> {
         self.args.evaluation_strategy == "steps"
             && !self.validation.is_empty()
             && step > 0
-            && (step % self.args.eval_steps == 0 || step == self.total)
+            && (step.is_multiple_of(self.args.eval_steps) || step == self.total)
     }
 
     /// Whether the step gone on from was saved without the evaluation that is due there.
@@ -86,7 +86,8 @@ impl Trainer<'_> {
         if due && asked != Asked::Stop {
             asked = asked.max(self.evaluate()?);
         }
-        let planned = self.args.save_strategy == "steps" && (step % self.args.save_steps == 0 || last);
+        let planned =
+            self.args.save_strategy == "steps" && (step.is_multiple_of(self.args.save_steps) || last);
         if planned || asked != Asked::Nothing {
             self.save(planned)?;
         }
