@@ -27,6 +27,8 @@ pub struct App {
     first_run_wanted: bool,
     /// What was drawn last is not what is.
     changed: bool,
+    /// The worker has been told to end as the cockpit does.
+    stopping: bool,
 }
 
 impl App {
@@ -40,6 +42,7 @@ impl App {
             notice: None,
             first_run_wanted: open_first_run,
             changed: true,
+            stopping: false,
         }
     }
 
@@ -98,6 +101,16 @@ impl App {
         self.act(actions)
     }
 
+    /// For the shell's screen, when the cockpit has gone: what goes on without it.
+    pub fn parting_words(&self) -> Option<String> {
+        let run = self.state.run.as_ref().filter(|_| self.state.is_live())?;
+        let what = match self.stopping {
+            true => "finishes its step, saves and ends",
+            false => "trains on",
+        };
+        Some(format!("{} {what}; `qwen-tui --run` with this directory shows it", run.path.display()))
+    }
+
     /// Asks to quit, as its key does.
     pub fn quit(&mut self) -> Vec<Action> {
         self.act(vec![Action::Quit])
@@ -154,6 +167,10 @@ impl App {
                     self.popup = Some(Popup::Question(quit_question(self.state.other_jobs())));
                 }
                 Action::Quit => rest.push(Action::Exit),
+                Action::StopAndExit => {
+                    self.stopping = true;
+                    rest.push(Action::StopAndExit);
+                }
                 Action::StartJob(args) => {
                     self.shown = Tab::Train;
                     rest.push(Action::StartJob(args));

@@ -7,7 +7,9 @@ use ratatui::widgets::Paragraph;
 
 use super::action::{Notice, Tab};
 use super::component::CommandInfo;
+use super::keys;
 use super::model::Phase;
+use super::popups::clear;
 use super::state::State;
 use super::text;
 
@@ -108,23 +110,37 @@ pub fn bottom(
     if let Some(notice) = notice {
         let style = if notice.is_error { theme.bad } else { theme.strong };
         let text = notice.text.replace('\n', " ");
-        let line = Line::styled(text::fit(&format!(" {text}"), area.width as usize), style);
-        frame.render_widget(line, area);
+        // As many lines as it takes: what is wrong often stands at the end.
+        let lines = text::wrap(&text, (area.width as usize).saturating_sub(2));
+        let height = (lines.len() as u16).clamp(1, area.y.max(1));
+        let place = Rect { y: area.bottom().saturating_sub(height), height, ..area };
+        clear(frame.buffer_mut(), place);
+        let lines: Vec<Line> = lines.into_iter().map(|l| Line::styled(format!(" {l}"), style)).collect();
+        frame.render_widget(Paragraph::new(lines), place);
         return;
     }
     let mut spans = Vec::new();
-    let mut room = area.width as usize;
-    for command in commands.iter().filter(|c| c.main && c.enabled) {
-        // The bar has room for one key of each.
+    // The bar has room for one key of each.
+    let key = |command: &CommandInfo| {
         let mut names = command.binding.keys.split(", ");
-        let key = if typing { names.last() } else { names.next() }.unwrap_or_default();
-        let needed = text::width(key) + text::width(command.binding.short) + 4;
-        if needed > room {
-            break;
+        if typing { names.last() } else { names.next() }.unwrap_or_default()
+    };
+    let needed = |command: &CommandInfo| text::width(key(command)) + text::width(command.binding.short) + 4;
+    let shown = || commands.iter().filter(|c| c.main && c.enabled);
+    // The way to all the others is there always.
+    let help = shown().find(|c| *c.binding == keys::HELP);
+    let mut room = (area.width as usize).saturating_sub(help.map_or(0, needed));
+    let mut full = false;
+    for command in shown() {
+        if help != Some(command) {
+            if full || needed(command) > room {
+                full = true;
+                continue;
+            }
+            room -= needed(command);
         }
-        room -= needed;
         spans.push(Span::raw(" "));
-        spans.push(Span::styled(key, theme.key));
+        spans.push(Span::styled(key(command), theme.key));
         spans.push(Span::styled(format!(" {}  ", command.binding.short), theme.dim));
     }
     frame.render_widget(Line::from(spans), area);

@@ -10,7 +10,7 @@ use super::message::Message;
 use super::state::State;
 
 /// A command that a component offers. The bottom bar and the help page are made of these and of nothing else.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandInfo {
     pub binding: &'static Binding,
     /// What cannot be done now is dim on the help page and absent from the bar.

@@ -23,6 +23,7 @@ pub mod theme;
 mod widgets;
 
 use std::future::poll_fn;
+use std::io::Write;
 use std::path::PathBuf;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,6 +92,10 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     let _log = start_log();
     let ended = runtime.block_on(run_on(&mut screen, &mut app, run, signals));
     drop(screen);
+    if let Some(words) = app.parting_words() {
+        // Where the terminal has gone, nobody reads it.
+        let _ = writeln!(std::io::stderr(), "{words}");
+    }
     ended
 }
 

@@ -160,7 +160,8 @@ fn without_a_run_the_tab_says_what_to_do_and_what_is_missing() {
     let picture = cockpit.picture();
     assert!(picture.contains("No run is open") && picture.contains("the engine, which"), "{picture}");
     cockpit.tell(Message::Notice(Notice::error("磁盘已满：free some space".repeat(5))));
-    assert!(cockpit.picture().lines().last().unwrap().ends_with('…'));
+    let picture = cockpit.picture();
+    assert!(picture.lines().last().unwrap().ends_with("some space"), "all of it can be read: {picture}");
 }
 
 #[test]

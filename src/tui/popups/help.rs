@@ -53,15 +53,15 @@ impl Help {
 
 impl Component for Help {
     fn commands(&self, _: &State) -> Vec<CommandInfo> {
-        [&keys::LEFT, &keys::RIGHT, &keys::CLOSE].map(|b| CommandInfo::main(b, true)).into()
+        [&keys::UP, &keys::DOWN, &keys::CLOSE].map(|b| CommandInfo::main(b, true)).into()
     }
 
     /// Arrows scroll; every other key closes the page.
     fn handle(&mut self, key: &KeyEvent, _: &State) -> Handled {
-        if keys::LEFT.is(key) {
+        if keys::UP.is(key) {
             self.scroll = self.scroll.saturating_sub(1);
             Handled::No
-        } else if keys::RIGHT.is(key) {
+        } else if keys::DOWN.is(key) {
             let lines: usize = self.sections.iter().map(|(_, c)| c.len() + 2).sum();
             self.scroll = (self.scroll + 1).min(u16::try_from(lines.saturating_sub(3)).unwrap_or(u16::MAX));
             Handled::No
@@ -73,9 +73,13 @@ impl Component for Help {
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
         let width = 60.min(area.width.saturating_sub(4));
         let lines = self.lines(state, width as usize);
-        let inner = super::open(frame, area, "Keys", width, lines.len() as u16, &state.theme);
-        // Where all of it fits there is nothing to scroll.
-        let most = (lines.len() as u16).saturating_sub(inner.height);
+        // Where all of it fits there is nothing to scroll; two rows are the frame's.
+        let most = (lines.len() as u16).saturating_sub(area.height.saturating_sub(2));
+        let title = match most.saturating_sub(self.scroll) {
+            0 => "Keys".to_owned(),
+            more => format!("Keys: Down shows {more} more"),
+        };
+        let inner = super::open(frame, area, &title, width, lines.len() as u16, &state.theme);
         frame.render_widget(Paragraph::new(lines).scroll((self.scroll.min(most), 0)), inner);
     }
 }
