@@ -56,7 +56,14 @@ mod tests {
         let worker = || {
             let mut sh = std::process::Command::new("sh");
             sh.args(["-c", "sleep 60; :", "worker"]).arg(dir.path());
-            sh.spawn().unwrap()
+            let child = sh.spawn().unwrap();
+            // The new program's arguments can be read a moment after it has been started.
+            let arguments = || std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+            let wanted = dir.path().as_os_str().as_encoded_bytes();
+            while !arguments().windows(wanted.len()).any(|w| w == wanted) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            child
         };
         let (mut own, mut other) = (worker(), std::process::Command::new("sleep").arg("60").spawn().unwrap());
         assert!(tell(dir.path(), Some(other.id()), Command::Stop).is_err());
