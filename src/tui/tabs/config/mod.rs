@@ -83,7 +83,7 @@ impl Config {
 
     /// Keys that are about the marked line.
     fn on_mark(&mut self, key: &KeyEvent) -> Option<Handled> {
-        let field = match self.form.marked {
+        let field = match self.form.marked_row()? {
             Row::Field(field) => field,
             Row::Group(group) => {
                 let fold = keys::EDIT.is(key)
