@@ -160,7 +160,7 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &SAVE_AS,
         ],
     ),
-    ("Config, while typing", &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &ABOVE, &BELOW]),
+    ("Config, while typing", &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &ABOVE, &BELOW, &EMPTY, &UNDO]),
     ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
     (
         "Checkpoints",

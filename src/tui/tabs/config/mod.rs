@@ -259,9 +259,16 @@ impl Component for Config {
                 all.extend(others.map(CommandInfo::other));
                 all
             }
-            Page::Typing(_) => main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]),
-            Page::Editor(_) => main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]),
-            Page::Picker(_) => main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]),
+            Page::Typing(_) | Page::Picker(_) => {
+                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
+            Page::Editor(_) => {
+                let mut all = main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
             Page::Data => main(&[&keys::CLOSE, &keys::START]),
         }
     }
