@@ -322,6 +322,13 @@ impl Component for Config {
         matches!(self.page, Page::Typing(_) | Page::Editor(_) | Page::Picker(_))
     }
 
+    fn unsaved(&self) -> Option<&str> {
+        match &self.page {
+            Page::Editor(editor) if editor.is_changed() => Some("The text in the Config tab's editor"),
+            _ => None,
+        }
+    }
+
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
         match &self.page {
             Page::Form => list::draw(frame, area, &self.form, None, state),
