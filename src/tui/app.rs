@@ -163,10 +163,18 @@ impl App {
                 Action::Show(tab) => self.shown = tab,
                 Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
-                Action::Quit if self.state.is_live() => {
-                    self.popup = Some(Popup::Question(quit_question(self.state.other_jobs())));
+                Action::Quit => {
+                    let unsaved = self.tabs.iter().find_map(|tab| tab.unsaved());
+                    let question = match unsaved {
+                        _ if self.state.is_live() => quit_question(self.state.other_jobs(), unsaved),
+                        Some(what) => unsaved_question(what),
+                        None => {
+                            rest.push(Action::Exit);
+                            continue;
+                        }
+                    };
+                    self.popup = Some(Popup::Question(question));
                 }
-                Action::Quit => rest.push(Action::Exit),
                 Action::StopAndExit => {
                     self.stopping = true;
                     rest.push(Action::StopAndExit);
@@ -225,7 +233,7 @@ fn everywhere() -> Vec<CommandInfo> {
 }
 
 /// `others` are jobs that run without being shown; they do so whatever the answer.
-fn quit_question(others: usize) -> Question {
+fn quit_question(others: usize, unsaved: Option<&str>) -> Question {
     let choices = vec![
         Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
         Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
@@ -237,5 +245,16 @@ fn quit_question(others: usize) -> Question {
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),
     };
+    if let Some(what) = unsaved {
+        text += &format!("\n{what} is not taken yet; quitting loses it.");
+    }
     Question::new("Quit", text, choices)
+}
+
+fn unsaved_question(what: &str) -> Question {
+    let choices = vec![
+        Choice::new('q', "Quit and lose the text", vec![Action::Exit]),
+        Choice::new('s', "Stay", Vec::new()),
+    ];
+    Question::new("Quit", format!("{what} is not taken yet."), choices)
 }

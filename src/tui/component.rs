@@ -76,6 +76,11 @@ pub trait Component {
         false
     }
 
+    /// What would be lost by quitting now: words that begin a sentence. It is then asked about.
+    fn unsaved(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether what it shows changes with the time alone.
     fn counts_seconds(&self) -> bool {
         false

@@ -179,6 +179,84 @@ fn groups_open_and_close_and_words_find() {
 }
 
 #[test]
+fn where_nothing_is_found_no_key_changes_anything() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "sft_type");
+    keys(&mut cockpit, "/没有\n");
+    let before = cockpit.picture();
+    assert!(before.contains("No argument has these words"), "{before}");
+    for code in [KeyCode::Enter, KeyCode::Char(' '), KeyCode::Left, KeyCode::Right, KeyCode::Char('r')] {
+        assert!(key(&mut cockpit, code).is_empty());
+        assert_eq!(cockpit.picture(), before, "{code:?}");
+    }
+}
+
+fn ctrl(cockpit: &mut Cockpit, c: char) -> Vec<Action> {
+    cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)))
+}
+
+#[test]
+fn what_is_typed_can_be_emptied_and_got_back() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "lora_rank");
+    keys(&mut cockpit, "\n");
+    ctrl(&mut cockpit, 'u');
+    keys(&mut cockpit, "4\n");
+    assert!(cockpit.picture().contains("now: 4"), "{}", cockpit.picture());
+    cockpit.press(&["e"]);
+    let before = cockpit.picture();
+    assert!(before.contains("lora_rank"), "{before}");
+    ctrl(&mut cockpit, 'u');
+    assert!(!cockpit.picture().contains("lora_rank"), "{}", cockpit.picture());
+    ctrl(&mut cockpit, 'z');
+    assert!(cockpit.picture().contains("lora_rank"), "{}", cockpit.picture());
+}
+
+#[test]
+fn quitting_asks_about_a_changed_text() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    cockpit.press(&["e"]);
+    assert!(matches!(&ctrl(&mut cockpit, 'c')[..], [Action::Exit]), "it is unchanged");
+    keys(&mut cockpit, "x");
+    assert!(ctrl(&mut cockpit, 'c').is_empty());
+    assert!(cockpit.picture().contains("Quit and lose the text"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first stays");
+    ctrl(&mut cockpit, 'c');
+    assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]));
+}
+
+#[test]
+fn a_name_to_write_to_is_taken_as_typed() {
+    for (typed, path) in [
+        ("configs/demo.json", "configs/demo.json"),
+        ("/tmp/x.json", "/tmp/x.json"),
+        ("~/x.json", "~/x.json"),
+        ("x", "configs/x.json"),
+    ] {
+        let written = |cockpit: &mut Cockpit| match &key(cockpit, KeyCode::Enter)[..] {
+            [Action::Config(ConfigWork::Save { path, .. })] => path.display().to_string(),
+            other => panic!("{other:?}"),
+        };
+        // Over the name that stands there, after Ctrl+U, pasted, and where none stands there.
+        let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+        cockpit.press(&["w"]);
+        keys(&mut cockpit, typed);
+        assert_eq!(written(&mut cockpit), path);
+        ctrl(&mut cockpit, 'u');
+        cockpit.app.input(Input::Paste(typed.to_owned()));
+        assert_eq!(written(&mut cockpit), path);
+        cockpit.tell(Message::Config(ConfigNews::Saved("configs/old.json".into())));
+        cockpit.press(&["w"]);
+        cockpit.app.input(Input::Paste(typed.to_owned()));
+        assert_eq!(written(&mut cockpit), path);
+        cockpit.tell(Message::Config(ConfigNews::Saved("/tmp/old.json".into())));
+        cockpit.press(&["w"]);
+        keys(&mut cockpit, typed);
+        assert_eq!(written(&mut cockpit), path);
+    }
+}
+
+#[test]
 fn swifts_file_loads_with_its_warning() {
     let text = std::fs::read_to_string(root().join("tests/data/sft_args_swift.json")).unwrap();
     let text = text.replace("\"dataloader_num_workers\": 1", "\"dataloader_num_workers\": 4");

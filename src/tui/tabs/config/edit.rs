@@ -38,6 +38,14 @@ impl Line {
         if matches!(key.code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown) {
             return false;
         }
+        if keys::EMPTY.is(key) {
+            empty(&mut self.area);
+            return true;
+        }
+        if keys::UNDO.is(key) {
+            self.area.undo();
+            return true;
+        }
         let grows =
             matches!(key.code, KeyCode::Char(_)) && key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
         if !(grows && self.text().len() >= LONGEST) {
@@ -75,6 +83,12 @@ pub fn plain(lines: Vec<String>) -> TextArea<'static> {
     area.set_cursor_style(Style::new());
     area.set_tab_length(2);
     area
+}
+
+/// Empties a text area, so that an undo brings the text back.
+pub fn empty(area: &mut TextArea<'static>) {
+    area.select_all();
+    area.cut();
 }
 
 /// Draws a text area, with the terminal's caret in it.

@@ -118,11 +118,16 @@ impl Form {
         self.draft != self.saved
     }
 
+    /// The marked line; none where the words of the filter leave nothing to mark.
+    pub fn marked_row(&self) -> Option<Row> {
+        self.rows().contains(&self.marked).then_some(self.marked)
+    }
+
     /// The marked argument.
     pub fn field(&self) -> Option<&'static Field> {
-        match self.marked {
-            Row::Field(field) => Some(field),
-            Row::Group(_) => None,
+        match self.marked_row() {
+            Some(Row::Field(field)) => Some(field),
+            Some(Row::Group(_)) | None => None,
         }
     }
 

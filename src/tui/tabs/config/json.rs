@@ -105,7 +105,7 @@ impl Editor {
             };
         }
         if keys::TAKE_BACK.is(key) {
-            if self.text() == self.before || self.warned {
+            if !self.is_changed() || self.warned {
                 return Edited::TakenBack;
             }
             self.warned = true;
@@ -117,6 +117,14 @@ impl Editor {
             return Edited::No;
         }
         self.warned = false;
+        if keys::EMPTY.is(key) || keys::UNDO.is(key) {
+            match keys::EMPTY.is(key) {
+                true => edit::empty(&mut self.area),
+                false => _ = self.area.undo(),
+            }
+            self.judge();
+            return Edited::Stay;
+        }
         if matches!(key.code, KeyCode::Char(_) | KeyCode::Enter) && !self.has_room(1, 1) {
             return Edited::Tell("the text is as long as it can be".to_owned());
         }
@@ -140,6 +148,11 @@ impl Editor {
     fn has_room(&self, bytes: usize, lines: usize) -> bool {
         let now: usize = self.area.lines().iter().map(|l| l.len() + 1).sum();
         now + bytes <= LONGEST && self.area.lines().len() + lines <= LINES
+    }
+
+    /// Whether the text is another than at the beginning.
+    pub fn is_changed(&self) -> bool {
+        self.text() != self.before
     }
 
     fn text(&self) -> String {

@@ -178,15 +178,18 @@ fn field_line(
 /// What the marked argument means and may be, what is wrong, and whether all is ready.
 fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, state: &State) {
     let theme = &state.theme;
-    let title = match form.marked {
-        Row::Field(field) => format!(" {} ", field.name),
-        Row::Group(group) => format!(" {} ", group.title()),
+    let row = form.marked_row();
+    let title = match row {
+        Some(Row::Field(field)) => format!(" {} ", field.name),
+        Some(Row::Group(group)) => format!(" {} ", group.title()),
+        None => String::new(),
     };
     let inner = widgets::panel(frame, area, Line::styled(title, theme.title), theme);
     let mut words: Vec<(String, Style)> = Vec::new();
     let mut own_error = None;
-    match form.marked {
-        Row::Field(field) => {
+    match row {
+        None => {}
+        Some(Row::Field(field)) => {
             words.push((field.help.to_owned(), theme.text));
             own_error = match typing {
                 Some(Typing::Value(value)) => value.said().map(str::to_owned),
@@ -197,7 +200,7 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
             }
             words.extend(facts(form, field, state));
         }
-        Row::Group(group) => {
+        Some(Row::Group(group)) => {
             let help = match form.is_open(group) {
                 true => "Enter closes the group.",
                 false => "Enter opens the group.",

@@ -83,7 +83,7 @@ impl Config {
 
     /// Keys that are about the marked line.
     fn on_mark(&mut self, key: &KeyEvent) -> Option<Handled> {
-        let field = match self.form.marked {
+        let field = match self.form.marked_row()? {
             Row::Field(field) => field,
             Row::Group(group) => {
                 let fold = keys::EDIT.is(key)
@@ -259,9 +259,16 @@ impl Component for Config {
                 all.extend(others.map(CommandInfo::other));
                 all
             }
-            Page::Typing(_) => main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]),
-            Page::Editor(_) => main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]),
-            Page::Picker(_) => main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]),
+            Page::Typing(_) | Page::Picker(_) => {
+                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
+            Page::Editor(_) => {
+                let mut all = main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
             Page::Data => main(&[&keys::CLOSE, &keys::START]),
         }
     }
@@ -313,6 +320,13 @@ impl Component for Config {
 
     fn takes_text(&self) -> bool {
         matches!(self.page, Page::Typing(_) | Page::Editor(_) | Page::Picker(_))
+    }
+
+    fn unsaved(&self) -> Option<&str> {
+        match &self.page {
+            Page::Editor(editor) if editor.is_changed() => Some("The text in the Config tab's editor"),
+            _ => None,
+        }
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {

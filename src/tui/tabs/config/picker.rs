@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line as TextLine, Span};
@@ -26,6 +26,8 @@ pub enum Purpose {
 pub struct Picker {
     purpose: Purpose,
     typed: Line,
+    /// The name was not typed but stood there: the first character begins another.
+    offered_name: bool,
     /// None until they have been looked for.
     files: Option<Vec<PathBuf>>,
     marked: usize,
@@ -43,14 +45,14 @@ pub enum Picked {
 
 impl Picker {
     pub fn open() -> Picker {
-        Picker { purpose: Purpose::Open, typed: Line::new(""), files: None, marked: 0 }
+        Picker { purpose: Purpose::Open, typed: Line::new(""), offered_name: false, files: None, marked: 0 }
     }
 
     /// A name is asked for; `file` is where the arguments are from.
     pub fn write(file: Option<&Path>) -> Picker {
         let own = file.filter(|f| f.starts_with(CONFIGS)).and_then(Path::to_str);
-        let name = own.map_or_else(|| format!("{CONFIGS}/"), str::to_owned);
-        Picker { purpose: Purpose::Write, typed: Line::new(&name), files: None, marked: 0 }
+        let typed = Line::new(own.unwrap_or_default());
+        Picker { purpose: Purpose::Write, typed, offered_name: own.is_some(), files: None, marked: 0 }
     }
 
     pub fn found(&mut self, files: &[PathBuf]) {
@@ -73,6 +75,8 @@ impl Picker {
 
     pub fn handle(&mut self, key: &KeyEvent, state: &State) -> Picked {
         let last = self.offered(state).len().saturating_sub(1);
+        let is_text =
+            matches!(key.code, KeyCode::Char(_)) && key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
         if keys::TAKE_BACK.is(key) {
             return Picked::Closed;
         } else if keys::TAKE.is(key) {
@@ -81,15 +85,23 @@ impl Picker {
             self.marked = self.marked.min(last).saturating_sub(1);
         } else if keys::BELOW.is(key) {
             self.marked = (self.marked + 1).min(last);
+        } else if is_text && self.offered_name {
+            self.typed = Line::new("");
+            self.typed.handle(key);
+            self.offered_name = false;
         } else if !self.typed.handle(key) {
             return Picked::No;
         } else {
+            self.offered_name = false;
             self.marked = 0;
         }
         Picked::Stay
     }
 
     pub fn paste(&mut self, pasted: &str) {
+        if std::mem::take(&mut self.offered_name) {
+            self.typed = Line::new("");
+        }
         self.typed.paste(pasted);
         self.marked = 0;
     }
@@ -134,7 +146,7 @@ impl Picker {
             (Purpose::Open, _) if offered.is_empty() => "Enter opens this path".to_owned(),
             (Purpose::Open, _) => "Enter opens the marked one; type to narrow the list, or a path".to_owned(),
             (Purpose::Write, _) => match named(typed) {
-                None => "A name is wanted".to_owned(),
+                None => format!("A name alone goes under {CONFIGS}/; a path is taken as typed"),
                 Some(path) if offered.contains(&path) => {
                     format!("{} is there: Enter asks before it is overwritten", path.display())
                 }
@@ -186,6 +198,8 @@ mod tests {
         assert_eq!(path("mine").as_deref(), Some("configs/mine.json"));
         assert_eq!(path("v1.5").as_deref(), Some("configs/v1.5.json"));
         assert_eq!(path("~/评论.json").as_deref(), Some("~/评论.json"));
+        assert_eq!(path("configs/demo.json").as_deref(), Some("configs/demo.json"));
+        assert_eq!(path("/tmp/x.json").as_deref(), Some("/tmp/x.json"));
         assert_eq!((path(""), path("configs/")), (None, None));
     }
 }
