@@ -124,8 +124,13 @@ pub fn inspect(dir: &Path) -> RunSummary {
         }
     }
     if run.newest == 0.0 {
-        // SWIFT's log tells no time of its own.
-        let modified = fs::metadata(dir.join("logging.jsonl")).and_then(|m| m.modified()).ok();
+        // A worker that went before its first event; or SWIFT's log, which tells no time of its own.
+        let silent = !last_words(dir).is_empty();
+        let log = if silent { "worker.log" } else { "logging.jsonl" };
+        if silent {
+            run.status = RunStatus::Crashed;
+        }
+        let modified = fs::metadata(dir.join(log)).and_then(|m| m.modified()).ok();
         let since = modified.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         run.newest = since.map_or(0.0, |d| d.as_secs_f64());
     }
@@ -174,7 +179,7 @@ pub fn take_lock(file: &File) -> bool {
     true
 }
 
-/// The end of what the run's worker printed; empty where it printed nothing.
+/// The end of what the run's worker printed, without what it says when all is well; empty where it printed nothing.
 pub fn last_words(dir: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(dir.join("worker.log"))?;
@@ -185,8 +190,16 @@ pub fn last_words(dir: &Path) -> String {
         Ok(bytes)
     };
     let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim_end).filter(|l| !l.is_empty() && !is_chatter(l)).collect();
     lines[lines.len().saturating_sub(WORD_LINES)..].join("\n")
+}
+
+/// Whether `line` is one of our own that reports and does not warn: a time, then the level.
+pub(super) fn is_chatter(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let is_time = words.next().is_some_and(|w| chrono::DateTime::parse_from_rfc3339(w).is_ok());
+    is_time && words.next().is_some_and(|w| matches!(w, "INFO" | "DEBUG" | "TRACE"))
 }
 
 #[cfg(test)]
@@ -286,5 +299,24 @@ mod tests {
         fs::write(dir.path().join("worker.log"), log).unwrap();
         let words = last_words(dir.path());
         assert!(words.starts_with("line 87\n") && words.ends_with("line 98"), "{words}");
+        let log = "2026-11-25T04:05:08.117042Z  INFO SIGTERM: ending\n\
+            2026-11-25T04:05:08.117042Z  WARN full\nINFO of others\n";
+        fs::write(dir.path().join("worker.log"), log).unwrap();
+        assert_eq!(last_words(dir.path()), "2026-11-25T04:05:08.117042Z  WARN full\nINFO of others");
+    }
+
+    #[test]
+    fn a_worker_that_went_before_its_first_event_has_crashed() {
+        let out = tempfile::tempdir().unwrap();
+        let dir = run(out.path(), "v0", &[]);
+        assert_eq!(inspect(&dir).status, RunStatus::Idle);
+        fs::write(dir.join("worker.log"), "lib.so is missing\n").unwrap();
+        let told = inspect(&dir);
+        assert!(told.status == RunStatus::Crashed && told.newest > 0.0);
+        fs::remove_file(dir.join("events.jsonl")).unwrap();
+        assert_eq!(inspect(&dir).status, RunStatus::Crashed);
+        let lock = File::create(dir.join("worker.lock")).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(inspect(&dir).status, RunStatus::Running);
     }
 }

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::{ENGINE_VARIABLE, find_engine};
 use crate::job::libraries::Unusable;
+use crate::job::runs::is_chatter;
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +111,11 @@ fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
     if let Some(unusable) = Unusable::from_loader(output) {
         return unusable.error();
     }
-    let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    let is_word = |l: &&str| !l.is_empty() && !is_chatter(l);
+    let lines: Vec<&str> = output.lines().map(str::trim_end).filter(is_word).collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
     let said = match last.is_empty() {
+        true if !output.trim().is_empty() => format!("; it did not say why ({})", log.display()),
         true => format!("; it printed nothing ({}){}", log.display(), suspect()),
         false => format!("; the end of {}:\n  {last}", log.display()),
     };

@@ -22,6 +22,8 @@ pub enum Message {
     Runs(Vec<RunSummary>),
     /// A run's checkpoints, arguments and curves.
     RunDetails(Box<RunDetails>),
+    /// This run or checkpoint is there no more.
+    Deleted(PathBuf),
     /// From now on this run is followed.
     Opened(PathBuf),
     /// New lines of a run's event log.

@@ -75,11 +75,14 @@ impl State {
                 Some(state) => state.worker = worker.clone(),
                 None => return false,
             },
-            Message::RunDetails(_)
-            | Message::Config(_)
-            | Message::Repl(_)
-            | Message::Notice(_)
-            | Message::Exit => {}
+            Message::RunDetails(details) => {
+                // A live worker's newest may have come after the look; it tells itself which it removes.
+                if let Some(run) = self.followed(&details.path).filter(|r| !r.is_live()) {
+                    run.keep_checkpoints(details.checkpoints.iter().map(|c| c.step));
+                }
+            }
+            Message::Deleted(path) => self.run = self.run.take().filter(|r| r.path != *path),
+            Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
     }

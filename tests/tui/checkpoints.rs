@@ -200,7 +200,15 @@ fn a_running_run_is_left_alone() {
 #[test]
 fn resuming_asks_and_only_where_it_can_be() {
     let mut cockpit = tab(80, 24);
-    cockpit.press(&["Down", "Down", "R"]);
+    assert!(!cockpit.picture().contains(" R resume"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["R"]).is_empty());
+    assert!(cockpit.picture().contains("the run is finished"), "{}", cockpit.picture());
+    let mut stopped = runs();
+    stopped[0].status = RunStatus::Stopped;
+    cockpit.tell(Message::Runs(stopped));
+    cockpit.press(&["Down", "Down"]);
+    assert!(cockpit.picture().contains(" R resume"), "{}", cockpit.picture());
+    cockpit.press(&["R"]);
     let picture = cockpit.picture();
     assert!(picture.contains("The 5 steps"), "{picture}");
     assert!(matches!(&cockpit.press(&["y"])[..], [Action::Resume(path)] if path.ends_with("checkpoint-20")));
@@ -213,6 +221,33 @@ fn resuming_asks_and_only_where_it_can_be() {
     assert!(cockpit.picture().contains("checkpoint-25 holds weights"), "{}", cockpit.picture());
     cockpit.press(&["l", "k", "R"]);
     assert!(cockpit.picture().contains("mark one"), "{}", cockpit.picture());
+}
+
+#[test]
+fn what_is_deleted_is_followed_no_more() {
+    let mut cockpit = Cockpit::on_run(160, 48, recorded("finished"), Worker::Gone { why: String::new() });
+    assert!(cockpit.picture().contains("checkpoint-25"), "{}", cockpit.picture());
+    let mut left = details(RUN);
+    left.checkpoints.retain(|c| c.step == 20);
+    cockpit.tell(Message::Runs(runs()));
+    cockpit.tell(Message::RunDetails(Box::new(left)));
+    cockpit.tell(Message::Deleted(OLD.into()));
+    assert!(!cockpit.picture().contains("No run is open"), "{}", cockpit.picture());
+    cockpit.tell(Message::Deleted(RUN.into()));
+    assert!(cockpit.picture().contains("No run is open"), "{}", cockpit.picture());
+}
+
+#[test]
+fn long_arguments_lose_nothing_where_they_are_wrapped() {
+    let mut cockpit = tab(80, 48);
+    let mut long = details(RUN);
+    let path = ('a'..='z').cycle().take(60).collect::<String>();
+    long.args = Ok(vec![("an_argument_with_a_long_name", path.clone())]);
+    cockpit.tell(Message::RunDetails(Box::new(long)));
+    let picture = cockpit.picture();
+    let (_, arguments) = picture.split_once("… ").unwrap();
+    let letters: String = arguments.lines().map(str::trim).take_while(|l| !l.is_empty()).collect();
+    assert_eq!(letters, path, "{picture}");
 }
 
 #[test]

@@ -12,10 +12,14 @@ pub fn inspect(run: &Path, send: &dyn Fn(Message)) {
     send(Message::RunDetails(Box::new(RunDetails::read(run))));
 }
 
-/// Deletes a checkpoint or a run, and looks at what is left.
-pub fn delete(target: &Path, output_dir: &Path, send: &dyn Fn(Message)) {
+/// Deletes a checkpoint or a run, and looks at what is left; `gone` is called before it is told that it is gone.
+pub fn delete(target: &Path, output_dir: &Path, gone: impl FnOnce(), send: &dyn Fn(Message)) {
     let notice = match remove::remove(target, output_dir) {
-        Ok(bytes) => Notice::info(format!("deleted {}, {}", target.display(), human::bytes(bytes))),
+        Ok(bytes) => {
+            gone();
+            send(Message::Deleted(target.to_owned()));
+            Notice::info(format!("deleted {}, {}", target.display(), human::bytes(bytes)))
+        }
         Err(e) => Notice::error(e.to_string()),
     };
     // The run of a checkpoint; beside a run there is none to look into.

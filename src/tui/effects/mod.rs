@@ -83,7 +83,17 @@ impl Effects {
             Action::InspectRun(run) => self.background(move |send| checkpoints::inspect(&run, send)),
             Action::Delete(target) => {
                 let output_dir = state.output_dir.clone();
-                self.background(move |send| checkpoints::delete(&target, &output_dir, send));
+                let followed = Arc::clone(&self.followed);
+                // Where it is the run that is followed, nobody follows it any more, unless another has taken its place.
+                let this = followed.load(Ordering::Relaxed);
+                let is_followed = state.run.as_ref().is_some_and(|r| r.path == target);
+                let gone = move || {
+                    if is_followed {
+                        let (at, next) = (Ordering::Relaxed, this + 1);
+                        let _ = followed.compare_exchange(this, next, at, at);
+                    }
+                };
+                self.background(move |send| checkpoints::delete(&target, &output_dir, gone, send));
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::job::event::Event;
 use crate::job::{Worker as Child, runs};
-use crate::run::Follower;
+use crate::run::{Follower, list_checkpoints_in, resumable};
 use crate::tui::action::Notice;
 use crate::tui::message::Message;
 use crate::tui::model::Worker;
@@ -14,6 +14,8 @@ use crate::tui::model::Worker;
 const POLL: Duration = Duration::from_millis(100);
 /// Looks at the log for each look at the lock of a worker that this program has not started.
 const LOCK_EVERY: u32 = 5;
+/// What ends a worker without a word of its own.
+const HINT: &str = "Killed, out of memory, or a machine switched off: `dmesg` may tell.";
 
 /// Follows the run in `dir` (absolute) while it is `wanted`. `own` is its worker where this program has started it.
 pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send: &dyn Fn(Message)) {
@@ -51,11 +53,15 @@ pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send
             let was_own = own.is_some();
             // Others may start the next worker of this run.
             own = own.filter(|_| !gone);
-            // A directory in which nothing has happened has lost no worker; and why an own one went was told.
+            // A directory in which nothing has happened has lost no worker; and why an own one went was told. A worker
+            // that went before its first event has left its words.
             let said_before = gone && matches!(told, Some(Worker::Gone { .. }));
-            if (!gone || any || was_own) && !said_before && told.as_ref() != Some(&worker) {
-                send(Message::Worker { run: dir.to_owned(), worker: worker.clone() });
-                told = Some(worker);
+            if (!gone || any || was_own || !runs::last_words(dir).is_empty())
+                && !said_before
+                && told.as_ref() != Some(&worker)
+            {
+                told = Some(worker.clone());
+                send(Message::Worker { run: dir.to_owned(), worker: with_advice(worker, dir) });
             }
         }
         std::thread::sleep(POLL);
@@ -68,12 +74,22 @@ fn look_from_outside(dir: &Path) -> Worker {
         return Worker::Alive;
     }
     let words = runs::last_words(dir);
-    let why = match words.is_empty() {
-        true => "It printed nothing. Killed, out of memory, or a machine switched off: `dmesg` may tell."
-            .to_owned(),
+    let said = match words.is_empty() {
+        true => "It did not say why.".to_owned(),
         false => format!("The end of worker.log:\n{words}"),
     };
-    Worker::Gone { why }
+    Worker::Gone { why: format!("{said}\n{HINT}") }
+}
+
+/// What can be done where a worker has gone and left a checkpoint that can be gone on from.
+fn with_advice(worker: Worker, dir: &Path) -> Worker {
+    let last = || list_checkpoints_in(dir).into_iter().max_by_key(|c| c.step);
+    match worker {
+        Worker::Gone { why } if last().is_some_and(|c| resumable(&c.path).is_ok()) => {
+            Worker::Gone { why: format!("{why}\n3, R: go on from the last checkpoint") }
+        }
+        worker => worker,
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +134,21 @@ mod tests {
         });
         assert_eq!(
             heard,
-            ["opened", "1 events", "alive", "1 events", "gone: The end of worker.log:\nterminate called"]
+            [
+                "opened",
+                "1 events",
+                "alive",
+                "1 events",
+                &format!("gone: The end of worker.log:\nterminate called\n{HINT}")
+            ]
         );
+    }
+
+    #[test]
+    fn a_worker_that_went_before_its_first_event_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("worker.log"), "lib.so is missing\n").unwrap();
+        let heard = hear(dir.path(), 2, |_| {});
+        assert_eq!(heard[1], format!("gone: The end of worker.log:\nlib.so is missing\n{HINT}"));
     }
 }

@@ -295,6 +295,12 @@ impl RunState {
         }
     }
 
+    /// Forgets checkpoints that are not among the `steps` found on disk.
+    pub fn keep_checkpoints(&mut self, steps: impl Iterator<Item = u64>) {
+        let steps: Vec<u64> = steps.collect();
+        self.checkpoints.retain(|c| steps.contains(&c.step));
+    }
+
     /// Forgets the steps after `step`, which a new worker does again.
     fn go_back(&mut self, step: u64) {
         self.steps.forget_from(step.saturating_add(1));
@@ -366,8 +372,12 @@ impl RunState {
         Some(seconds)
     }
 
-    /// Seconds since the newest worker began; `now` counts while it lives.
+    /// Seconds that the run took by its own word, those before a resume among them; until then since the newest worker
+    /// began, where `now` counts while it lives.
     pub fn elapsed(&self, now: f64) -> f64 {
+        if let Some(End::Finished { seconds, .. }) = &self.end {
+            return *seconds;
+        }
         let until = if self.is_live() { now.max(self.newest) } else { self.newest };
         if self.began > 0.0 { (until - self.began).max(0.0) } else { 0.0 }
     }

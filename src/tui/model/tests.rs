@@ -89,3 +89,12 @@ fn the_newest_best_checkpoint_is_the_best() {
     let all: Vec<_> = run.checkpoints.iter().map(|c| (c.step, c.best)).collect();
     assert_eq!(all, [(20, true), (30, false)]);
 }
+
+#[test]
+fn a_resumed_run_took_what_it_says_itself() {
+    let finished = r#""kind":"finished","step":40,"seconds":98.0,"stopped":false,"last_checkpoint":null,"best_checkpoint":null,"best_metric":null"#;
+    let mut run = fold(&[STARTED, PLAN, TRAINING]);
+    assert_eq!(run.elapsed(2000.0), 2.0);
+    run.see(&record(4, finished));
+    assert_eq!(run.elapsed(2000.0), 98.0);
+}

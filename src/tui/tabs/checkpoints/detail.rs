@@ -91,7 +91,7 @@ pub fn arguments(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
             let name = text::pad(name, names);
             values
                 .map(move |(i, value)| {
-                    let name = if i == 0 { name.clone() } else { " ".repeat(name.len()) };
+                    let name = if i == 0 { name.clone() } else { " ".repeat(names) };
                     Line::from(vec![Span::styled(format!(" {name}  "), theme.dim), Span::raw(value)])
                 })
                 .collect::<Vec<_>>()

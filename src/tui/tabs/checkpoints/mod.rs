@@ -20,7 +20,7 @@ use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::message::Message;
-use crate::tui::model::{RunState, Worker};
+use crate::tui::model::{Phase, RunState, Worker};
 use crate::tui::state::State;
 use crate::tui::widgets;
 use rows::{Item, Known, Mark, Part, Row, rows};
@@ -88,7 +88,10 @@ impl Component for Checkpoints {
         vec![
             CommandInfo::main(&keys::OPEN_RUN, row.is_some()),
             CommandInfo::main(&keys::TO_REPL, row.is_some()),
-            CommandInfo::main(&keys::RESUME_FROM, idle && on(|i| !matches!(i, Item::Base(_)))),
+            CommandInfo::main(
+                &keys::RESUME_FROM,
+                idle && on(|i| !matches!(i, Item::Base(_))) && !row.is_some_and(|r| is_finished(r, state)),
+            ),
             CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
             CommandInfo::main(&keys::REFRESH, true),
@@ -229,6 +232,17 @@ fn is_running(row: &Row, state: &State) -> bool {
     row.run.status == RunStatus::Running || followed.is_some_and(RunState::is_live)
 }
 
+/// Whether the row's run has come to its end.
+fn is_finished(row: &Row, state: &State) -> bool {
+    let followed = state.run.as_ref().filter(|r| r.path == row.run.path);
+    match followed.map(RunState::phase) {
+        Some(Phase::Finished) => true,
+        // What is followed is newer than the list, once its log has been read.
+        Some(Phase::Opening) | None => row.run.status == RunStatus::Finished,
+        Some(_) => false,
+    }
+}
+
 fn or_say(outcome: Result<Action, String>) -> Handled {
     Handled::with(outcome.unwrap_or_else(|why| Action::Tell(Notice::info(why))))
 }
@@ -273,6 +287,9 @@ fn resume(row: &Row, state: &State) -> Result<Action, String> {
     };
     if is_running(row, state) {
         return Err("the run is being trained already".to_owned());
+    }
+    if is_finished(row, state) {
+        return Err("the run is finished: nothing is left to go on with".to_owned());
     }
     whole(checkpoint)?.resumable.clone()?;
     Ok(Action::Ask(Box::new(questions::resume(row, checkpoint))))
