@@ -13,6 +13,12 @@ use crate::run::RunDir;
 /// # Errors
 /// `Error::User` where there is no engine or the directory cannot be made; nothing is left behind without an engine.
 pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
+    // A new run cannot go on with an old one; in silence it would begin anew.
+    if args.resume_from_checkpoint.is_some() {
+        return Err(Error::user(
+            "resume_from_checkpoint: R on the Checkpoints tab goes on from a checkpoint; unset it to start a new run",
+        ));
+    }
     let engine = ready_engine()?;
     let mut args = args.clone();
     args.make_paths_absolute();
