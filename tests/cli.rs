@@ -227,26 +227,12 @@ fn sft_shows_the_run_as_lines_and_tells_scripts_where_it_is() {
 #[test]
 fn ctrl_c_is_the_workers_to_answer() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = dir.path().join("engine");
     let end = r#"{"seq":1,"time":3.0,"kind":"finished","step":7,"seconds":1.0,"stopped":true,"last_checkpoint":"checkpoint-7","best_checkpoint":null,"best_metric":null}"#;
     // It takes its time after the signal, as a worker that finishes a step and saves does.
     let script = format!(
-        "#!/bin/sh\ntrap '' TERM\ntrap 'sleep 0.5; echo '\\''{end}'\\'' >> $2/events.jsonl; exit 0' INT\ntouch $2/ready\nwhile :; do sleep 0.1; done\n"
+        "trap '' TERM\ntrap 'sleep 0.5; echo '\\''{end}'\\'' >> $2/events.jsonl; exit 0' INT\ntouch $2/ready\nwhile :; do sleep 0.1; done\n"
     );
-    std::fs::write(&engine, script).unwrap();
-    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let child = Command::new(PROGRAM)
-        .args(training(dir.path()))
-        .env("QWEN_TUI_ENGINE", &engine)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let (start, ready) = (Instant::now(), dir.path().join("run/ready"));
-    while !ready.exists() && start.elapsed() < Duration::from_secs(20) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let child = start_training(dir.path(), &script, "ready");
     // As the terminal does it: to the whole process group.
     let group = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
     rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
