@@ -35,6 +35,7 @@ fn checkpoint(run: &str, step: u64, loss: Option<f64>, marks: &str) -> Checkpoin
         eval_acc: loss.map(|_| 0.8125),
         best: marks.contains("best"),
         last: marks.contains("last"),
+        left: marks.contains("left"),
         whole: !marks.contains("damaged"),
         resumable: match marks.contains("weights only") {
             true => Err(format!("checkpoint-{step} holds weights and no state of the training")),

@@ -98,3 +98,21 @@ fn a_resumed_run_took_what_it_says_itself() {
     run.see(&record(4, finished));
     assert_eq!(run.elapsed(2000.0), 98.0);
 }
+
+#[test]
+fn checkpoints_that_a_run_went_back_from_are_its_own_no_more() {
+    let saved = |step, best| {
+        format!(
+            r#""kind":"checkpoint","step":{step},"path":"checkpoint-{step}","bytes":9,"seconds":0.1,"best":{best}"#
+        )
+    };
+    let from = |step| format!("{STARTED},\"step\":{step}");
+    let before = [STARTED, &saved(10, true), &saved(20, true)];
+    let told = |more: &[&str]| {
+        let run = fold(&[&before[..], more].concat());
+        run.checkpoints.iter().map(|c| (c.step, c.best)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[]), [(10, false), (20, true)]);
+    assert_eq!(told(&[&from(10)]), [(10, true)]);
+    assert_eq!(told(&[&from(10), &saved(15, false), &from(20)]), [(10, false), (20, true)]);
+}

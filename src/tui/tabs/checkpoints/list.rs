@@ -105,6 +105,7 @@ fn checkpoint(checkpoint: &CheckpointSummary, width: usize, state: &State) -> Li
         c if c.best && c.last => ("best last", theme.good),
         c if c.best => ("best", theme.good),
         c if c.last => ("last", theme.text),
+        c if c.left => ("left", theme.dim),
         _ => ("", theme.text),
     };
     let sign = if checkpoint.best { BEST } else { ' ' };

@@ -47,8 +47,9 @@ pub fn resume(row: &Row, checkpoint: &CheckpointSummary) -> Question {
         0 => String::new(),
         n => format!(" The {} after it are done again.", counted(n, "step")),
     };
+    let back = if checkpoint.left { " The run had gone back from it to an earlier one." } else { "" };
     let text = format!(
-        "Go on training {} from checkpoint-{}, in the same run directory?{again}",
+        "Go on training {} from checkpoint-{}, in the same run directory?{back}{again}",
         short_name(&row.run.path),
         checkpoint.step
     );
