@@ -1,14 +1,17 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
+use std::path::Path;
+
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 
-use super::action::{Action, Notice, Tab};
+use super::action::{Action, Awaited, Notice, Tab};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
 use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
+use super::model::Worker;
 use super::popups::{Choice, Help, Popup, Question};
 use super::state::State;
 use super::tabs;
@@ -79,6 +82,15 @@ impl App {
         self.changed |= self.state.see(message);
         self.changed |=
             matches!(message, Message::Tick(_)) && self.tabs[self.shown as usize].counts_seconds();
+        if self
+            .notice
+            .as_ref()
+            .and_then(|(n, _)| n.until)
+            .is_some_and(|awaited| self.has_come(awaited, message))
+        {
+            self.notice = None;
+            self.changed = true;
+        }
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         match message {
@@ -99,6 +111,19 @@ impl App {
             _ => {}
         }
         self.act(actions)
+    }
+
+    /// Whether a message of the followed run brings what a notice has announced.
+    fn has_come(&self, awaited: Awaited, message: &Message) -> bool {
+        let is_followed = |run: &Path| self.state.run.as_ref().is_some_and(|r| r.path == run);
+        match message {
+            Message::Events { run, records } => {
+                is_followed(run) && records.iter().any(|r| awaited.has_come(&r.event))
+            }
+            Message::Worker { run, worker: Worker::Gone { .. } } => is_followed(run),
+            Message::Opened(_) | Message::Deleted(_) => true,
+            _ => false,
+        }
     }
 
     /// For the shell's screen, when the cockpit has gone: what goes on without it.
@@ -200,7 +225,8 @@ impl App {
 
     /// Draws everything.
     pub fn draw(&self, frame: &mut Frame) {
-        let Some([top, middle, bottom]) = chrome::areas(frame, &self.state) else {
+        let notice = self.notice.as_ref().map(|(n, _)| n);
+        let Some([top, middle, bottom]) = chrome::areas(frame, notice, &self.state) else {
             if let Some(popup) = &self.popup {
                 popup.as_component().draw(frame, frame.area(), &self.state);
             }
@@ -219,7 +245,6 @@ impl App {
             commands.extend(everywhere());
         }
         let typing = self.popup.is_none() && tab.takes_text();
-        let notice = self.notice.as_ref().map(|(n, _)| n);
         chrome::bottom(frame, bottom, notice, &commands, typing, &self.state);
     }
 }

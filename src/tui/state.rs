@@ -49,11 +49,13 @@ pub struct State {
     pub runs: Option<Vec<RunSummary>>,
     /// The run that is followed.
     pub run: Option<RunState>,
+    /// The run that was followed until its directory went.
+    pub gone: Option<PathBuf>,
 }
 
 impl State {
     pub fn new(theme: Theme, clock: Clock, output_dir: PathBuf, now: f64) -> State {
-        State { theme, clock, now, output_dir, engine: None, runs: None, run: None }
+        State { theme, clock, now, output_dir, engine: None, runs: None, run: None, gone: None }
     }
 
     /// Takes in a message; returns whether anything on the screen may have changed.
@@ -66,7 +68,7 @@ impl State {
             }
             Message::Engine(found) => self.engine = Some(found.clone()),
             Message::Runs(runs) => self.runs = Some(runs.clone()),
-            Message::Opened(path) => self.run = Some(RunState::new(path)),
+            Message::Opened(path) => (self.run, self.gone) = (Some(RunState::new(path)), None),
             Message::Events { run, records } => match self.followed(run) {
                 Some(state) => records.iter().for_each(|r| state.see(r)),
                 None => return false,
@@ -81,7 +83,10 @@ impl State {
                     run.keep_checkpoints(details.checkpoints.iter().map(|c| c.step));
                 }
             }
-            Message::Deleted(path) => self.run = self.run.take().filter(|r| r.path != *path),
+            Message::Deleted(path) => match self.followed(path) {
+                Some(_) => (self.run, self.gone) = (None, Some(path.clone())),
+                None => return false,
+            },
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true

@@ -249,6 +249,23 @@ fn the_mark_stays_near_a_checkpoint_that_is_removed() {
 }
 
 #[test]
+fn a_run_without_a_log_says_what_it_does() {
+    let mut cockpit = Cockpit::on_run(80, 24, until_step("finished", 1), Worker::Alive);
+    let mut early = runs();
+    early[0].status = RunStatus::Running;
+    early[1].status = RunStatus::Running;
+    cockpit.tell(Message::Runs(early));
+    for run in [RUN, OLD] {
+        cockpit.tell(Message::RunDetails(Box::new(RunDetails { curves: Curves::default(), ..details(run) })));
+    }
+    cockpit.press(&["3"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("Now: training, step 1 of 25."), "{picture}");
+    cockpit.press(&["l"]);
+    assert!(cockpit.picture().contains("It is being trained:"), "{}", cockpit.picture());
+}
+
+#[test]
 fn the_ends_of_the_list_are_a_key_away() {
     let mut cockpit = tab(80, 24);
     cockpit.press(&["End"]);
@@ -316,7 +333,13 @@ fn what_is_deleted_is_followed_no_more() {
     cockpit.tell(Message::Deleted(OLD.into()));
     assert!(!cockpit.picture().contains("No run is open"), "{}", cockpit.picture());
     cockpit.tell(Message::Deleted(RUN.into()));
-    assert!(cockpit.picture().contains("No run is open"), "{}", cockpit.picture());
+    let picture = cockpit.picture();
+    assert!(
+        picture.contains("No run is open") && picture.contains("has been deleted:") && picture.contains(RUN),
+        "{picture}"
+    );
+    cockpit.tell(Message::Opened(OLD.into()));
+    assert!(!cockpit.picture().contains("has been deleted"), "{}", cockpit.picture());
 }
 
 #[test]

@@ -102,6 +102,47 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
 }
 
 #[test]
+fn a_notice_goes_when_what_it_announces_has_come() {
+    let news = |cockpit: &mut Cockpit, json: &str| {
+        let record: Record<Event> =
+            serde_json::from_str(&format!(r#"{{"seq":99,"time":1,{json}}}"#)).unwrap();
+        cockpit.tell(Message::Events { run: super::RUN.into(), records: vec![record] });
+        cockpit.picture()
+    };
+    let resources = r#""kind":"resources","rss":1,"available":1,"cores":1"#;
+    let saved = r#""kind":"checkpoint","step":17,"path":"checkpoint-17","bytes":1,"seconds":1,"best":false"#;
+    let finished = r#""kind":"finished","step":17,"seconds":1,"stopped":true,"last_checkpoint":null,"best_checkpoint":null,"best_metric":null"#;
+    for (keys, told, other, awaited) in [
+        (&["p"][..], "it pauses after", saved, r#""kind":"paused","step":17"#),
+        (&["s"], "it saves after", resources, saved),
+        (&["x", "x"], "it finishes the step", saved, finished),
+    ] {
+        let mut cockpit = live(80, 24);
+        cockpit.press(keys);
+        assert!(news(&mut cockpit, other).contains(told), "{}", cockpit.picture());
+        assert!(!news(&mut cockpit, awaited).contains(told), "{}", cockpit.picture());
+    }
+    let mut cockpit = live(80, 24);
+    cockpit.press(&["s"]);
+    cockpit.tell(Message::Worker { run: super::RUN.into(), worker: gone("killed") });
+    assert!(!cockpit.picture().contains("it saves after"), "{}", cockpit.picture());
+}
+
+#[test]
+fn a_long_notice_covers_nothing() {
+    let mut cockpit = live(80, 24);
+    let newest = "saved checkpoint-10";
+    assert!(cockpit.picture().contains(newest));
+    for times in [5, 12] {
+        cockpit.tell(Message::Notice(Notice::error("everything is wrong here; ".repeat(times))));
+        let picture = cockpit.picture();
+        let log = picture.lines().position(|l| l.contains(newest)).unwrap();
+        let notice = picture.lines().position(|l| l.starts_with(" everything")).unwrap();
+        assert!(log < notice && notice < 23, "{picture}");
+    }
+}
+
+#[test]
 fn quitting_while_a_job_runs_asks() {
     let mut cockpit = live(80, 24);
     assert!(cockpit.press(&["q"]).is_empty());

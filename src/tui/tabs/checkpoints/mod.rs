@@ -171,6 +171,7 @@ impl Component for Checkpoints {
                 }
                 Vec::new()
             }
+            Message::Deleted(path) if runs.iter().any(|r| r.path == *path) => vec![Action::ListRuns],
             Message::Opened(path) if self.resuming.as_ref() == Some(path) => {
                 self.resuming = None;
                 vec![Action::Show(Tab::Train)]

@@ -11,7 +11,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 
 use crate::job::event::Command;
-use crate::tui::action::{Action, Notice};
+use crate::tui::action::{Action, Awaited, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::model::RunState;
@@ -31,15 +31,15 @@ impl Component for Train {
     }
 
     fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
-        let (command, told) = if keys::PAUSE.is(key) {
+        let (command, told, awaited) = if keys::PAUSE.is(key) {
             match is_paused(state) {
-                true => (Command::Resume, "going on"),
-                false => (Command::Pause, "it pauses after the step at hand"),
+                true => (Command::Resume, "going on", Awaited::Resumed),
+                false => (Command::Pause, "it pauses after the step at hand", Awaited::Paused),
             }
         } else if keys::SAVE.is(key) {
-            (Command::Save, "it saves after the step at hand")
+            (Command::Save, "it saves after the step at hand", Awaited::Saved)
         } else if keys::STOP.is(key) {
-            (Command::Stop, "")
+            (Command::Stop, "", Awaited::Ended)
         } else {
             return Handled::No;
         };
@@ -49,7 +49,7 @@ impl Component for Train {
         if command == Command::Stop {
             return Handled::with(Action::Ask(Box::new(stop_question())));
         }
-        Handled::Yes(vec![Action::Tell(Notice::info(told)), Action::Send(command)])
+        Handled::Yes(vec![Action::Tell(Notice::info(told).until(awaited)), Action::Send(command)])
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
@@ -66,7 +66,7 @@ fn is_paused(state: &State) -> bool {
 
 fn stop_question() -> Question {
     let stop = vec![
-        Action::Tell(Notice::info("it finishes the step at hand, saves and ends")),
+        Action::Tell(Notice::info("it finishes the step at hand, saves and ends").until(Awaited::Ended)),
         Action::Send(Command::Stop),
     ];
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', "Keep it running", Vec::new())];
@@ -75,10 +75,13 @@ fn stop_question() -> Question {
 
 /// What is said where there is no run to show.
 fn nothing_open(state: &State) -> String {
+    let gone = state.gone.as_ref().map_or(String::new(), |run| {
+        format!("The run that was shown has been deleted:\n{}\n\n", run.display())
+    });
     let mut text = match &state.runs {
         None => "Looking for runs".to_owned(),
         Some(_) => format!(
-            "No run is open.\n\n1 Config starts one, 3 Checkpoints has those under {}.",
+            "{gone}No run is open.\n\n1 Config starts one, 3 Checkpoints has those under {}.",
             state.output_dir.display()
         ),
     };
