@@ -130,6 +130,9 @@ impl App {
     pub fn parting_words(&self) -> Option<String> {
         let run = self.state.run.as_ref().filter(|_| self.state.is_live())?;
         let what = match self.stopping {
+            true if run.hung(self.state.now).is_some() => {
+                return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
+            }
             true => "finishes its step, saves and ends",
             false => "trains on",
         };
@@ -191,7 +194,7 @@ impl App {
                 Action::Quit => {
                     let unsaved = self.tabs.iter().find_map(|tab| tab.unsaved());
                     let question = match unsaved {
-                        _ if self.state.is_live() => quit_question(self.state.other_jobs(), unsaved),
+                        _ if self.state.is_live() => quit_question(&self.state, unsaved),
                         Some(what) => unsaved_question(what),
                         None => {
                             rest.push(Action::Exit);
@@ -257,15 +260,18 @@ fn everywhere() -> Vec<CommandInfo> {
     main.into_iter().chain(others).collect()
 }
 
-/// `others` are jobs that run without being shown; they do so whatever the answer.
-fn quit_question(others: usize, unsaved: Option<&str>) -> Question {
+fn quit_question(state: &State, unsaved: Option<&str>) -> Question {
     let choices = vec![
         Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
         Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
         Choice::new('s', "Stay", Vec::new()),
     ];
     let mut text = "A job is running. It does not need this screen.".to_owned();
-    text += &match others {
+    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
+        text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
+    }
+    // Those that run without being shown do so whatever the answer.
+    text += &match state.other_jobs() {
         0 => String::new(),
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),

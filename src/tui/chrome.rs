@@ -61,8 +61,10 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
         _ if missing => ("no engine ".to_owned(), theme.bad),
         None => return,
         Some(run) => {
-            let (word, style) = phase(run.phase(), state);
+            let hung = run.hung(state.now).is_some();
+            let (word, style) = if hung { ("hangs", theme.bad) } else { phase(run.phase(), state) };
             let percent = match run.phase() {
+                _ if hung => String::new(),
                 Phase::Busy(_) | Phase::Paused if run.plan.is_some() => {
                     format!(" {:.0} %", 100.0 * run.progress())
                 }

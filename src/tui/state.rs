@@ -60,6 +60,7 @@ impl State {
 
     /// Takes in a message; returns whether anything on the screen may have changed.
     pub fn see(&mut self, message: &Message) -> bool {
+        let now = self.now;
         match message {
             Message::Tick(now) => {
                 self.now = *now;
@@ -74,7 +75,7 @@ impl State {
                 None => return false,
             },
             Message::Worker { run, worker } => match self.followed(run) {
-                Some(state) => state.worker = worker.clone(),
+                Some(state) => state.see_worker(worker, now),
                 None => return false,
             },
             Message::RunDetails(details) => {

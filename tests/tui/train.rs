@@ -143,6 +143,34 @@ fn a_long_notice_covers_nothing() {
 }
 
 #[test]
+fn a_worker_that_says_nothing_is_told_and_how_it_is_ended() {
+    for width in [60, 80, 160] {
+        let mut cockpit = live(width, 24);
+        let newest = until_step("finished", 17).last().unwrap().time;
+        let pid = recorded("finished").into_iter().find_map(|r| match r.event {
+            Event::Started { pid, .. } => Some(pid),
+            _ => None,
+        });
+        let pid = pid.unwrap();
+        cockpit.tell(Message::Tick(newest + 19.0));
+        assert!(!cockpit.picture().contains("no word"), "{}", cockpit.picture());
+        cockpit.tell(Message::Tick(newest + 40.0));
+        let picture = cockpit.picture();
+        assert!(picture.contains(&format!("no word from the worker for 40 s (pid {pid})")), "{picture}");
+        assert!(width < 80 || picture.lines().next().unwrap().ends_with("hangs"), "{picture}");
+        for key in ["x", "q"] {
+            cockpit.press(&[key]);
+            let picture = cockpit.picture();
+            assert!(
+                picture.contains(&format!("`kill -9 {pid}`")) && picture.contains("checkpoint-10"),
+                "{picture}"
+            );
+            cockpit.press(&["Esc"]);
+        }
+    }
+}
+
+#[test]
 fn quitting_while_a_job_runs_asks() {
     let mut cockpit = live(80, 24);
     assert!(cockpit.press(&["q"]).is_empty());

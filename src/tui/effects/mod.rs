@@ -139,8 +139,8 @@ impl Effects {
     /// Sends `command` to the worker of the run that is followed, then `after`.
     fn tell_worker(&self, command: Command, state: &State, after: Option<Message>) {
         let Some(run) = &state.run else { return };
-        let (path, pid) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid));
-        self.background(move |send| match job::tell(&path, pid, command) {
+        let (path, pid, way_out) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid), run.way_out());
+        self.background(move |send| match job::tell(&path, pid, command, &way_out) {
             Ok(()) => after.into_iter().for_each(send),
             Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
         });

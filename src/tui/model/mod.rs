@@ -13,6 +13,13 @@ use crate::run::Record;
 
 pub use steps::{SMOOTHING, Step, Steps};
 
+/// Seconds after which a worker that says nothing is told as silent: it tells of the machine every 2 s, whatever it is
+/// busy with.
+const SILENCE: f64 = 20.0;
+/// Seconds, and times a step's seconds, after which a worker whose computation does not go on is told as stuck.
+const STUCK: f64 = 120.0;
+const STUCK_STEPS: f64 = 20.0;
+
 /// Lines of the log that are kept.
 const LOG_LINES: usize = 500;
 
@@ -45,6 +52,9 @@ pub struct RunState {
     /// Unix seconds: when the newest worker began, and the newest event.
     pub began: f64,
     pub newest: f64,
+    /// Unix seconds: the newest event of the computation, and since when the worker is known to live.
+    moved: f64,
+    alive_since: f64,
     /// Those on disk that it went back from.
     left: Vec<Checkpoint>,
     branch: Branch,
@@ -179,6 +189,15 @@ pub enum Phase {
     Crashed,
 }
 
+/// How a worker hangs. Seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Hung {
+    /// It says nothing at all: the process is stopped or starved.
+    Silent { seconds: f64 },
+    /// It lives, and its computation does not come back.
+    Stuck { seconds: f64 },
+}
+
 impl RunState {
     pub fn new(path: &Path) -> RunState {
         RunState {
@@ -201,6 +220,8 @@ impl RunState {
             worker: Worker::Unknown,
             began: 0.0,
             newest: 0.0,
+            moved: 0.0,
+            alive_since: 0.0,
             left: Vec::new(),
             branch: Branch::default(),
             lines: Lines::default(),
@@ -211,6 +232,9 @@ impl RunState {
     pub fn see(&mut self, record: &Record<Event>) {
         let time = record.time;
         self.newest = time;
+        if !matches!(record.event, Event::Resources { .. }) {
+            self.moved = time;
+        }
         self.lines.see(&record.event);
         self.note(time, &record.event);
         self.branch.see(time, &record.event);
@@ -350,6 +374,31 @@ impl RunState {
         }
     }
 
+    /// Takes in what is known of the worker since `now`.
+    pub fn see_worker(&mut self, worker: &Worker, now: f64) {
+        if *worker == Worker::Alive && self.worker != Worker::Alive {
+            self.alive_since = now;
+        }
+        self.worker = worker.clone();
+    }
+
+    /// What a worker that lives does not do any more, and for how long.
+    pub fn hung(&self, now: f64) -> Option<Hung> {
+        if !self.is_live() {
+            return None;
+        }
+        let seconds = now - self.newest.max(self.alive_since);
+        if seconds > SILENCE {
+            return Some(Hung::Silent { seconds });
+        }
+        let computes = matches!(self.stage, Some(Stage::Training | Stage::Evaluating))
+            && !self.paused
+            && self.step() > 0;
+        let patience = STUCK.max(STUCK_STEPS * self.steps.seconds_per_step().unwrap_or(0.0));
+        let seconds = now - self.moved.max(self.alive_since);
+        (computes && seconds > patience).then_some(Hung::Stuck { seconds })
+    }
+
     pub fn phase(&self) -> Phase {
         match (&self.end, &self.worker) {
             (Some(End::Finished { stopped: true, .. }), _) => Phase::Stopped,
@@ -379,6 +428,18 @@ impl RunState {
     pub fn progress(&self) -> f64 {
         let total = self.plan.as_ref().map_or(0, |p| p.total_steps);
         if total == 0 { 0.0 } else { (self.step() as f64 / total as f64).min(1.0) }
+    }
+
+    /// What can be done where it hangs: nobody but the kernel ends such a worker.
+    pub fn way_out(&self) -> String {
+        let kept = match self.checkpoints.last() {
+            Some(last) => format!("checkpoint-{} stays", last.step),
+            None => "nothing has been saved yet".to_owned(),
+        };
+        match &self.machine {
+            Some(machine) => format!("`kill -9 {}` ends it; {kept}", machine.pid),
+            None => format!("its process can only be killed; {kept}"),
+        }
     }
 
     /// Seconds until the last step, with as many evaluations to come as there were per step so far.

@@ -47,7 +47,7 @@ impl Component for Train {
             return Handled::with(Action::Tell(Notice::info("no job is running here")));
         }
         if command == Command::Stop {
-            return Handled::with(Action::Ask(Box::new(stop_question())));
+            return Handled::with(Action::Ask(Box::new(stop_question(state))));
         }
         Handled::Yes(vec![Action::Tell(Notice::info(told).until(awaited)), Action::Send(command)])
     }
@@ -64,13 +64,17 @@ fn is_paused(state: &State) -> bool {
     state.run.as_ref().is_some_and(|r| r.paused)
 }
 
-fn stop_question() -> Question {
+fn stop_question(state: &State) -> Question {
     let stop = vec![
         Action::Tell(Notice::info("it finishes the step at hand, saves and ends").until(Awaited::Ended)),
         Action::Send(Command::Stop),
     ];
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', "Keep it running", Vec::new())];
-    Question::new("Stop", "The step at hand is finished and saved; what was learned is kept.", choices)
+    let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
+    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
+        text = format!("It hangs, and may never hear of this: {}.", run.way_out());
+    }
+    Question::new("Stop", text, choices)
 }
 
 /// What is said where there is no run to show.
