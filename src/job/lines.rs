@@ -199,10 +199,10 @@ mod tests {
 
     #[test]
     fn a_skipped_step_is_told_in_a_persons_digits() {
-        let event = Event::StepSkipped { step: 3, loss: 2.302585092994046, grad_norm: f64::INFINITY };
+        let event = Event::StepSkipped { step: 3, loss: 2.345678901234567, grad_norm: f64::INFINITY };
         assert_eq!(
             Lines::default().line(&event, true).unwrap(),
-            "step 3 skipped: loss 2.3026, gradient norm inf; no weight was changed"
+            "step 3 skipped: loss 2.3457, gradient norm inf; no weight was changed"
         );
     }
 

@@ -1,5 +1,7 @@
 //! A run as the screens need it: the fold of its events, and nothing else.
 
+mod hung;
+mod saved;
 mod steps;
 
 use std::collections::VecDeque;
@@ -11,14 +13,8 @@ use crate::job::event::{Event, Gpu, Rows, Stage};
 use crate::job::lines::Lines;
 use crate::run::Record;
 
+pub use hung::Hung;
 pub use steps::{SMOOTHING, Step, Steps};
-
-/// Seconds after which a worker that says nothing is told as silent: it tells of the machine every 2 s, whatever it is
-/// busy with.
-const SILENCE: f64 = 20.0;
-/// Seconds, and times a step's seconds, after which a worker whose computation does not go on is told as stuck.
-const STUCK: f64 = 120.0;
-const STUCK_STEPS: f64 = 20.0;
 
 /// Lines of the log that are kept.
 const LOG_LINES: usize = 500;
@@ -189,15 +185,6 @@ pub enum Phase {
     Crashed,
 }
 
-/// How a worker hangs. Seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Hung {
-    /// It says nothing at all: the process is stopped or starved.
-    Silent { seconds: f64 },
-    /// It lives, and its computation does not come back.
-    Stuck { seconds: f64 },
-}
-
 impl RunState {
     pub fn new(path: &Path) -> RunState {
         RunState {
@@ -326,26 +313,6 @@ impl RunState {
         }
     }
 
-    /// Forgets checkpoints that are not among the `steps` found on disk.
-    pub fn keep_checkpoints(&mut self, steps: impl Iterator<Item = u64>) {
-        let steps: Vec<u64> = steps.collect();
-        self.forget_checkpoints(|c| !steps.contains(&c.step));
-    }
-
-    fn forget_checkpoints(&mut self, gone: impl Fn(&Checkpoint) -> bool) {
-        self.checkpoints.retain(|c| !gone(c));
-        self.left.retain(|c| !gone(c));
-    }
-
-    /// Tells those that the run comes from from those that it has left, and the best of them.
-    fn sort_checkpoints(&mut self) {
-        let all = self.checkpoints.drain(..).chain(self.left.drain(..));
-        (self.left, self.checkpoints) = all.partition(|c| self.branch.has_left(c.step, c.time));
-        self.checkpoints.sort_by_key(|c| c.step);
-        let best = self.checkpoints.iter().rev().find(|c| c.was_best).map(|c| c.step);
-        self.checkpoints.iter_mut().for_each(|c| c.best = Some(c.step) == best);
-    }
-
     /// Forgets the steps after `step`, which a new worker does again.
     fn go_back(&mut self, step: u64) {
         self.steps.forget_from(step.saturating_add(1));
@@ -372,31 +339,6 @@ impl RunState {
                 self.log.pop_front();
             }
         }
-    }
-
-    /// Takes in what is known of the worker since `now`.
-    pub fn see_worker(&mut self, worker: &Worker, now: f64) {
-        if *worker == Worker::Alive && self.worker != Worker::Alive {
-            self.alive_since = now;
-        }
-        self.worker = worker.clone();
-    }
-
-    /// What a worker that lives does not do any more, and for how long.
-    pub fn hung(&self, now: f64) -> Option<Hung> {
-        if !self.is_live() {
-            return None;
-        }
-        let seconds = now - self.newest.max(self.alive_since);
-        if seconds > SILENCE {
-            return Some(Hung::Silent { seconds });
-        }
-        let computes = matches!(self.stage, Some(Stage::Training | Stage::Evaluating))
-            && !self.paused
-            && self.step() > 0;
-        let patience = STUCK.max(STUCK_STEPS * self.steps.seconds_per_step().unwrap_or(0.0));
-        let seconds = now - self.moved.max(self.alive_since);
-        (computes && seconds > patience).then_some(Hung::Stuck { seconds })
     }
 
     pub fn phase(&self) -> Phase {
@@ -428,18 +370,6 @@ impl RunState {
     pub fn progress(&self) -> f64 {
         let total = self.plan.as_ref().map_or(0, |p| p.total_steps);
         if total == 0 { 0.0 } else { (self.step() as f64 / total as f64).min(1.0) }
-    }
-
-    /// What can be done where it hangs: nobody but the kernel ends such a worker.
-    pub fn way_out(&self) -> String {
-        let kept = match self.checkpoints.last() {
-            Some(last) => format!("checkpoint-{} stays", last.step),
-            None => "nothing has been saved yet".to_owned(),
-        };
-        match &self.machine {
-            Some(machine) => format!("`kill -9 {}` ends it; {kept}", machine.pid),
-            None => format!("its process can only be killed; {kept}"),
-        }
     }
 
     /// Seconds until the last step, with as many evaluations to come as there were per step so far.
