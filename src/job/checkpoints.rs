@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Map, Value};
 
 use crate::args;
+use crate::job::branch::Branch;
 use crate::job::curves::{self, Curves};
 use crate::run::{CheckpointInfo, list_checkpoints_in, resumable, step_of};
 
@@ -27,8 +28,10 @@ pub struct CheckpointSummary {
     pub eval_acc: Option<f64>,
     /// The lowest `eval_loss` of the run, or else of those that are still there.
     pub best: bool,
-    /// The newest.
+    /// The newest of those that the run comes from.
     pub last: bool,
+    /// The run has gone back to an earlier step since, and does not come from it.
+    pub left: bool,
     /// Whether all its files are there.
     pub whole: bool,
     /// Why no training can go on from it, where that is so.
@@ -65,11 +68,13 @@ impl RunDetails {
     /// Reads the run in `dir`. What is broken or missing is left out; nothing is read without a limit.
     pub fn read(dir: &Path) -> RunDetails {
         let whole = list_checkpoints_in(dir);
-        let newest = newest(&whole);
+        let branch = Branch::read(dir);
+        let newest = newest(&whole, &branch);
         let curves = Curves::read(dir, newest.map(|c| c.path.as_path()));
         let last = newest.map(|c| c.step);
         let damaged = damaged(dir, &whole);
-        let mut checkpoints: Vec<_> = whole.into_iter().map(|c| summary(c, &curves)).chain(damaged).collect();
+        let mut checkpoints: Vec<_> =
+            whole.into_iter().map(|c| summary(c, &curves, &branch)).chain(damaged).collect();
         checkpoints.sort_by_key(|c| c.step);
         // One step may be there twice, as `checkpoint-5` and `checkpoint-05`; the first is the one meant.
         checkpoints.dedup_by_key(|c| c.step);
@@ -94,8 +99,11 @@ impl RunDetails {
     }
 }
 
-fn summary(info: CheckpointInfo, curves: &Curves) -> CheckpointSummary {
-    let eval = curves.eval(info.step).copied().or_else(|| curves::eval_in(&info.path, info.step));
+fn summary(info: CheckpointInfo, curves: &Curves, branch: &Branch) -> CheckpointSummary {
+    let left = branch.has_left(info.step, info.written);
+    // What the curves have at that step is another one's.
+    let eval =
+        curves.eval(info.step).filter(|_| !left).copied().or_else(|| curves::eval_in(&info.path, info.step));
     CheckpointSummary {
         step: info.step,
         resumable: resumable(&info.path).map_err(|e| e.to_string()),
@@ -106,6 +114,7 @@ fn summary(info: CheckpointInfo, curves: &Curves) -> CheckpointSummary {
         eval_acc: eval.map(|e| e.acc),
         best: false,
         last: false,
+        left,
         whole: true,
     }
 }
@@ -128,6 +137,7 @@ fn damaged(dir: &Path, whole: &[CheckpointInfo]) -> Vec<CheckpointSummary> {
             eval_acc: None,
             best: false,
             last: false,
+            left: false,
             whole: false,
             resumable: Err("files are missing or cut short".to_owned()),
         })
@@ -135,11 +145,14 @@ fn damaged(dir: &Path, whole: &[CheckpointInfo]) -> Vec<CheckpointSummary> {
     damaged.collect()
 }
 
-/// The one written last; SWIFT's, which do not tell when, go by their step.
-fn newest(all: &[CheckpointInfo]) -> Option<&CheckpointInfo> {
+/// The one written last, of those that the run comes from where there are any; SWIFT's, which do not tell when, go by
+/// their step.
+fn newest<'a>(all: &'a [CheckpointInfo], branch: &Branch) -> Option<&'a CheckpointInfo> {
     let timed = all.iter().all(|c| c.checksums);
     let time = |c: &CheckpointInfo| if timed { c.written } else { 0.0 };
-    all.iter().max_by(|a, b| time(a).total_cmp(&time(b)).then(a.step.cmp(&b.step)))
+    let left = |c: &CheckpointInfo| branch.has_left(c.step, c.written);
+    all.iter()
+        .max_by(|a, b| left(b).cmp(&left(a)).then(time(a).total_cmp(&time(b))).then(a.step.cmp(&b.step)))
 }
 
 fn best(all: &[CheckpointSummary], curves: &Curves) -> Option<u64> {
@@ -148,7 +161,7 @@ fn best(all: &[CheckpointSummary], curves: &Curves) -> Option<u64> {
         return Some(named.step);
     }
     let loss = |c: &&CheckpointSummary| c.eval_loss.filter(|l| l.is_finite());
-    let judged = all.iter().filter(|c| loss(c).is_some());
+    let judged = all.iter().filter(|c| !c.left && loss(c).is_some());
     judged.min_by(|a, b| loss(a).unwrap_or(0.0).total_cmp(&loss(b).unwrap_or(0.0))).map(|c| c.step)
 }
 

@@ -81,12 +81,13 @@ fn a_run_of_ours_is_told_from_its_events() {
 fn a_resumed_run_is_told_as_it_went_on() {
     let mut events = vec![STARTED.to_owned(), PLAN.to_owned()];
     for n in [5, 10, 15] {
-        events.extend([step(n), log(n, "1.0"), eval(n, "0.4")]);
+        events.extend([step(n), log(n, "1.0"), eval(n, "0.4"), saved(n, n < 15)]);
     }
     let resumed = format!("{STARTED},\"step\":5");
     events.extend([resumed, step(6), log(10, "2.0")]);
     let (_out, run) = ours(&[], &events);
     let curves = RunDetails::read(run.path()).curves;
+    assert_eq!(curves.best.as_deref(), Some("checkpoint-5"), "the one of step 10 was left");
     assert_eq!(curves.loss, [(5, 1.0), (10, 2.0)]);
     assert_eq!(curves.evals, [EvalPoint { step: 5, loss: 0.4, acc: 0.75 }]);
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::job::event::Event;
-use crate::run::{Record, TrainerState};
+use crate::run::{Record, TrainerState, step_of};
 
 /// Bytes read of a log's beginning and of its end.
 const HEAD: u64 = 32 << 20;
@@ -64,6 +64,9 @@ impl Curves {
     }
 
     fn take_events(&mut self, path: &Path) {
+        // Those that were the best when they were written, by step: a run that goes back has the best of then again.
+        let mut bests: Vec<String> = Vec::new();
+        let step_in = |path: &String| step_of(path).unwrap_or(0);
         each_line(path, |line| {
             if matches!(kind(line), Some(b"step" | b"eval_progress" | b"resources" | b"stage")) {
                 return;
@@ -71,18 +74,21 @@ impl Curves {
             let Ok(Record { event, .. }) = serde_json::from_slice::<Record<Event>>(line) else { return };
             match event {
                 // What comes after is done again.
-                Event::Started { step, .. } => self.forget_after(step),
+                Event::Started { step, .. } => {
+                    self.forget_after(step);
+                    bests.retain_from_end(|best| step_in(best) <= step);
+                }
                 Event::Plan { total_steps, .. } => self.total_steps = Some(total_steps),
                 Event::Log { step, loss, .. } => self.push_loss(step, loss),
                 Event::Eval { step, loss, acc, .. } => self.push_eval(step, loss, acc),
-                Event::Checkpoint { path, best: true, .. } => self.best = Some(path),
+                Event::Checkpoint { path, best: true, .. } => bests.push(path),
                 Event::Finished { best_checkpoint, .. } => {
-                    let name = best_checkpoint.as_deref().and_then(last_part);
-                    self.best = name.or(self.best.take());
+                    bests.extend(best_checkpoint.as_deref().and_then(last_part));
                 }
                 _ => {}
             }
         });
+        self.best = bests.pop();
     }
 
     /// An entry of SWIFT's log, or of the trainer state's history, which name the step differently.
@@ -175,7 +181,7 @@ fn object(line: &[u8]) -> Option<Map<String, Value>> {
 }
 
 /// The kind of the event in a line, without reading all of it: most lines are of kinds that say nothing here.
-fn kind(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn kind(line: &[u8]) -> Option<&[u8]> {
     #[derive(Deserialize)]
     struct Kind<'a> {
         #[serde(borrow)]
@@ -192,7 +198,7 @@ fn kind(line: &[u8]) -> Option<&[u8]> {
 
 /// Calls `take` for each line in the first and the last part of a file. A line cut at either end of a part is given as
 /// it is, and is no JSON.
-fn each_line(path: &Path, mut take: impl FnMut(&[u8])) {
+pub(super) fn each_line(path: &Path, mut take: impl FnMut(&[u8])) {
     let mut read = || -> std::io::Result<()> {
         // A pipe of that name would keep its reader waiting.
         let length = std::fs::metadata(path).ok().filter(|m| m.is_file()).map_or(0, |m| m.len());

@@ -73,6 +73,21 @@ fn significant(x: f64) -> String {
     }
 }
 
+/// A loss or another figure in four significant digits; `NaN` and `inf` as they are.
+pub fn figure(x: f64) -> String {
+    if !x.is_finite() {
+        return x.to_string();
+    }
+    match x.abs() {
+        0.0 => "0".to_owned(),
+        a if !(1e-3..1e6).contains(&a) => format!("{x:.2e}"),
+        a if a < 10.0 => format!("{x:.4}"),
+        a if a < 100.0 => format!("{x:.3}"),
+        a if a < 1000.0 => format!("{x:.2}"),
+        _ => format!("{x:.0}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +107,14 @@ mod tests {
         }
         assert_eq!(count(1_836_828_672), "1.84 G");
         assert_eq!((speed(0.25).as_str(), speed(12.5).as_str()), ("4.00 steps/s", "12.5 s/step"));
+    }
+
+    #[test]
+    fn figures_keep_their_digits() {
+        let cases = [(0.4312, "0.4312"), (12.345, "12.345"), (6e-5, "6.00e-5"), (1234.5, "1234"), (0.0, "0")];
+        for (x, text) in cases {
+            assert_eq!(figure(x), text);
+        }
+        assert_eq!((figure(f64::NAN).as_str(), figure(f64::INFINITY).as_str()), ("NaN", "inf"));
     }
 }

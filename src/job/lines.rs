@@ -128,7 +128,8 @@ impl Lines {
             }
             Event::CheckpointRemoved { step } => format!("removed checkpoint-{step}"),
             Event::StepSkipped { step, loss, grad_norm } => {
-                format!("step {step} skipped: loss {loss}, gradient norm {grad_norm}; no weight was changed")
+                let (loss, norm) = (human::figure(*loss), human::figure(*grad_norm));
+                format!("step {step} skipped: loss {loss}, gradient norm {norm}; no weight was changed")
             }
             Event::Warning { message } => format!("warning: {message}"),
             Event::Paused { step } => format!("paused at step {step}"),
@@ -194,6 +195,15 @@ mod tests {
         };
         let line = Lines::default().line(&event, true).unwrap();
         assert!(line.len() <= 80, "{} {line}", line.len());
+    }
+
+    #[test]
+    fn a_skipped_step_is_told_in_a_persons_digits() {
+        let event = Event::StepSkipped { step: 3, loss: 2.345678901234567, grad_norm: f64::INFINITY };
+        assert_eq!(
+            Lines::default().line(&event, true).unwrap(),
+            "step 3 skipped: loss 2.3457, gradient norm inf; no weight was changed"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
 //! started, and how a run is followed.
 
+pub mod branch;
 pub mod checkpoints;
 pub mod curves;
 pub mod elf;

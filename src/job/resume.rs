@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::args::{ARGS_FILE, SftArgs};
 use crate::error::{Error, Result};
+use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
-use crate::run::{RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
+use crate::run::{CheckpointInfo, RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -82,7 +83,8 @@ impl Resume {
         Ok(Resume { run, args, step: None, finished, warnings: Vec::new() })
     }
 
-    /// By the time of writing: a run that went on from an earlier checkpoint has left those of later steps behind.
+    /// By the time of writing. A run that went on from an earlier checkpoint has left those of later steps behind: they
+    /// come after all that it comes from.
     fn at_newest(mut self) -> Result<Resume> {
         if self.finished {
             return Ok(self);
@@ -91,7 +93,11 @@ impl Resume {
         for step in steps(&self.run).into_iter().filter(|step| !whole.iter().any(|c| c.step == *step)) {
             self.warnings.push(format!("{} is not whole and left out", self.run.checkpoint(step).display()));
         }
-        whole.sort_by(|a, b| b.written.total_cmp(&a.written).then(b.step.cmp(&a.step)));
+        let branch = Branch::read(self.run.path());
+        let left = |c: &CheckpointInfo| branch.has_left(c.step, c.written);
+        whole.sort_by(|a, b| {
+            left(a).cmp(&left(b)).then(b.written.total_cmp(&a.written)).then(b.step.cmp(&a.step))
+        });
         let mut refused = None;
         for checkpoint in whole {
             if let Err(e) = verify_checkpoint(&checkpoint.path) {
@@ -99,6 +105,12 @@ impl Resume {
             } else if let Err(e) = resumable(&checkpoint.path) {
                 refused.get_or_insert(e);
             } else {
+                if left(&checkpoint) {
+                    self.warnings.push(format!(
+                        "the run had gone back from checkpoint-{}; no other whole one is left",
+                        checkpoint.step
+                    ));
+                }
                 self.step = Some(checkpoint.step);
                 return Ok(self);
             }

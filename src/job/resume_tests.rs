@@ -110,3 +110,37 @@ fn what_may_change_is_written_for_the_worker() {
     assert_eq!((written.save_total_limit, written.output_dir), (7, before));
     assert_eq!(written.resume_from_checkpoint, None);
 }
+
+/// Gone on from 350 and cut at 353: what was saved at 358 before is not what the run comes from.
+#[test]
+fn a_checkpoint_that_the_run_went_back_from_is_not_the_newest() {
+    let out = tempfile::tempdir().unwrap();
+    let mine = args(out.path(), &["--add_output_dir_suffix", "false"]);
+    let run = run(&mine, &[], &[350, 358]);
+    let seconds =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let resumed = STARTED
+        .replace("\"time\":10", &format!("\"time\":{}", seconds()))
+        .replace("\"threads\":1", "\"threads\":1,\"step\":350");
+    let saved = |step| {
+        format!(
+            r#"{{"seq":1,"time":11,"kind":"checkpoint","step":{step},"path":"checkpoint-{step}","bytes":1,"seconds":0,"best":false}}"#
+        )
+    };
+    let log = [STARTED, &saved(350), &saved(358), &resumed].map(|line| format!("{line}\n")).concat();
+    fs::write(run.events_file(), log).unwrap();
+    let last = || Resume::last(&mine).unwrap().unwrap();
+    assert_eq!((last().step, last().warnings.len()), (Some(350), 0));
+    assert_eq!(Resume::of(run.path()).unwrap().step, Some(350));
+    let shown = crate::job::checkpoints::RunDetails::read(run.path()).checkpoints;
+    let shown: Vec<_> = shown.iter().map(|c| (c.step, c.last, c.left)).collect();
+    assert_eq!(shown, [(350, true, false), (358, false, true)]);
+    // By its own name it can be had, and where there is no other.
+    assert_eq!(Resume::of(&run.checkpoint(358)).unwrap().step, Some(358));
+    fs::remove_dir_all(run.checkpoint(350)).unwrap();
+    assert!(last().step == Some(358) && last().warnings[0].contains("gone back from checkpoint-358"));
+    // Written again it is the newest.
+    checkpoint(&run, 350, &[OPTIMIZER, PROGRESS]);
+    checkpoint(&run, 358, &[OPTIMIZER, PROGRESS]);
+    assert_eq!((last().step, last().warnings.len()), (Some(358), 0));
+}

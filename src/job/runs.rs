@@ -42,7 +42,8 @@ pub struct RunSummary {
     /// Steps done, and in all where the log says so.
     pub step: u64,
     pub total_steps: Option<u64>,
-    /// Unix seconds of the first and of the newest event; without an event log 0, and when SWIFT's log was written.
+    /// Unix seconds of the first and of the newest event; without events 0, and when its log or else its arguments were
+    /// written.
     pub began: f64,
     pub newest: f64,
 }
@@ -124,14 +125,16 @@ pub fn inspect(dir: &Path) -> RunSummary {
         }
     }
     if run.newest == 0.0 {
-        // A worker that went before its first event; or SWIFT's log, which tells no time of its own.
+        // A worker that went before its first event; or SWIFT's log, which tells no time of its own; or a run that has
+        // just been made.
         let silent = !last_words(dir).is_empty();
         let log = if silent { "worker.log" } else { "logging.jsonl" };
         if silent {
             run.status = RunStatus::Crashed;
         }
-        let modified = fs::metadata(dir.join(log)).and_then(|m| m.modified()).ok();
-        let since = modified.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let modified = |file: &str| fs::metadata(dir.join(file)).and_then(|m| m.modified()).ok();
+        let since = modified(log).or_else(|| modified("sft_args.json"));
+        let since = since.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         run.newest = since.map_or(0.0, |d| d.as_secs_f64());
     }
     if alive {
@@ -244,12 +247,13 @@ mod tests {
             .map(|r| (r.path.file_name().unwrap().to_string_lossy().into_owned(), r.status, r.total_steps))
             .collect();
         let wanted = [
+            // Nothing has happened in it yet: it is as new as its arguments.
+            ("swift", RunStatus::Idle, None),
             ("v2-c", RunStatus::Stopped, Some(9)),
             ("v1-b", RunStatus::Failed, Some(9)),
             ("v0-a", RunStatus::Finished, Some(9)),
             ("mine", RunStatus::Crashed, Some(9)),
             ("v3-d", RunStatus::Running, Some(9)),
-            ("swift", RunStatus::Idle, None),
         ];
         assert_eq!(told, wanted.map(|(n, s, t)| (n.to_owned(), s, t)));
         drop(lock);

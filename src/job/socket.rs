@@ -28,6 +28,8 @@ pub const LINE_LIMIT: usize = 64 << 10;
 
 /// Bytes that the path in a socket's address has room for.
 const PATH_LIMIT: usize = 107;
+/// What the error of a worker that lets a command wait says.
+pub const NO_ANSWER: &str = "does not answer within";
 /// How long a command may take until it is answered.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -148,7 +150,7 @@ pub async fn send_async(run_dir: PathBuf, command: Command) -> Result<()> {
 fn silence(e: &std::io::Error) -> String {
     match e.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!("does not answer within {} s: it is stopped (SIGSTOP) or starved", TIMEOUT.as_secs())
+            format!("{NO_ANSWER} {} s: it is stopped (SIGSTOP) or starved", TIMEOUT.as_secs())
         }
         ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
             "ended before it answered".to_owned()

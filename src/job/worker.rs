@@ -1,6 +1,6 @@
 //! Starting a worker on a run directory, and saying why it ended when it did not say so itself.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::Signal;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Context, Error, Result};
 use crate::job::engine::{ENGINE_VARIABLE, find_engine};
 use crate::job::libraries::Unusable;
 use crate::job::runs::is_chatter;
+use crate::run::{read_json, write_json};
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,20 @@ pub enum Session {
     Foreground,
     /// In a session of its own: neither Ctrl-C nor a lost connection reaches it.
     Background,
+}
+
+/// What who started a worker writes down where it ended badly, for those who look later.
+const EXIT: &str = "worker.exit";
+
+/// How a worker ended: `worker.exit`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Exit {
+    pid: u32,
+    /// Its exit status, or the signal that ended it.
+    code: Option<i32>,
+    signal: Option<i32>,
+    /// Where its own words begin in `worker.log`.
+    log_start: u64,
 }
 
 /// A worker this program has started. Dropping it does not end it.
@@ -52,6 +69,8 @@ impl Worker {
         let out = open().user(format!("cannot write {}", log.display()))?;
         let err = out.try_clone().internal("duplicating the log's file descriptor")?;
         let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
+        // The end of the worker before says nothing of this one's.
+        let _ = fs::remove_file(run_dir.join(EXIT));
         let mut command = Command::new(engine);
         command.arg("worker").arg(run_dir);
         if let Some(step) = step {
@@ -70,9 +89,16 @@ impl Worker {
         self.child.id()
     }
 
-    /// The exit status, where it has ended.
+    /// The exit status, where it has ended; a bad one is also written down beside the log.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().internal("waiting for the worker")
+        let status = self.child.try_wait().internal("waiting for the worker")?;
+        if let Some(status) = status.filter(|s| !s.success()) {
+            let (code, signal) = (status.code(), status.signal());
+            let exit = Exit { pid: self.pid(), code, signal, log_start: self.log_start };
+            // Without it those who look later are told that it is not known.
+            let _ = write_json(&self.log.with_file_name(EXIT), &exit);
+        }
+        Ok(status)
     }
 
     /// Asks it to finish the step at hand, save and end (SIGTERM).
@@ -90,21 +116,32 @@ impl Worker {
 
     /// Why it ended, for a worker that ended without a `Finished` or `Failed` event.
     pub fn explain(&self, status: ExitStatus) -> Error {
-        explain(status, &self.own_log(), &self.log)
+        explain(status, &own_log(&self.log, self.log_start), &self.log)
     }
+}
 
-    /// The end of what this worker has printed (at most 16 kB).
-    fn own_log(&self) -> String {
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = std::fs::File::open(&self.log)?;
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.log_start.max(length.saturating_sub(16 << 10))))?;
-            let mut bytes = Vec::new();
-            file.take(16 << 10).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-    }
+/// Why the newest worker of the run in `dir` ended, where who started it has written down how.
+pub fn recorded_end(dir: &Path) -> Option<Error> {
+    let (file, log) = (dir.join(EXIT), dir.join("worker.log"));
+    let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    // A worker that nobody waited for has written to the log since.
+    let is_old = modified(&dir.join("events.jsonl")) > modified(&file);
+    let exit: Exit = read_json(&file).ok().filter(|_| !is_old)?;
+    let raw = exit.signal.or(exit.code.map(|code| (code & 0xff) << 8))?;
+    Some(explain(ExitStatus::from_raw(raw), &own_log(&log, exit.log_start), &log))
+}
+
+/// The end of what a worker has printed to `log` from `start` on (at most 16 kB).
+fn own_log(log: &Path, start: u64) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = fs::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(start.max(length.saturating_sub(16 << 10))))?;
+        let mut bytes = Vec::new();
+        file.take(16 << 10).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
@@ -166,6 +203,32 @@ mod tests {
 
     fn ended(raw: i32, output: &str) -> Error {
         explain(ExitStatus::from_raw(raw), output, Path::new("/run/worker.log"))
+    }
+
+    #[test]
+    fn how_a_worker_ended_is_known_to_those_who_look_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = |script: &str| {
+            let engine = dir.path().join("engine");
+            fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&engine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let mut worker = Worker::start_engine(&engine, dir.path(), Session::Foreground).unwrap();
+            while worker.try_wait().unwrap().is_none() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            recorded_end(dir.path()).map(|e| e.to_string())
+        };
+        assert!(ends("echo first; kill -9 $$").unwrap().contains("SIGKILL"));
+        let told = ends("echo second; exit 3").unwrap();
+        assert!(
+            told.contains("exit status 3") && told.contains("second") && !told.contains("first"),
+            "{told}"
+        );
+        // A newer worker, which somebody else has started.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(dir.path().join("events.jsonl"), "").unwrap();
+        assert!(recorded_end(dir.path()).is_none());
+        assert_eq!(ends("exit 0"), None);
     }
 
     #[test]

@@ -97,7 +97,10 @@ impl RunDir {
     /// empty, up to but not including `kept`. What else lies there stays.
     pub fn discard(self, kept: &Path) {
         // A file that cannot be removed keeps its directory, and nobody is worse off.
-        for file in [self.args_file(), self.events_file(), self.worker_log(), self.lock(), self.socket()] {
+        let exit = self.root.join("worker.exit");
+        let made =
+            [self.args_file(), self.events_file(), self.worker_log(), exit, self.lock(), self.socket()];
+        for file in made {
             let _ = fs::remove_file(file);
         }
         let mut dir = self.root.as_path();

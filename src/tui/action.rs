@@ -6,7 +6,7 @@ use super::configs::ConfigWork;
 use super::popups::Question;
 use super::repl::Order;
 use crate::args::SftArgs;
-use crate::job::event::Command;
+use crate::job::event::{Command, Event};
 
 /// The tabs, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,14 +77,43 @@ pub enum Action {
 pub struct Notice {
     pub text: String,
     pub is_error: bool,
+    /// What it announces: it goes when that has come.
+    pub until: Option<Awaited>,
+}
+
+/// What a worker has been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    Paused,
+    Resumed,
+    Saved,
+    Ended,
+}
+
+impl Awaited {
+    /// Whether it has come, or cannot come any more.
+    pub fn has_come(self, event: &Event) -> bool {
+        match event {
+            Event::Finished { .. } | Event::Failed { .. } => true,
+            Event::Paused { .. } => self == Awaited::Paused,
+            Event::Resumed { .. } => self == Awaited::Resumed,
+            Event::Checkpoint { .. } => self == Awaited::Saved,
+            _ => false,
+        }
+    }
 }
 
 impl Notice {
     pub fn info(text: impl Into<String>) -> Notice {
-        Notice { text: text.into(), is_error: false }
+        Notice { text: text.into(), is_error: false, until: None }
     }
 
     pub fn error(text: impl Into<String>) -> Notice {
-        Notice { text: text.into(), is_error: true }
+        Notice { text: text.into(), is_error: true, until: None }
+    }
+
+    /// Of something that will come.
+    pub fn until(self, awaited: Awaited) -> Notice {
+        Notice { until: Some(awaited), ..self }
     }
 }

@@ -1,14 +1,17 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
+use std::path::Path;
+
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 
-use super::action::{Action, Notice, Tab};
+use super::action::{Action, Awaited, Notice, Tab};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
 use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
+use super::model::Worker;
 use super::popups::{Choice, Help, Popup, Question};
 use super::state::State;
 use super::tabs;
@@ -79,6 +82,15 @@ impl App {
         self.changed |= self.state.see(message);
         self.changed |=
             matches!(message, Message::Tick(_)) && self.tabs[self.shown as usize].counts_seconds();
+        if self
+            .notice
+            .as_ref()
+            .and_then(|(n, _)| n.until)
+            .is_some_and(|awaited| self.has_come(awaited, message))
+        {
+            self.notice = None;
+            self.changed = true;
+        }
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         match message {
@@ -101,10 +113,26 @@ impl App {
         self.act(actions)
     }
 
+    /// Whether a message of the followed run brings what a notice has announced.
+    fn has_come(&self, awaited: Awaited, message: &Message) -> bool {
+        let is_followed = |run: &Path| self.state.run.as_ref().is_some_and(|r| r.path == run);
+        match message {
+            Message::Events { run, records } => {
+                is_followed(run) && records.iter().any(|r| awaited.has_come(&r.event))
+            }
+            Message::Worker { run, worker: Worker::Gone { .. } } => is_followed(run),
+            Message::Opened(_) | Message::Deleted(_) => true,
+            _ => false,
+        }
+    }
+
     /// For the shell's screen, when the cockpit has gone: what goes on without it.
     pub fn parting_words(&self) -> Option<String> {
         let run = self.state.run.as_ref().filter(|_| self.state.is_live())?;
         let what = match self.stopping {
+            true if run.hung(self.state.now).is_some() => {
+                return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
+            }
             true => "finishes its step, saves and ends",
             false => "trains on",
         };
@@ -166,7 +194,7 @@ impl App {
                 Action::Quit => {
                     let unsaved = self.tabs.iter().find_map(|tab| tab.unsaved());
                     let question = match unsaved {
-                        _ if self.state.is_live() => quit_question(self.state.other_jobs(), unsaved),
+                        _ if self.state.is_live() => quit_question(&self.state, unsaved),
                         Some(what) => unsaved_question(what),
                         None => {
                             rest.push(Action::Exit);
@@ -200,7 +228,8 @@ impl App {
 
     /// Draws everything.
     pub fn draw(&self, frame: &mut Frame) {
-        let Some([top, middle, bottom]) = chrome::areas(frame, &self.state) else {
+        let notice = self.notice.as_ref().map(|(n, _)| n);
+        let Some([top, middle, bottom]) = chrome::areas(frame, notice, &self.state) else {
             if let Some(popup) = &self.popup {
                 popup.as_component().draw(frame, frame.area(), &self.state);
             }
@@ -219,7 +248,6 @@ impl App {
             commands.extend(everywhere());
         }
         let typing = self.popup.is_none() && tab.takes_text();
-        let notice = self.notice.as_ref().map(|(n, _)| n);
         chrome::bottom(frame, bottom, notice, &commands, typing, &self.state);
     }
 }
@@ -232,15 +260,18 @@ fn everywhere() -> Vec<CommandInfo> {
     main.into_iter().chain(others).collect()
 }
 
-/// `others` are jobs that run without being shown; they do so whatever the answer.
-fn quit_question(others: usize, unsaved: Option<&str>) -> Question {
+fn quit_question(state: &State, unsaved: Option<&str>) -> Question {
     let choices = vec![
         Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
         Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
         Choice::new('s', "Stay", Vec::new()),
     ];
     let mut text = "A job is running. It does not need this screen.".to_owned();
-    text += &match others {
+    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
+        text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
+    }
+    // Those that run without being shown do so whatever the answer.
+    text += &match state.other_jobs() {
         0 => String::new(),
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),

@@ -16,13 +16,17 @@ use super::text;
 /// The smallest terminal that the cockpit is drawn on.
 pub const SMALLEST: (u16, u16) = (60, 16);
 
-/// Top line, tab, bottom line; `None` on a terminal that is too small, which is then told so.
-pub fn areas(frame: &mut Frame, state: &State) -> Option<[Rect; 3]> {
+/// Lines that a long notice may take from the tab; of a longer one the rest covers it.
+const NOTICE: u16 = 4;
+
+/// Top line, tab, and the bottom line or the lines of `notice`; `None` on a terminal that is too small, which is then told
+/// so.
+pub fn areas(frame: &mut Frame, notice: Option<&Notice>, state: &State) -> Option<[Rect; 3]> {
     let area = frame.area();
     if area.width >= SMALLEST.0 && area.height >= SMALLEST.1 {
-        return Some(
-            Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)]).areas(area),
-        );
+        let lines = notice.map_or(1, |notice| notice_lines(notice, area.width).len() as u16);
+        let bottom = Constraint::Length(lines.clamp(1, NOTICE));
+        return Some(Layout::vertical([Constraint::Length(1), Constraint::Min(0), bottom]).areas(area));
     }
     let lines: Vec<Line> = text::wrap(
         &format!(
@@ -57,8 +61,10 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
         _ if missing => ("no engine ".to_owned(), theme.bad),
         None => return,
         Some(run) => {
-            let (word, style) = phase(run.phase(), state);
+            let hung = run.hung(state.now).is_some();
+            let (word, style) = if hung { ("hangs", theme.bad) } else { phase(run.phase(), state) };
             let percent = match run.phase() {
+                _ if hung => String::new(),
                 Phase::Busy(_) | Phase::Paused if run.plan.is_some() => {
                     format!(" {:.0} %", 100.0 * run.progress())
                 }
@@ -96,6 +102,11 @@ pub fn phase(phase: Phase, state: &State) -> (&'static str, ratatui::style::Styl
     }
 }
 
+/// As many lines as it takes: what is wrong often stands at the end.
+fn notice_lines(notice: &Notice, width: u16) -> Vec<String> {
+    text::wrap(&notice.text.replace('\n', " "), (width as usize).saturating_sub(2))
+}
+
 /// The notice, or else the main commands, as many as fit; those of the place come first. Where characters are text
 /// (`typing`) each is named by its other key.
 pub fn bottom(
@@ -109,10 +120,8 @@ pub fn bottom(
     let theme = &state.theme;
     if let Some(notice) = notice {
         let style = if notice.is_error { theme.bad } else { theme.strong };
-        let text = notice.text.replace('\n', " ");
-        // As many lines as it takes: what is wrong often stands at the end.
-        let lines = text::wrap(&text, (area.width as usize).saturating_sub(2));
-        let height = (lines.len() as u16).clamp(1, area.y.max(1));
+        let lines = notice_lines(notice, area.width);
+        let height = (lines.len() as u16).clamp(1, area.bottom().saturating_sub(1).max(1));
         let place = Rect { y: area.bottom().saturating_sub(height), height, ..area };
         clear(frame.buffer_mut(), place);
         let lines: Vec<Line> = lines.into_iter().map(|l| Line::styled(format!(" {l}"), style)).collect();

@@ -49,15 +49,18 @@ pub struct State {
     pub runs: Option<Vec<RunSummary>>,
     /// The run that is followed.
     pub run: Option<RunState>,
+    /// The run that was followed until its directory went.
+    pub gone: Option<PathBuf>,
 }
 
 impl State {
     pub fn new(theme: Theme, clock: Clock, output_dir: PathBuf, now: f64) -> State {
-        State { theme, clock, now, output_dir, engine: None, runs: None, run: None }
+        State { theme, clock, now, output_dir, engine: None, runs: None, run: None, gone: None }
     }
 
     /// Takes in a message; returns whether anything on the screen may have changed.
     pub fn see(&mut self, message: &Message) -> bool {
+        let now = self.now;
         match message {
             Message::Tick(now) => {
                 self.now = *now;
@@ -66,13 +69,13 @@ impl State {
             }
             Message::Engine(found) => self.engine = Some(found.clone()),
             Message::Runs(runs) => self.runs = Some(runs.clone()),
-            Message::Opened(path) => self.run = Some(RunState::new(path)),
+            Message::Opened(path) => (self.run, self.gone) = (Some(RunState::new(path)), None),
             Message::Events { run, records } => match self.followed(run) {
                 Some(state) => records.iter().for_each(|r| state.see(r)),
                 None => return false,
             },
             Message::Worker { run, worker } => match self.followed(run) {
-                Some(state) => state.worker = worker.clone(),
+                Some(state) => state.see_worker(worker, now),
                 None => return false,
             },
             Message::RunDetails(details) => {
@@ -81,7 +84,10 @@ impl State {
                     run.keep_checkpoints(details.checkpoints.iter().map(|c| c.step));
                 }
             }
-            Message::Deleted(path) => self.run = self.run.take().filter(|r| r.path != *path),
+            Message::Deleted(path) => match self.followed(path) {
+                Some(_) => (self.run, self.gone) = (None, Some(path.clone())),
+                None => return false,
+            },
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true

@@ -2,6 +2,8 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+pub use crate::job::human::figure;
+
 /// Cells that `text` takes.
 pub fn width(text: &str) -> usize {
     text.width()
@@ -118,21 +120,6 @@ pub fn clean(text: &str) -> String {
     out
 }
 
-/// A loss or another figure in four significant digits; `NaN` and `inf` as they are.
-pub fn figure(x: f64) -> String {
-    if !x.is_finite() {
-        return x.to_string();
-    }
-    match x.abs() {
-        0.0 => "0".to_owned(),
-        a if !(1e-3..1e6).contains(&a) => format!("{x:.2e}"),
-        a if a < 10.0 => format!("{x:.4}"),
-        a if a < 100.0 => format!("{x:.3}"),
-        a if a < 1000.0 => format!("{x:.2}"),
-        _ => format!("{x:.0}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,14 +156,5 @@ mod tests {
     fn nothing_moves_the_cursor() {
         assert_eq!(clean("a\x1b[31mred\x1b[0m\tb\r\x07"), "ared b  ");
         assert_eq!(clean("a\u{202e}b\u{2028}c"), "ab c");
-    }
-
-    #[test]
-    fn figures_keep_their_digits() {
-        let cases = [(0.4312, "0.4312"), (12.345, "12.345"), (6e-5, "6.00e-5"), (1234.5, "1234"), (0.0, "0")];
-        for (x, text) in cases {
-            assert_eq!(figure(x), text);
-        }
-        assert_eq!((figure(f64::NAN).as_str(), figure(f64::INFINITY).as_str()), ("NaN", "inf"));
     }
 }

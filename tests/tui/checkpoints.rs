@@ -35,6 +35,7 @@ fn checkpoint(run: &str, step: u64, loss: Option<f64>, marks: &str) -> Checkpoin
         eval_acc: loss.map(|_| 0.8125),
         best: marks.contains("best"),
         last: marks.contains("last"),
+        left: marks.contains("left"),
         whole: !marks.contains("damaged"),
         resumable: match marks.contains("weights only") {
             true => Err(format!("checkpoint-{step} holds weights and no state of the training")),
@@ -197,6 +198,104 @@ fn a_running_run_is_left_alone() {
     assert!(matches!(cockpit.tell(gone)[..], [Action::ListRuns]));
 }
 
+/// The status of a run in the list, and its steps.
+fn told(cockpit: &mut Cockpit, run: &str) -> String {
+    let name = run.rsplit('/').next().unwrap();
+    let picture = cockpit.picture();
+    let line = picture.lines().find(|l| l.contains(name)).unwrap();
+    line.split_once(name).unwrap().1.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_run_is_told_as_it_is_though_the_list_was_made_before_its_worker_came() {
+    let mut cockpit = Cockpit::on_run(80, 24, until_step("finished", 22), Worker::Alive);
+    let mut early = runs();
+    (early[0].status, early[0].step, early[0].total_steps) = (RunStatus::Idle, 0, None);
+    cockpit.tell(Message::Runs(early.clone()));
+    cockpit.press(&["3"]);
+    assert_eq!(told(&mut cockpit, RUN), "running 22/25");
+    cockpit.tell(Message::Events { run: RUN.into(), records: recorded("finished").split_off(22) });
+    let gone = Message::Worker { run: RUN.into(), worker: Worker::Gone { why: String::new() } };
+    assert!(matches!(cockpit.tell(gone)[..], [Action::ListRuns]));
+    assert_eq!(told(&mut cockpit, RUN), "finished 25/25");
+    // An answer that says the same asks for nothing more.
+    cockpit.tell(Message::Runs(runs()));
+    let gone = Message::Worker { run: RUN.into(), worker: Worker::Gone { why: String::new() } };
+    assert!(cockpit.tell(gone).is_empty());
+    assert_eq!(told(&mut cockpit, RUN), "finished 25/25");
+}
+
+#[test]
+fn the_mark_stays_near_a_checkpoint_that_is_removed() {
+    let mut cockpit = tab(80, 24);
+    let left = |steps: &[u64]| {
+        let mut left = details(RUN);
+        left.checkpoints.retain(|c| steps.contains(&c.step));
+        Message::RunDetails(Box::new(left))
+    };
+    let marked = |cockpit: &mut Cockpit, wanted: &str| {
+        let picture = cockpit.picture();
+        assert!(picture.contains(&format!(" {RUN}/{wanted}\n")), "{picture}");
+    };
+    cockpit.press(&["Down", "Down"]);
+    cockpit.tell(left(&[5, 25]));
+    marked(&mut cockpit, "checkpoint-5");
+    cockpit.tell(left(&[5, 20, 25]));
+    marked(&mut cockpit, "checkpoint-5");
+    cockpit.tell(left(&[20, 25]));
+    marked(&mut cockpit, "checkpoint-20");
+    cockpit.tell(left(&[]));
+    assert!(cockpit.picture().contains(&format!(" {RUN}\n")), "{}", cockpit.picture());
+}
+
+#[test]
+fn a_run_without_a_log_says_what_it_does() {
+    let mut cockpit = Cockpit::on_run(80, 24, until_step("finished", 1), Worker::Alive);
+    let mut early = runs();
+    early[0].status = RunStatus::Running;
+    early[1].status = RunStatus::Running;
+    cockpit.tell(Message::Runs(early));
+    for run in [RUN, OLD] {
+        cockpit.tell(Message::RunDetails(Box::new(RunDetails { curves: Curves::default(), ..details(run) })));
+    }
+    cockpit.press(&["3"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("Now: training, step 1 of 25."), "{picture}");
+    cockpit.press(&["l"]);
+    assert!(cockpit.picture().contains("It is being trained:"), "{}", cockpit.picture());
+}
+
+#[test]
+fn the_ends_of_the_list_are_a_key_away() {
+    let mut cockpit = tab(80, 24);
+    cockpit.press(&["End"]);
+    assert!(
+        cockpit.picture().contains(" /home/me/output/评论/v3-20231030-120000\n"),
+        "{}",
+        cockpit.picture()
+    );
+    cockpit.press(&["PageUp"]);
+    assert!(cockpit.picture().contains(&format!(" {RUN}\n")), "{}", cockpit.picture());
+    cockpit.press(&["PageDown", "Home", "Down"]);
+    assert!(cockpit.picture().contains(&format!(" {RUN}/checkpoint-25\n")), "{}", cockpit.picture());
+}
+
+#[test]
+fn a_checkpoint_that_the_run_went_back_from_is_told_as_left() {
+    let mut cockpit = tab(80, 24);
+    let mut stopped = runs();
+    stopped[0].status = RunStatus::Crashed;
+    cockpit.tell(Message::Runs(stopped));
+    let mut back = details(RUN);
+    back.checkpoints = vec![checkpoint(RUN, 20, Some(0.5), "best last"), checkpoint(RUN, 24, None, "left")];
+    cockpit.tell(Message::RunDetails(Box::new(back)));
+    assert!(cockpit.picture().contains("checkpoint-24    left"), "{}", cockpit.picture());
+    cockpit.press(&["R"]);
+    assert!(matches!(&cockpit.press(&["y"])[..], [Action::Resume(path)] if path.ends_with("checkpoint-20")));
+    cockpit.press(&["Down", "R"]);
+    assert!(cockpit.picture().contains("gone back from it"), "{}", cockpit.picture());
+}
+
 #[test]
 fn resuming_asks_and_only_where_it_can_be() {
     let mut cockpit = tab(80, 24);
@@ -234,7 +333,13 @@ fn what_is_deleted_is_followed_no_more() {
     cockpit.tell(Message::Deleted(OLD.into()));
     assert!(!cockpit.picture().contains("No run is open"), "{}", cockpit.picture());
     cockpit.tell(Message::Deleted(RUN.into()));
-    assert!(cockpit.picture().contains("No run is open"), "{}", cockpit.picture());
+    let picture = cockpit.picture();
+    assert!(
+        picture.contains("No run is open") && picture.contains("has been deleted:") && picture.contains(RUN),
+        "{picture}"
+    );
+    cockpit.tell(Message::Opened(OLD.into()));
+    assert!(!cockpit.picture().contains("has been deleted"), "{}", cockpit.picture());
 }
 
 #[test]
@@ -263,8 +368,10 @@ fn the_quit_question_counts_the_jobs_that_are_not_shown() {
 #[test]
 fn any_key_at_any_moment_and_any_size() {
     let mut cockpit = tab(80, 24);
-    let keys =
-        ["Up", "Down", "h", "l", "Enter", "o", "R", "c", "d", "y", "k", "Esc", "r", "?", "3", "3", "3"];
+    let keys = [
+        "Up", "Down", "Home", "End", "PageUp", "PageDown", "h", "l", "Enter", "o", "R", "c", "d", "y", "k",
+        "Esc", "r", "?", "3", "3", "3",
+    ];
     // A fixed sequence that looks like none.
     let mut seed = 7u64;
     let mut next = || {

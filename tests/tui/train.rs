@@ -102,6 +102,75 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
 }
 
 #[test]
+fn a_notice_goes_when_what_it_announces_has_come() {
+    let news = |cockpit: &mut Cockpit, json: &str| {
+        let record: Record<Event> =
+            serde_json::from_str(&format!(r#"{{"seq":99,"time":1,{json}}}"#)).unwrap();
+        cockpit.tell(Message::Events { run: super::RUN.into(), records: vec![record] });
+        cockpit.picture()
+    };
+    let resources = r#""kind":"resources","rss":1,"available":1,"cores":1"#;
+    let saved = r#""kind":"checkpoint","step":17,"path":"checkpoint-17","bytes":1,"seconds":1,"best":false"#;
+    let finished = r#""kind":"finished","step":17,"seconds":1,"stopped":true,"last_checkpoint":null,"best_checkpoint":null,"best_metric":null"#;
+    for (keys, told, other, awaited) in [
+        (&["p"][..], "it pauses after", saved, r#""kind":"paused","step":17"#),
+        (&["s"], "it saves after", resources, saved),
+        (&["x", "x"], "it finishes the step", saved, finished),
+    ] {
+        let mut cockpit = live(80, 24);
+        cockpit.press(keys);
+        assert!(news(&mut cockpit, other).contains(told), "{}", cockpit.picture());
+        assert!(!news(&mut cockpit, awaited).contains(told), "{}", cockpit.picture());
+    }
+    let mut cockpit = live(80, 24);
+    cockpit.press(&["s"]);
+    cockpit.tell(Message::Worker { run: super::RUN.into(), worker: gone("killed") });
+    assert!(!cockpit.picture().contains("it saves after"), "{}", cockpit.picture());
+}
+
+#[test]
+fn a_long_notice_covers_nothing() {
+    let mut cockpit = live(80, 24);
+    let newest = "saved checkpoint-10";
+    assert!(cockpit.picture().contains(newest));
+    for times in [5, 12] {
+        cockpit.tell(Message::Notice(Notice::error("everything is wrong here; ".repeat(times))));
+        let picture = cockpit.picture();
+        let log = picture.lines().position(|l| l.contains(newest)).unwrap();
+        let notice = picture.lines().position(|l| l.starts_with(" everything")).unwrap();
+        assert!(log < notice && notice < 23, "{picture}");
+    }
+}
+
+#[test]
+fn a_worker_that_says_nothing_is_told_and_how_it_is_ended() {
+    for width in [60, 80, 160] {
+        let mut cockpit = live(width, 24);
+        let newest = until_step("finished", 17).last().unwrap().time;
+        let pid = recorded("finished").into_iter().find_map(|r| match r.event {
+            Event::Started { pid, .. } => Some(pid),
+            _ => None,
+        });
+        let pid = pid.unwrap();
+        cockpit.tell(Message::Tick(newest + 19.0));
+        assert!(!cockpit.picture().contains("no word"), "{}", cockpit.picture());
+        cockpit.tell(Message::Tick(newest + 40.0));
+        let picture = cockpit.picture();
+        assert!(picture.contains(&format!("no word from the worker for 40 s (pid {pid})")), "{picture}");
+        assert!(width < 80 || picture.lines().next().unwrap().ends_with("hangs"), "{picture}");
+        for key in ["x", "q"] {
+            cockpit.press(&[key]);
+            let picture = cockpit.picture();
+            assert!(
+                picture.contains(&format!("`kill -9 {pid}`")) && picture.contains("checkpoint-10"),
+                "{picture}"
+            );
+            cockpit.press(&["Esc"]);
+        }
+    }
+}
+
+#[test]
 fn quitting_while_a_job_runs_asks() {
     let mut cockpit = live(80, 24);
     assert!(cockpit.press(&["q"]).is_empty());

@@ -31,12 +31,18 @@ pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
 /// Gives the worker of `run` a command. `Stop` also goes without a socket: as SIGTERM to `pid`.
 ///
 /// # Errors
-/// The socket's, where the command could not be given.
-pub fn tell(run: &Path, pid: Option<u32>, command: Command) -> Result<()> {
-    match (socket::send(run, command), command) {
-        (Ok(()), _) => Ok(()),
-        (Err(e), Command::Stop) => terminate(run, pid).map_err(|_| e),
-        (Err(e), _) => Err(e),
+/// The socket's, where the command could not be given; of a worker that hangs with the `way_out`.
+pub fn tell(run: &Path, pid: Option<u32>, command: Command, way_out: &str) -> Result<()> {
+    let Err(e) = socket::send(run, command) else { return Ok(()) };
+    // A worker that does not answer its socket answers no signal either, though one waits for it.
+    let silent = e.to_string().contains(socket::NO_ANSWER);
+    match command {
+        Command::Stop if silent => {
+            let _ = terminate(run, pid);
+            Err(Error::user(format!("{e}. It ends when it goes on; if it does not, {way_out}")))
+        }
+        Command::Stop => terminate(run, pid).map_err(|_| e),
+        _ => Err(e),
     }
 }
 
@@ -72,13 +78,26 @@ mod tests {
             child
         };
         let (mut own, mut other) = (worker(), std::process::Command::new("sleep").arg("60").spawn().unwrap());
-        assert!(tell(dir.path(), Some(other.id()), Command::Stop).is_err());
-        assert!(tell(dir.path(), None, Command::Stop).is_err());
-        assert!(tell(dir.path(), Some(own.id()), Command::Pause).is_err());
+        let tell = |pid, command| tell(dir.path(), pid, command, "");
+        assert!(tell(Some(other.id()), Command::Stop).is_err());
+        assert!(tell(None, Command::Stop).is_err());
+        assert!(tell(Some(own.id()), Command::Pause).is_err());
         assert!(other.try_wait().unwrap().is_none() && own.try_wait().unwrap().is_none());
         other.kill().unwrap();
         other.wait().unwrap();
-        tell(dir.path(), Some(own.id()), Command::Stop).unwrap();
+        tell(Some(own.id()), Command::Stop).unwrap();
         assert_eq!(own.wait().unwrap().signal(), Some(15));
+    }
+
+    #[test]
+    fn a_worker_that_hangs_is_told_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join(socket::SOCKET)).unwrap();
+        let e = tell(dir.path(), None, Command::Stop, "`kill -9 7` ends it").unwrap_err();
+        assert!(
+            e.to_string().contains("does not answer within")
+                && e.to_string().ends_with("`kill -9 7` ends it"),
+            "{e}"
+        );
     }
 }

@@ -9,8 +9,8 @@ mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -33,6 +33,9 @@ pub struct Effects {
     sender: Sender,
     /// Counts the runs followed; the thread that follows one ends when the next begins.
     followed: Arc<AtomicU64>,
+    /// Held while runs are looked at: the answers come in the order of the looks, so that none is older than the one
+    /// before.
+    look: Arc<Mutex<()>>,
     /// Counts the looks at data; each gives way to the next.
     previews: Arc<AtomicU64>,
     repl: repl::Thread,
@@ -40,7 +43,13 @@ pub struct Effects {
 
 impl Effects {
     pub fn new(sender: Sender) -> Effects {
-        Effects { sender, followed: Arc::default(), previews: Arc::default(), repl: repl::Thread::default() }
+        Effects {
+            sender,
+            followed: Arc::default(),
+            look: Arc::default(),
+            previews: Arc::default(),
+            repl: repl::Thread::default(),
+        }
     }
 
     /// What is done once, after the first picture: looks for the engine and for runs; `run` is opened.
@@ -58,7 +67,11 @@ impl Effects {
         match action {
             Action::ListRuns => {
                 let output_dir = state.output_dir.clone();
-                self.background(move |send| send(Message::Runs(runs::list_runs(&output_dir))));
+                let look = Arc::clone(&self.look);
+                self.background(move |send| {
+                    let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
+                    send(Message::Runs(runs::list_runs(&output_dir)));
+                });
             }
             Action::OpenRun(path) => {
                 let followed = Arc::clone(&self.followed);
@@ -80,9 +93,16 @@ impl Effects {
             }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
-            Action::InspectRun(run) => self.background(move |send| checkpoints::inspect(&run, send)),
+            Action::InspectRun(run) => {
+                let look = Arc::clone(&self.look);
+                self.background(move |send| {
+                    let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
+                    checkpoints::inspect(&run, send);
+                });
+            }
             Action::Delete(target) => {
                 let output_dir = state.output_dir.clone();
+                let look = Arc::clone(&self.look);
                 let followed = Arc::clone(&self.followed);
                 // Where it is the run that is followed, nobody follows it any more, unless another has taken its place.
                 let this = followed.load(Ordering::Relaxed);
@@ -93,7 +113,7 @@ impl Effects {
                         let _ = followed.compare_exchange(this, next, at, at);
                     }
                 };
-                self.background(move |send| checkpoints::delete(&target, &output_dir, gone, send));
+                self.background(move |send| checkpoints::delete(&target, &output_dir, gone, &look, send));
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);
@@ -119,8 +139,8 @@ impl Effects {
     /// Sends `command` to the worker of the run that is followed, then `after`.
     fn tell_worker(&self, command: Command, state: &State, after: Option<Message>) {
         let Some(run) = &state.run else { return };
-        let (path, pid) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid));
-        self.background(move |send| match job::tell(&path, pid, command) {
+        let (path, pid, way_out) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid), run.way_out());
+        self.background(move |send| match job::tell(&path, pid, command, &way_out) {
             Ok(()) => after.into_iter().for_each(send),
             Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
         });

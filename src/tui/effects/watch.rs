@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::job::event::Event;
+use crate::job::worker::recorded_end;
 use crate::job::{Worker as Child, runs};
 use crate::run::{Follower, list_checkpoints_in, resumable};
 use crate::tui::action::Notice;
@@ -14,8 +15,9 @@ use crate::tui::model::Worker;
 const POLL: Duration = Duration::from_millis(100);
 /// Looks at the log for each look at the lock of a worker that this program has not started.
 const LOCK_EVERY: u32 = 5;
-/// What ends a worker without a word of its own.
-const HINT: &str = "Killed, out of memory, or a machine switched off: `dmesg` may tell.";
+/// Where nobody saw a worker end that has not said why.
+const HINT: &str =
+    "How it ended is not known. Killed, out of memory, a machine switched off: `dmesg` may tell.";
 
 /// Follows the run in `dir` (absolute) while it is `wanted`. `own` is its worker where this program has started it.
 pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send: &dyn Fn(Message)) {
@@ -33,6 +35,17 @@ pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send
             None if polls % LOCK_EVERY == 0 => Some(look_from_outside(dir)),
             None => None,
         };
+        if polls % LOCK_EVERY == 0 && !dir.exists() {
+            send(Message::Deleted(dir.to_owned()));
+            if worker == Some(Worker::Alive)
+                && let Some(child) = own
+            {
+                let (pid, dir) = (child.pid(), dir.display());
+                let text = format!("{dir} is gone while it is trained: `kill {pid}` ends its worker");
+                send(Message::Notice(Notice::error(text)));
+            }
+            return;
+        }
         polls = polls.wrapping_add(1);
         match events.poll() {
             Ok(records) if records.is_empty() => {}
@@ -72,6 +85,9 @@ pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send
 fn look_from_outside(dir: &Path) -> Worker {
     if runs::worker_alive(dir) {
         return Worker::Alive;
+    }
+    if let Some(end) = recorded_end(dir) {
+        return Worker::Gone { why: end.to_string() };
     }
     let words = runs::last_words(dir);
     let said = match words.is_empty() {
@@ -142,6 +158,20 @@ mod tests {
                 &format!("gone: The end of worker.log:\nterminate called\n{HINT}")
             ]
         );
+    }
+
+    #[test]
+    fn a_run_whose_directory_goes_is_deleted_and_has_not_crashed() {
+        let out = tempfile::tempdir().unwrap();
+        let dir = out.path().join("run");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("events.jsonl"), format!("{STARTED}\n")).unwrap();
+        let heard = hear(&dir, 4, |n| {
+            if n == 3 {
+                std::fs::remove_dir_all(&dir).unwrap();
+            }
+        });
+        assert_eq!((heard[1].as_str(), &heard[3]), ("1 events", &format!("Deleted({dir:?})")));
     }
 
     #[test]

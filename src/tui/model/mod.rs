@@ -1,15 +1,19 @@
 //! A run as the screens need it: the fold of its events, and nothing else.
 
+mod hung;
+mod saved;
 mod steps;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use crate::args::schedule::{Scheduler, learning_rate};
+use crate::job::branch::Branch;
 use crate::job::event::{Event, Gpu, Rows, Stage};
 use crate::job::lines::Lines;
 use crate::run::Record;
 
+pub use hung::Hung;
 pub use steps::{SMOOTHING, Step, Steps};
 
 /// Lines of the log that are kept.
@@ -31,7 +35,7 @@ pub struct RunState {
     /// Rows of the evaluation at hand, done and in all.
     pub evaluating: Option<(u64, u64)>,
     pub resources: Option<Resources>,
-    /// Those on disk, by step.
+    /// Those on disk that the run comes from, by step.
     pub checkpoints: Vec<Checkpoint>,
     /// Oldest first.
     pub log: VecDeque<LogLine>,
@@ -44,6 +48,12 @@ pub struct RunState {
     /// Unix seconds: when the newest worker began, and the newest event.
     pub began: f64,
     pub newest: f64,
+    /// Unix seconds: the newest event of the computation, and since when the worker is known to live.
+    moved: f64,
+    alive_since: f64,
+    /// Those on disk that it went back from.
+    left: Vec<Checkpoint>,
+    branch: Branch,
     lines: Lines,
 }
 
@@ -118,6 +128,8 @@ pub struct Checkpoint {
     pub path: String,
     pub bytes: u64,
     pub best: bool,
+    /// Whether it was the best when it was written.
+    was_best: bool,
     /// Unix seconds.
     pub time: f64,
 }
@@ -195,6 +207,10 @@ impl RunState {
             worker: Worker::Unknown,
             began: 0.0,
             newest: 0.0,
+            moved: 0.0,
+            alive_since: 0.0,
+            left: Vec::new(),
+            branch: Branch::default(),
             lines: Lines::default(),
         }
     }
@@ -203,8 +219,12 @@ impl RunState {
     pub fn see(&mut self, record: &Record<Event>) {
         let time = record.time;
         self.newest = time;
+        if !matches!(record.event, Event::Resources { .. }) {
+            self.moved = time;
+        }
         self.lines.see(&record.event);
         self.note(time, &record.event);
+        self.branch.see(time, &record.event);
         match &record.event {
             Event::Started { pid, device, device_name, threads, step, .. } => {
                 self.go_back(*step);
@@ -259,14 +279,12 @@ impl RunState {
             }
             Event::Checkpoint { step, path, bytes, best, .. } => {
                 let (step, bytes, best) = (*step, *bytes, *best);
-                self.checkpoints.retain(|c| c.step != step);
-                if best {
-                    self.checkpoints.iter_mut().for_each(|c| c.best = false);
-                }
-                self.checkpoints.push(Checkpoint { step, path: path.clone(), bytes, best, time });
-                self.checkpoints.sort_by_key(|c| c.step);
+                self.forget_checkpoints(|c| c.step == step);
+                let path = path.clone();
+                self.checkpoints.push(Checkpoint { step, path, bytes, best, was_best: best, time });
+                self.sort_checkpoints();
             }
-            Event::CheckpointRemoved { step } => self.checkpoints.retain(|c| c.step != *step),
+            Event::CheckpointRemoved { step } => self.forget_checkpoints(|c| c.step == *step),
             Event::Resources { rss, available, cores, gpu } => {
                 let (rss, available, cores) = (*rss, *available, *cores);
                 self.resources = Some(Resources { rss, available, cores, gpu: gpu.clone() });
@@ -295,18 +313,13 @@ impl RunState {
         }
     }
 
-    /// Forgets checkpoints that are not among the `steps` found on disk.
-    pub fn keep_checkpoints(&mut self, steps: impl Iterator<Item = u64>) {
-        let steps: Vec<u64> = steps.collect();
-        self.checkpoints.retain(|c| steps.contains(&c.step));
-    }
-
     /// Forgets the steps after `step`, which a new worker does again.
     fn go_back(&mut self, step: u64) {
         self.steps.forget_from(step.saturating_add(1));
         self.evals.retain(|e| e.step <= step);
         self.skipped.retain(|s| *s <= step);
         self.skipped_steps = self.skipped.len() as u64;
+        self.sort_checkpoints();
     }
 
     /// The event's line in the log, where it deserves one.

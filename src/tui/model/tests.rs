@@ -98,3 +98,49 @@ fn a_resumed_run_took_what_it_says_itself() {
     run.see(&record(4, finished));
     assert_eq!(run.elapsed(2000.0), 98.0);
 }
+
+#[test]
+fn checkpoints_that_a_run_went_back_from_are_its_own_no_more() {
+    let saved = |step, best| {
+        format!(
+            r#""kind":"checkpoint","step":{step},"path":"checkpoint-{step}","bytes":9,"seconds":0.1,"best":{best}"#
+        )
+    };
+    let from = |step| format!("{STARTED},\"step\":{step}");
+    let before = [STARTED, &saved(10, true), &saved(20, true)];
+    let told = |more: &[&str]| {
+        let run = fold(&[&before[..], more].concat());
+        run.checkpoints.iter().map(|c| (c.step, c.best)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[]), [(10, false), (20, true)]);
+    assert_eq!(told(&[&from(10)]), [(10, true)]);
+    assert_eq!(told(&[&from(10), &saved(15, false), &from(20)]), [(10, false), (20, true)]);
+}
+
+#[test]
+fn a_worker_that_hangs_is_told_and_one_that_is_slow_is_not() {
+    let resources = r#""kind":"resources","rss":1,"available":1,"cores":1"#;
+    let mut run = fold(&[STARTED, PLAN, TRAINING, &step(1, "0.5")]);
+    // Found when its newest event is old: it may have just begun again.
+    assert_eq!(run.hung(9000.0), None);
+    run.see_worker(&Worker::Alive, 2000.0);
+    assert_eq!(run.hung(2019.0), None);
+    assert_eq!(run.hung(2040.0), Some(Hung::Silent { seconds: 40.0 }));
+    run.see_worker(&Worker::Alive, 2041.0);
+    assert_eq!(run.hung(2041.0), Some(Hung::Silent { seconds: 41.0 }), "it was known to live before");
+    // The process lives, and its computation does not come back.
+    let late = |seq: u64, json: &str| record(seq, json);
+    run.see(&late(1300, resources));
+    assert_eq!(
+        (run.hung(2301.0), run.way_out().contains("kill -9 7")),
+        (Some(Hung::Stuck { seconds: 301.0 }), true)
+    );
+    run.see(&late(1301, &step(2, "0.5")));
+    assert_eq!(run.hung(2302.0), None);
+    // A pause is none, nor is the end.
+    run.see(&late(1302, r#""kind":"paused","step":2"#));
+    run.see(&late(1900, resources));
+    assert_eq!(run.hung(2901.0), None);
+    run.see_worker(&Worker::Gone { why: String::new() }, 2902.0);
+    assert_eq!(run.hung(9000.0), None);
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::args::SftArgs;
+use crate::job::branch::Branch;
 use crate::run::{RunDir, TrainerState, list_checkpoints};
 use crate::tui::repl::RunModels;
 
@@ -16,7 +17,9 @@ fn models(dir: &Path) -> Option<RunModels> {
     let args = SftArgs::from_run_dir(dir).ok();
     let list = list_checkpoints(&run);
     // The newest one knows which was the best until then.
-    let state = list.iter().max_by(|a, b| a.written.total_cmp(&b.written));
+    let branch = Branch::read(dir);
+    let on_the_way = list.iter().filter(|c| !branch.has_left(c.step, c.written));
+    let state = on_the_way.max_by(|a, b| a.written.total_cmp(&b.written));
     let state = state.and_then(|c| TrainerState::read(&c.path).ok());
     let best = state.and_then(|s| s.best_model_checkpoint);
     let best = best.as_deref().and_then(|path| Path::new(path).file_name()?.to_str()?.split_once('-'));

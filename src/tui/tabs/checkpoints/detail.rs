@@ -8,6 +8,7 @@ use ratatui::widgets::Paragraph;
 use super::list::BEST;
 use super::rows::{Item, Row};
 use crate::job::checkpoints::RunDetails;
+use crate::tui::chrome;
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::widgets::{Curve, Mark, Plot, panel, words};
@@ -37,7 +38,7 @@ pub fn curve(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
     let Some(details) = row.details else { return words(frame, inner, "Reading the run", theme.dim) };
     let curves = &details.curves;
     if curves.loss.is_empty() && curves.evals.is_empty() {
-        return words(frame, inner, "Nothing has been logged.", theme.dim);
+        return words(frame, inner, &nothing_logged(row, state), theme.dim);
     }
     let loss: Vec<_> = curves.loss.iter().map(|(step, loss)| (*step as f64, *loss)).collect();
     let evals: Vec<_> = curves.evals.iter().map(|e| (e.step as f64, e.loss)).collect();
@@ -66,6 +67,25 @@ pub fn curve(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
         Plot { curves: drawn, x: (0.0, end), y, figure: text::figure, axis: theme.dim },
         inner,
     );
+}
+
+/// What is said where there is no curve: what a run that is trained does meanwhile.
+fn nothing_logged(row: &Row, state: &State) -> String {
+    let followed = state.run.as_ref().filter(|r| r.path == row.run.path);
+    match followed.filter(|r| r.is_live()) {
+        Some(run) => {
+            let step = match (run.step(), &run.plan) {
+                (step, Some(plan)) if step > 0 => format!(", step {step} of {}", plan.total_steps),
+                _ => String::new(),
+            };
+            let word = chrome::phase(run.phase(), state).0;
+            format!("Nothing has been logged yet.\nNow: {word}{step}.")
+        }
+        None if super::is_running(row, state) => {
+            "Nothing has been logged yet.\nIt is being trained:\nEnter shows what it does.".to_owned()
+        }
+        None => "Nothing has been logged.".to_owned(),
+    }
 }
 
 /// The arguments that differ from the defaults, one a line; long ones in several where there is room for all.

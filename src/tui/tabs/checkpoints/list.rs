@@ -68,9 +68,9 @@ fn run(run: &RunSummary, width: usize, state: &State) -> Line<'static> {
     let theme = &state.theme;
     let followed = state.run.as_ref().filter(|r| r.path == run.path);
     let live = followed.filter(|r| r.is_live());
-    let (word, style) = match run.status {
+    // What is followed is known better than by the list.
+    let (word, style) = match followed.and_then(super::status).unwrap_or(run.status) {
         _ if live.is_some_and(|r| r.paused) => ("paused", theme.warning),
-        _ if live.is_some() => ("running", theme.good),
         RunStatus::Running => ("running", theme.good),
         RunStatus::Finished => ("finished", theme.text),
         RunStatus::Stopped => ("stopped", theme.warning),
@@ -78,8 +78,9 @@ fn run(run: &RunSummary, width: usize, state: &State) -> Line<'static> {
         RunStatus::Crashed => ("crashed", theme.bad),
         RunStatus::Idle => ("no log", theme.dim),
     };
-    let step = live.map_or(run.step, |r| r.step());
-    let total = live.and_then(|r| r.plan.as_ref()).map(|p| p.total_steps).or(run.total_steps);
+    let known = followed.filter(|r| super::status(r).is_some() && r.newest > 0.0);
+    let step = known.map_or(run.step, |r| r.step());
+    let total = known.and_then(|r| r.plan.as_ref()).map(|p| p.total_steps).or(run.total_steps);
     let steps = match (step, total) {
         (0, None) => String::new(),
         (step, None) => step.to_string(),
@@ -105,6 +106,7 @@ fn checkpoint(checkpoint: &CheckpointSummary, width: usize, state: &State) -> Li
         c if c.best && c.last => ("best last", theme.good),
         c if c.best => ("best", theme.good),
         c if c.last => ("last", theme.text),
+        c if c.left => ("left", theme.dim),
         _ => ("", theme.text),
     };
     let sign = if checkpoint.best { BEST } else { ' ' };

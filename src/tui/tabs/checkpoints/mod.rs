@@ -20,7 +20,7 @@ use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::message::Message;
-use crate::tui::model::{Phase, RunState, Worker};
+use crate::tui::model::{Phase, RunState};
 use crate::tui::state::State;
 use crate::tui::widgets;
 use rows::{Item, Known, Mark, Part, Row, rows};
@@ -29,6 +29,8 @@ use rows::{Item, Known, Mark, Part, Row, rows};
 const WIDE: u16 = 130;
 /// Cells of the list there.
 const LIST: u16 = 80;
+/// Lines that a page up or down goes.
+const PAGE: usize = 10;
 /// Seconds between two looks at the runs, where some are trained and not followed, and where none is known to be.
 const LOOK_EVERY: u64 = 10;
 const LOOK_ANYWAY: u64 = 60;
@@ -68,6 +70,14 @@ impl Checkpoints {
             at.saturating_sub(1)
         } else if keys::DOWN.is(key) {
             (at + 1).min(rows.len().saturating_sub(1))
+        } else if keys::PAGE_UP.is(key) {
+            at.saturating_sub(PAGE)
+        } else if keys::PAGE_DOWN.is(key) {
+            (at + PAGE).min(rows.len().saturating_sub(1))
+        } else if keys::FIRST.is(key) {
+            0
+        } else if keys::LAST.is(key) {
+            rows.len().saturating_sub(1)
         } else if keys::RUN_ABOVE.is(key) {
             (0..at).rev().find(is_run).unwrap_or(at)
         } else if keys::RUN_BELOW.is(key) {
@@ -99,6 +109,10 @@ impl Component for Checkpoints {
             CommandInfo::other(&keys::DOWN),
             CommandInfo::other(&keys::RUN_ABOVE),
             CommandInfo::other(&keys::RUN_BELOW),
+            CommandInfo::other(&keys::PAGE_UP),
+            CommandInfo::other(&keys::PAGE_DOWN),
+            CommandInfo::other(&keys::FIRST),
+            CommandInfo::other(&keys::LAST),
         ]
     }
 
@@ -148,8 +162,16 @@ impl Component for Checkpoints {
             }
             Message::RunDetails(details) => {
                 self.known.insert(details.path.clone(), (**details).clone());
+                // What took the place of a checkpoint that is gone stays marked.
+                let rows = self.rows(state);
+                let part =
+                    rows.get(self.mark.index(&rows)).filter(|r| r.run.path == details.path).map(Row::part);
+                if let Some(part) = part {
+                    self.mark.set(&details.path, part);
+                }
                 Vec::new()
             }
+            Message::Deleted(path) if runs.iter().any(|r| r.path == *path) => vec![Action::ListRuns],
             Message::Opened(path) if self.resuming.as_ref() == Some(path) => {
                 self.resuming = None;
                 vec![Action::Show(Tab::Train)]
@@ -171,10 +193,12 @@ impl Component for Checkpoints {
                 let listed = runs.iter().any(|r| r.path == *run);
                 (changes && listed).then(|| Action::InspectRun(run.clone())).into_iter().collect()
             }
-            Message::Worker { run, worker } => {
-                let alive = *worker == Worker::Alive;
-                let otherwise = |r: &&RunSummary| (r.status == RunStatus::Running) != alive;
-                let outdated = runs.iter().find(|r| r.path == *run).is_some_and(|r| otherwise(&r));
+            // The list may be older than the worker: one that was not yet at its run when it was looked at has left a
+            // run behind that is told as idle, or as its last worker left it.
+            Message::Worker { run, .. } => {
+                let now = state.run.as_ref().filter(|r| r.path == *run).and_then(status);
+                let listed = runs.iter().find(|r| r.path == *run).map(|r| r.status);
+                let outdated = now.is_some() && listed.is_some() && now != listed;
                 outdated.then_some(Action::ListRuns).into_iter().collect()
             }
             Message::Tick(now) => {
@@ -230,6 +254,19 @@ fn is_followed(run: &Path, state: &State) -> bool {
 fn is_running(row: &Row, state: &State) -> bool {
     let followed = state.run.as_ref().filter(|r| r.path == row.run.path);
     row.run.status == RunStatus::Running || followed.is_some_and(RunState::is_live)
+}
+
+/// How a run stands by what was heard of it last, once its log and its worker are known.
+pub(super) fn status(run: &RunState) -> Option<RunStatus> {
+    match run.phase() {
+        Phase::Opening => None,
+        Phase::Starting | Phase::Busy(_) | Phase::Paused if run.is_live() => Some(RunStatus::Running),
+        Phase::Starting | Phase::Busy(_) | Phase::Paused => None,
+        Phase::Finished => Some(RunStatus::Finished),
+        Phase::Stopped => Some(RunStatus::Stopped),
+        Phase::Failed => Some(RunStatus::Failed),
+        Phase::Crashed => Some(RunStatus::Crashed),
+    }
 }
 
 /// Whether the row's run has come to its end.

@@ -45,10 +45,12 @@ pub fn delete(row: &Row) -> Option<Question> {
 pub fn resume(row: &Row, checkpoint: &CheckpointSummary) -> Question {
     let again = match row.run.step.saturating_sub(checkpoint.step) {
         0 => String::new(),
-        n => format!(" The {} after it are done again.", counted(n, "step")),
+        1 => " The step after it is done again.".to_owned(),
+        n => format!(" The {n} steps after it are done again."),
     };
+    let back = if checkpoint.left { " The run had gone back from it to an earlier one." } else { "" };
     let text = format!(
-        "Go on training {} from checkpoint-{}, in the same run directory?{again}",
+        "Go on training {} from checkpoint-{}, in the same run directory?{back}{again}",
         short_name(&row.run.path),
         checkpoint.step
     );

@@ -77,12 +77,18 @@ impl Mark {
         self.run.as_deref()
     }
 
-    /// The index of the marked line; the run's where the part of it is gone.
+    /// The index of the marked line. Where a checkpoint is gone, the next one of its run takes its place, or the one
+    /// before; the run's where there is none.
     pub fn index(&self, rows: &[Row]) -> usize {
-        let of_run = |r: &&Row| Some(r.run.path.as_path()) == self.run();
-        let first = rows.iter().position(|r| of_run(&r)).unwrap_or(0);
-        let exact = rows.iter().position(|r| of_run(&r) && r.item.part() == self.part);
-        exact.unwrap_or(first)
+        let of_run = |r: &Row| Some(r.run.path.as_path()) == self.run();
+        let find = |wanted: &dyn Fn(Part) -> bool| rows.iter().position(|r| of_run(r) && wanted(r.part()));
+        let exact = find(&|part| part == self.part);
+        let near = || {
+            let Part::Checkpoint(gone) = self.part else { return None };
+            let above = || rows.iter().rposition(|r| of_run(r) && matches!(r.item, Item::Checkpoint(_)));
+            find(&|part| matches!(part, Part::Checkpoint(step) if step < gone)).or_else(above)
+        };
+        exact.or_else(near).or_else(|| rows.iter().position(of_run)).unwrap_or(0)
     }
 }
 

@@ -11,7 +11,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 
 use crate::job::event::Command;
-use crate::tui::action::{Action, Notice};
+use crate::tui::action::{Action, Awaited, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::model::RunState;
@@ -31,15 +31,15 @@ impl Component for Train {
     }
 
     fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
-        let (command, told) = if keys::PAUSE.is(key) {
+        let (command, told, awaited) = if keys::PAUSE.is(key) {
             match is_paused(state) {
-                true => (Command::Resume, "going on"),
-                false => (Command::Pause, "it pauses after the step at hand"),
+                true => (Command::Resume, "going on", Awaited::Resumed),
+                false => (Command::Pause, "it pauses after the step at hand", Awaited::Paused),
             }
         } else if keys::SAVE.is(key) {
-            (Command::Save, "it saves after the step at hand")
+            (Command::Save, "it saves after the step at hand", Awaited::Saved)
         } else if keys::STOP.is(key) {
-            (Command::Stop, "")
+            (Command::Stop, "", Awaited::Ended)
         } else {
             return Handled::No;
         };
@@ -47,9 +47,9 @@ impl Component for Train {
             return Handled::with(Action::Tell(Notice::info("no job is running here")));
         }
         if command == Command::Stop {
-            return Handled::with(Action::Ask(Box::new(stop_question())));
+            return Handled::with(Action::Ask(Box::new(stop_question(state))));
         }
-        Handled::Yes(vec![Action::Tell(Notice::info(told)), Action::Send(command)])
+        Handled::Yes(vec![Action::Tell(Notice::info(told).until(awaited)), Action::Send(command)])
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
@@ -64,21 +64,28 @@ fn is_paused(state: &State) -> bool {
     state.run.as_ref().is_some_and(|r| r.paused)
 }
 
-fn stop_question() -> Question {
+fn stop_question(state: &State) -> Question {
     let stop = vec![
-        Action::Tell(Notice::info("it finishes the step at hand, saves and ends")),
+        Action::Tell(Notice::info("it finishes the step at hand, saves and ends").until(Awaited::Ended)),
         Action::Send(Command::Stop),
     ];
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', "Keep it running", Vec::new())];
-    Question::new("Stop", "The step at hand is finished and saved; what was learned is kept.", choices)
+    let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
+    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
+        text = format!("It hangs, and may never hear of this: {}.", run.way_out());
+    }
+    Question::new("Stop", text, choices)
 }
 
 /// What is said where there is no run to show.
 fn nothing_open(state: &State) -> String {
+    let gone = state.gone.as_ref().map_or(String::new(), |run| {
+        format!("The run that was shown has been deleted:\n{}\n\n", run.display())
+    });
     let mut text = match &state.runs {
         None => "Looking for runs".to_owned(),
         Some(_) => format!(
-            "No run is open.\n\n1 Config starts one, 3 Checkpoints has those under {}.",
+            "{gone}No run is open.\n\n1 Config starts one, 3 Checkpoints has those under {}.",
             state.output_dir.display()
         ),
     };

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use crate::job::human;
 use crate::tui::chrome;
-use crate::tui::model::{Phase, RunState};
+use crate::tui::model::{Hung, Phase, RunState};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::widgets;
@@ -23,6 +23,16 @@ pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         Some((done, rows)) if run.phase() != Phase::Crashed => format!("evaluating, {done} of {rows} rows"),
         _ => word.to_owned(),
     };
+    let pid = run.machine.as_ref().map_or(String::new(), |m| format!(" (pid {})", m.pid));
+    let (word, style) = match run.hung(state.now) {
+        Some(Hung::Silent { seconds }) => {
+            (format!("no word from the worker for {}{pid}", human::duration(seconds)), theme.bad)
+        }
+        Some(Hung::Stuck { seconds }) => {
+            (format!("{word} does not go on for {}{pid}", human::duration(seconds)), theme.bad)
+        }
+        None => (word, style),
+    };
     let model = run.model.as_ref().map_or(String::new(), |m| {
         format!(
             "{} parameters, {} trained, {}",
@@ -37,7 +47,8 @@ pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         device => format!("{device}, {}", m.device_name),
     });
     let room = area.width as usize;
-    let name = text::fit_end(&run.name(), room / 2);
+    // What it does is never cut.
+    let name = text::fit_end(&run.name(), (room / 2).min(room.saturating_sub(text::width(&word) + 3)));
     let mut spans =
         vec![Span::raw(" "), Span::styled(name, theme.strong), Span::raw("  "), Span::styled(word, style)];
     for part in [machine, model] {
