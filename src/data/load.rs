@@ -141,15 +141,14 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     let (validation, validation_stats) = split(&chosen.validation, chosen.skipped.1)?;
     if train.is_empty() && chosen.train.is_empty() {
         return Err(Error::user(
-            "no training rows: name their files with --custom_train_dataset_path FILE (.csv, .jsonl or .json); where \
-             they are named, dataset_test_ratio took all there were for validation: add rows, or give \
-             --dataset_test_ratio 0",
+            "no training rows: name their files in custom_train_dataset_path (.csv, .jsonl or .json); where they are \
+             named, dataset_test_ratio took all there were for validation: add rows, or set dataset_test_ratio to 0",
         ));
     }
     if train.is_empty() {
         return Err(Error::user(format!(
-            "max_length {}: all {} training rows are longer; raise it, or keep their ends with \
-             --truncation_strategy truncation_left",
+            "max_length {}: all {} training rows are longer; raise it, or keep their ends \
+             (truncation_strategy truncation_left)",
             args.max_length, train_stats.too_long
         )));
     }

@@ -57,24 +57,8 @@ pub struct Read {
 /// # Errors
 /// `Error::User` where the file cannot be read or has no usable row, and at the first broken row with [`OnBroken::Error`].
 pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
-    if !path.exists() {
-        return Err(Error::user(format!("{}: no such data file", path.display())));
-    }
-    if path.is_dir() {
-        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
-    }
-    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let parse = match extension.as_str() {
-        "csv" => csv_file::read,
-        "jsonl" => json_file::read_lines,
-        "json" => json_file::read_list,
-        _ => {
-            return Err(Error::user(format!(
-                "{}: a data file is named .csv, .jsonl or .json; rename it by what it holds",
-                path.display()
-            )));
-        }
-    };
+    let parse = reader(path)?;
+    let extension = extension(path);
     let bytes = fs::read(path)
         .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
@@ -88,6 +72,41 @@ pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
         "csv" => "there is only a header",
         _ => "its list is empty",
     })
+}
+
+/// Reads the records of a format.
+type Parse = fn(&[u8], &mut Sink) -> Result<()>;
+
+/// Whether there is a file at `path` whose name says how it is read; its content is not looked at.
+///
+/// # Errors
+/// `Error::User` names the place where it was looked for.
+pub fn check_file(path: &Path) -> Result<()> {
+    reader(path).map(drop)
+}
+
+fn reader(path: &Path) -> Result<Parse> {
+    let place = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if !path.exists() {
+        return Err(Error::user(format!("{}: no such data file", place().display())));
+    }
+    if path.is_dir() {
+        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
+    }
+    match extension(path).as_str() {
+        "csv" => Ok(csv_file::read),
+        "jsonl" => Ok(json_file::read_lines),
+        "json" => Ok(json_file::read_list),
+        _ => Err(Error::user(format!(
+            "{}: a data file is named .csv, .jsonl or .json; rename it by what it holds",
+            path.display()
+        ))),
+    }
+}
+
+/// In small letters, without the dot.
+fn extension(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
 /// [`read_file`] of several files, one after the other.
@@ -117,8 +136,8 @@ pub fn resolve_dataset_name(name: &str) -> Result<PathBuf> {
         _ => "",
     };
     Err(Error::user(format!(
-        "dataset {name:?} is not on this machine; name its file in its place with --dataset FILE, and one of validation \
-         rows with --custom_val_dataset_path FILE{jd}"
+        "dataset {name:?} is not on this machine; name its file in its place (dataset), and one of validation rows \
+         (custom_val_dataset_path){jd}"
     )))
 }
 
@@ -144,7 +163,7 @@ impl Sink<'_> {
                 let broken = Broken { file: self.file.into(), line, reason };
                 if self.on_broken == OnBroken::Error {
                     return Err(Error::user(format!(
-                        "{broken}. Mend the row, or leave broken rows out with --check_dataset_strategy warning"
+                        "{broken}. Mend the row, or leave broken rows out (check_dataset_strategy warning)"
                     )));
                 }
                 self.read.broken.push(broken);

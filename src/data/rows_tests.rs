@@ -226,5 +226,5 @@ fn names_of_data_sets() {
     let message = resolve_dataset_name("jd-sentiment-zh").unwrap_err();
     assert_eq!(message.exit_code(), 2);
     let message = message.to_string();
-    assert!(message.contains("--dataset FILE") && message.contains("train.csv"), "{message}");
+    assert!(message.contains("in its place (dataset)") && message.contains("train.csv"), "{message}");
 }

@@ -151,7 +151,10 @@ impl Template {
     }
 
     fn no_place(&self, row: &str) -> Error {
-        Error::user(format!("{row}, for which template {} has no place; use --template_type qwen", self.name))
+        Error::user(format!(
+            "{row}, for which template {} has no place; set template_type to qwen",
+            self.name
+        ))
     }
 
     /// The ids and labels of `row`: prompt without loss, then response and suffix with it.

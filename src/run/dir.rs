@@ -154,6 +154,12 @@ impl RunDir {
     }
 }
 
+/// The nearest directory above `path` (or itself) that is there: what [`RunDir::discard`] keeps.
+pub fn existing(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_default();
+    path.ancestors().find(|p| p.exists()).unwrap_or(&path).to_owned()
+}
+
 /// One above the highest N of the entries named `vN...` in `parent`; 0 where there are none.
 fn next_version(parent: &Path) -> io::Result<u64> {
     let mut next = 0;
