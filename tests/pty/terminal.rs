@@ -44,7 +44,10 @@ impl Terminal {
         .unwrap();
         resize(&master, columns, rows);
         let end = || Stdio::from(slave.try_clone().unwrap());
-        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        command.stdin(end()).stdout(end()).stderr(end()).env_remove("NO_COLOR");
+        if command.get_envs().all(|(name, _)| name != "TERM") {
+            command.env("TERM", "xterm-256color");
+        }
         // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called, which are async-signal-safe.
         unsafe {
             command.pre_exec(|| {

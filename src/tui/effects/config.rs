@@ -27,6 +27,10 @@ pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
         ConfigWork::List => Ok(ConfigNews::Files(list(Path::new(CONFIGS)))),
         ConfigWork::Load(path) => load(&path),
         ConfigWork::Save { path, text, overwrite } => save(path, text, overwrite),
+        ConfigWork::Find(inputs) => {
+            let found = inputs.look();
+            Ok(ConfigNews::Found { inputs, found })
+        }
         ConfigWork::Preview(args) => {
             let this = previews.fetch_add(1, Ordering::Relaxed) + 1;
             let wanted = || previews.load(Ordering::Relaxed) == this;

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::action::{Action, Notice};
+use super::configs::ConfigNews;
+use super::log;
 use super::message::Message;
 use super::repl::{News, Order};
 use super::state::State;
@@ -70,8 +72,8 @@ impl Effects {
             Action::StartJob(args) => {
                 let followed = Arc::clone(&self.followed);
                 self.background(move |send| match job::start(&args) {
-                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
-                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                    Ok(started) => follow_new(started, &followed, send),
+                    Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                 });
             }
             Action::Config(work) => {
@@ -133,9 +135,9 @@ impl Effects {
             // Once the cockpit has gone nobody listens, which is no error.
             let send = |message| drop(sender.send(message));
             if catch_unwind(AssertUnwindSafe(|| work(&send))).is_err() {
-                send(Message::Notice(Notice::error(
-                    "an error inside the cockpit; logs/cockpit.log has more",
-                )));
+                let log = log::path().map(|path| format!("; {} has more", path.display()));
+                let words = format!("an error inside the cockpit{}", log.unwrap_or_default());
+                send(Message::Notice(Notice::error(words)));
             }
         };
         if let Err(e) = std::thread::Builder::new().name("effect".to_owned()).spawn(run) {
@@ -148,6 +150,19 @@ impl Effects {
 impl Drop for Effects {
     fn drop(&mut self) {
         self.followed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows a new run; where its worker goes before its first event, nothing is left of it but what it said.
+fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message)) {
+    let job::Started { run, worker, there_before } = started;
+    let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
+    let wanted = || followed.load(Ordering::Relaxed) == this;
+    if let Some(why) = watch::watch_new(run.path(), worker, &wanted, send) {
+        let path = run.path().to_owned();
+        run.discard(&there_before);
+        send(Message::Deleted(path));
+        send(Message::Config(ConfigNews::NotStarted(why)));
     }
 }
 
