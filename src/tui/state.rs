@@ -49,11 +49,13 @@ pub struct State {
     pub runs: Option<Vec<RunSummary>>,
     /// The run that is followed.
     pub run: Option<RunState>,
+    /// A page or a question is over the tabs.
+    pub covered: bool,
 }
 
 impl State {
     pub fn new(theme: Theme, clock: Clock, output_dir: PathBuf, now: f64) -> State {
-        State { theme, clock, now, output_dir, engine: None, runs: None, run: None }
+        State { theme, clock, now, output_dir, engine: None, runs: None, run: None, covered: false }
     }
 
     /// Takes in a message; returns whether anything on the screen may have changed.

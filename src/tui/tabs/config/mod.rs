@@ -14,7 +14,8 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 
 use crate::args::{Draft, Field, Status};
-use crate::tui::action::{Action, Notice};
+use crate::job::inputs::Inputs;
+use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::configs::{ConfigNews, ConfigWork, Preview};
 use crate::tui::keys;
@@ -27,6 +28,8 @@ use json::{Edited, Editor};
 use picker::{Picked, Picker};
 use typing::{Typing, ValueLine};
 
+/// Seconds after which what was missing is looked for again.
+const LOOK_AGAIN: f64 = 5.0;
 /// Lines that a page key moves by.
 const PAGE: isize = 10;
 
@@ -37,6 +40,11 @@ pub struct Config {
     page: Page,
     /// What is being written, until it is told that it was.
     writing: Option<Draft>,
+    /// What was started last, which its run keeps; first until it has begun.
+    starting: Option<Draft>,
+    started: Option<Draft>,
+    /// The inputs looked for last, and when (Unix seconds).
+    sought: Option<(Inputs, f64)>,
     /// What the look at the data has found so far.
     look: Option<Result<Box<Preview>, String>>,
 }
@@ -175,7 +183,7 @@ impl Config {
                 self.page = Page::Form;
                 return Handled::done();
             }
-            Picked::Open(path) => ConfigWork::Load(path),
+            Picked::Open(path) => return Handled::with(Action::LoadConfig(path)),
             Picked::Write(path) => {
                 self.writing = Some(self.form.draft.clone());
                 ConfigWork::Save { path, text: self.form.draft.to_text(), overwrite: false }
@@ -193,9 +201,7 @@ impl Config {
             }
             ConfigNews::Loaded { file, read } => {
                 self.form.load(file.clone(), read.clone());
-                if matches!(self.page, Page::Picker(_)) {
-                    self.page = Page::Form;
-                }
+                self.page = Page::Form;
                 if let Some(warning) = read.warnings.first() {
                     return vec![Action::Tell(Notice::info(warning.clone()))];
                 }
@@ -220,60 +226,23 @@ impl Config {
                 ];
                 return vec![Action::Ask(Box::new(Question::new("Write", words, choices)))];
             }
+            ConfigNews::Found { inputs, found } => {
+                self.form.found = Some((inputs.as_ref().clone(), found.clone()));
+            }
+            ConfigNews::NotStarted(why) => {
+                self.starting = None;
+                let close = vec![Choice::new('c', "Close", Vec::new())];
+                let question = Question::new("The training did not start", why.as_str(), close);
+                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(question))];
+            }
             ConfigNews::Preview(look) => self.look = Some(look.clone()),
         }
         Vec::new()
     }
 }
 
-impl Component for Config {
-    fn commands(&self, _: &State) -> Vec<CommandInfo> {
-        let main = |bindings: &[&'static keys::Binding]| -> Vec<CommandInfo> {
-            bindings.iter().map(|b| CommandInfo::main(b, true)).collect()
-        };
-        match &self.page {
-            Page::Form => {
-                let has_choices = self.form.field().is_some_and(|f| f.choices().is_some());
-                let first = if has_choices { &keys::AFTER } else { &keys::EDIT };
-                let mut all = main(&[
-                    first,
-                    &keys::START,
-                    &keys::DATA,
-                    &keys::AS_JSON,
-                    &keys::LOAD,
-                    &keys::SAVE_AS,
-                    &keys::FILTER,
-                ]);
-                let second = if has_choices { &keys::EDIT } else { &keys::AFTER };
-                let others = [
-                    second,
-                    &keys::BEFORE,
-                    &keys::TO_DEFAULT,
-                    &keys::UP,
-                    &keys::DOWN,
-                    &keys::PAGE_UP,
-                    &keys::PAGE_DOWN,
-                    &keys::FIRST,
-                    &keys::LAST,
-                ];
-                all.extend(others.map(CommandInfo::other));
-                all
-            }
-            Page::Typing(_) | Page::Picker(_) => {
-                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
-                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
-                all
-            }
-            Page::Editor(_) => {
-                let mut all = main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]);
-                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
-                all
-            }
-            Page::Data => main(&[&keys::CLOSE, &keys::START]),
-        }
-    }
-
-    fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
+impl Config {
+    fn on_key(&mut self, key: &KeyEvent, state: &State) -> Handled {
         match &mut self.page {
             Page::Form => self.on_form(key, state),
             Page::Typing(_) => self.on_typing(key),
@@ -291,7 +260,7 @@ impl Component for Config {
         }
     }
 
-    fn paste(&mut self, text: &str, _: &State) -> Handled {
+    fn on_paste(&mut self, text: &str) -> Handled {
         match &mut self.page {
             Page::Form | Page::Data => return Handled::No,
             Page::Typing(Typing::Value(value)) => {
@@ -311,11 +280,103 @@ impl Component for Config {
         Handled::done()
     }
 
-    fn receive(&mut self, message: &Message, _: &State) -> Vec<Action> {
-        match message {
-            Message::Config(news) => self.hear(news),
-            _ => Vec::new(),
+    /// Has model and data looked for where other ones are named than before.
+    fn seek(&mut self, now: f64) -> Option<Action> {
+        let inputs = self.form.inputs.as_ref()?;
+        (self.sought.as_ref().map(|(sought, _)| sought) != Some(inputs)).then_some(())?;
+        self.seek_again(now)
+    }
+
+    fn seek_again(&mut self, now: f64) -> Option<Action> {
+        let inputs = self.form.inputs.clone()?;
+        self.sought = Some((inputs.clone(), now));
+        Some(Action::Config(ConfigWork::Find(Box::new(inputs))))
+    }
+
+    /// The arguments are kept in no file and no run.
+    fn is_unkept(&self) -> bool {
+        self.form.is_changed() && self.started.as_ref() != Some(&self.form.draft)
+    }
+}
+
+impl Component for Config {
+    fn commands(&self, _: &State) -> Vec<CommandInfo> {
+        let main = |bindings: &[&'static keys::Binding]| -> Vec<CommandInfo> {
+            bindings.iter().map(|b| CommandInfo::main(b, true)).collect()
+        };
+        match &self.page {
+            Page::Form => {
+                let on_row = self.form.marked_row().is_some();
+                let has_choices = self.form.field().is_some_and(|f| f.choices().is_some());
+                let first = if has_choices { &keys::AFTER } else { &keys::EDIT };
+                let mut all = vec![CommandInfo::main(first, on_row)];
+                all.extend(main(&[
+                    &keys::START,
+                    &keys::DATA,
+                    &keys::AS_JSON,
+                    &keys::LOAD,
+                    &keys::SAVE_AS,
+                    &keys::FILTER,
+                ]));
+                let second = if has_choices { &keys::EDIT } else { &keys::AFTER };
+                all.extend([second, &keys::BEFORE, &keys::TO_DEFAULT].map(|binding| CommandInfo {
+                    binding,
+                    enabled: on_row,
+                    main: false,
+                }));
+                let others =
+                    [&keys::UP, &keys::DOWN, &keys::PAGE_UP, &keys::PAGE_DOWN, &keys::FIRST, &keys::LAST];
+                all.extend(others.map(CommandInfo::other));
+                all
+            }
+            Page::Typing(_) | Page::Picker(_) => {
+                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
+            Page::Editor(_) => {
+                let mut all = main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
+            Page::Data => main(&[&keys::CLOSE, &keys::START]),
         }
+    }
+
+    fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        match self.on_key(key, state) {
+            Handled::Yes(mut actions) => {
+                actions.extend(self.seek(state.now));
+                Handled::Yes(actions)
+            }
+            Handled::No => Handled::No,
+        }
+    }
+
+    fn paste(&mut self, text: &str, _: &State) -> Handled {
+        self.on_paste(text)
+    }
+
+    fn receive(&mut self, message: &Message, state: &State) -> Vec<Action> {
+        let mut actions = match message {
+            Message::Config(news) => self.hear(news),
+            Message::Opened(_) => {
+                self.started = self.starting.take().or(self.started.take());
+                Vec::new()
+            }
+            Message::Tick(now) => {
+                // It may have come in the meantime.
+                let is_old = self.sought.as_ref().is_some_and(|(_, then)| now - then >= LOOK_AGAIN);
+                let is_missing = matches!(self.form.inputs_found(), Some(Err(_)));
+                return match is_old && is_missing {
+                    true => self.seek_again(*now).into_iter().collect(),
+                    false => Vec::new(),
+                };
+            }
+            _ => Vec::new(),
+        };
+        actions.extend(self.seek(state.now));
+        actions
     }
 
     fn takes_text(&self) -> bool {
@@ -324,7 +385,13 @@ impl Component for Config {
 
     fn unsaved(&self) -> Option<&str> {
         match &self.page {
-            Page::Editor(editor) if editor.is_changed() => Some("The text in the Config tab's editor"),
+            Page::Editor(editor) if editor.is_changed() => {
+                Some("The text in the Config tab's editor is not taken yet.")
+            }
+            Page::Typing(Typing::Value(value)) if value.is_changed(&self.form.draft) => {
+                Some("The value typed in the Config tab is not taken yet.")
+            }
+            _ if self.is_unkept() => Some("What was changed in the Config tab is in no file yet."),
             _ => None,
         }
     }
