@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::formats;
-use super::template::{Row, unplain};
+use super::template::{Blank, Row, blank, unplain};
 use super::tokenize::BOM;
 use super::{csv_file, json_file};
 use crate::error::{Error, Result};
@@ -39,6 +39,26 @@ impl fmt::Display for Broken {
     }
 }
 
+/// Rows that have something in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    pub count: usize,
+    /// `FILE, line N`
+    pub first: Option<String>,
+}
+
+impl Places {
+    fn add(&mut self, file: &Path, line: u64) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| format!("{}, line {line}", file.display()));
+    }
+
+    fn extend(&mut self, more: Places) {
+        self.count += more.count;
+        self.first = self.first.take().or(more.first);
+    }
+}
+
 /// What a file held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
@@ -46,6 +66,10 @@ pub struct Read {
     pub broken: Vec<Broken>,
     /// Rows without a label (or answer): left out in silence, as SWIFT does.
     pub unlabelled: usize,
+    /// Rows with a blank text or answer among the `rows`, as SWIFT keeps them.
+    pub blank: Places,
+    /// Rows without a query among the `rows`, where others have one.
+    pub unasked: Places,
     /// Where the first row stands that not every template has a place for, and what it has: `FILE, line N has a history`.
     pub unplain: Option<String>,
 }
@@ -117,6 +141,8 @@ pub fn read_files<P: AsRef<Path>>(paths: &[P], on_broken: OnBroken) -> Result<Re
         all.rows.extend(read.rows);
         all.broken.extend(read.broken);
         all.unlabelled += read.unlabelled;
+        all.blank.extend(read.blank);
+        all.unasked.extend(read.unasked);
         all.unplain = all.unplain.or(read.unplain);
     }
     Ok(all)
@@ -156,6 +182,11 @@ impl Sink<'_> {
                 if let Some(what) = unplain(&row).filter(|_| self.read.unplain.is_none()) {
                     self.read.unplain = Some(format!("{}, line {line} has {what}", self.file.display()));
                 }
+                match blank(&row) {
+                    Some(Blank::Text) => self.read.blank.add(self.file, line),
+                    Some(Blank::Query) => self.read.unasked.add(self.file, line),
+                    None => {}
+                }
                 self.read.rows.push(row);
             }
             Ok(None) => self.read.unlabelled += 1,
@@ -178,7 +209,11 @@ impl Sink<'_> {
     }
 
     /// What was read; `empty` says what a file without a row holds.
-    fn finish(self, empty: &str) -> Result<Read> {
+    fn finish(mut self, empty: &str) -> Result<Read> {
+        if self.read.unasked.count == self.read.rows.len() {
+            // Texts to go on with: there is no query in any.
+            self.read.unasked = Places::default();
+        }
         let Read { rows, broken, unlabelled, .. } = &self.read;
         match (rows.as_slice(), broken.first()) {
             ([], Some(first)) => self.fail(format!(

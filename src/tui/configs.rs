@@ -56,7 +56,7 @@ pub enum ConfigNews {
 pub struct Preview {
     pub train: Part,
     pub validation: Part,
-    /// The first training rows: prompt and response.
+    /// The first training rows, of each label by turns: prompt and response.
     pub first: Vec<[String; 2]>,
     /// What the loader warns of.
     pub warnings: Vec<String>,
