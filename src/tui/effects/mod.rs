@@ -162,6 +162,7 @@ fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message
         let path = run.path().to_owned();
         run.discard(&there_before);
         send(Message::Deleted(path));
+        let why = format!("{why}\nThe run directory is removed again.");
         send(Message::Config(ConfigNews::NotStarted(why)));
     }
 }
@@ -181,5 +182,33 @@ pub fn run_dir(path: &Path) -> Result<PathBuf> {
         Ok(run) => Ok(run.path().to_owned()),
         Err(Error::User(message)) => Err(Error::User(format!("--run: {message}"))),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Session;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_run_whose_worker_goes_before_its_first_event_leaves_its_words_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&dir.path().join("out"), "qwen-demo", true).unwrap();
+        let path = run.path().to_owned();
+        std::fs::write(run.args_file(), "{}").unwrap();
+        let worker = Worker::start_engine(Path::new("/bin/false"), &path, Session::Background).unwrap();
+        let heard = Mutex::new(Vec::new());
+        let started = job::Started { run, worker, there_before: dir.path().to_owned() };
+        follow_new(started, &AtomicU64::new(0), &|message| heard.lock().unwrap().push(message));
+        let heard = heard.into_inner().unwrap();
+        assert!(matches!(&heard[0], Message::Opened(opened) if *opened == path), "{heard:?}");
+        match &heard[heard.len() - 2..] {
+            [Message::Deleted(gone), Message::Config(ConfigNews::NotStarted(why))] => {
+                assert!(*gone == path && why.contains("status 1"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }
