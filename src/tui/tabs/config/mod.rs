@@ -4,6 +4,7 @@ mod edit;
 mod form;
 mod json;
 mod list;
+mod news;
 mod picker;
 mod preview;
 mod start;
@@ -15,12 +16,11 @@ use ratatui::layout::Rect;
 
 use crate::args::{Draft, Field, Status};
 use crate::job::inputs::Inputs;
-use crate::tui::action::{Action, Notice, Tab};
+use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
-use crate::tui::configs::{ConfigNews, ConfigWork, Preview};
+use crate::tui::configs::{ConfigWork, Preview};
 use crate::tui::keys;
 use crate::tui::message::Message;
-use crate::tui::popups::{Choice, Question};
 use crate::tui::state::State;
 use edit::Line;
 use form::{Form, Row};
@@ -192,56 +192,6 @@ impl Config {
         Handled::with(Action::Config(work))
     }
 
-    fn hear(&mut self, news: &ConfigNews) -> Vec<Action> {
-        match news {
-            ConfigNews::Files(files) => {
-                if let Page::Picker(picker) = &mut self.page {
-                    picker.found(files);
-                }
-            }
-            ConfigNews::Loaded { file, read } => {
-                self.form.load(file.clone(), read.clone());
-                self.page = Page::Form;
-                if let Some(warning) = read.warnings.first() {
-                    return vec![Action::Tell(Notice::info(warning.clone()))];
-                }
-            }
-            ConfigNews::Saved(path) => {
-                if let Some(written) = self.writing.take() {
-                    self.form.saved = written;
-                }
-                self.form.file = Some(path.clone());
-                if matches!(self.page, Page::Picker(_)) {
-                    self.page = Page::Form;
-                }
-                return vec![Action::Tell(Notice::info(format!("wrote {}", path.display())))];
-            }
-            ConfigNews::Exists { path, text } => {
-                let (path, text) = (path.clone(), text.clone());
-                let words = format!("{} is there already.", path.display());
-                let write = ConfigWork::Save { path, text, overwrite: true };
-                let choices = vec![
-                    Choice::new('o', "Overwrite it", vec![Action::Config(write)]),
-                    Choice::new('k', "Keep it: choose another name", Vec::new()),
-                ];
-                return vec![Action::Ask(Box::new(Question::new("Write", words, choices)))];
-            }
-            ConfigNews::Found { inputs, found } => {
-                self.form.found = Some((inputs.as_ref().clone(), found.clone()));
-            }
-            ConfigNews::NotStarted(why) => {
-                self.starting = None;
-                let close = vec![Choice::new('c', "Close", Vec::new())];
-                let question = Question::new("The training did not start", why.as_str(), close);
-                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(question))];
-            }
-            ConfigNews::Preview(look) => self.look = Some(look.clone()),
-        }
-        Vec::new()
-    }
-}
-
-impl Config {
     fn on_key(&mut self, key: &KeyEvent, state: &State) -> Handled {
         match &mut self.page {
             Page::Form => self.on_form(key, state),
@@ -278,19 +228,6 @@ impl Config {
             Page::Picker(picker) => picker.paste(text),
         }
         Handled::done()
-    }
-
-    /// Has model and data looked for where other ones are named than before.
-    fn seek(&mut self, now: f64) -> Option<Action> {
-        let inputs = self.form.inputs.as_ref()?;
-        (self.sought.as_ref().map(|(sought, _)| sought) != Some(inputs)).then_some(())?;
-        self.seek_again(now)
-    }
-
-    fn seek_again(&mut self, now: f64) -> Option<Action> {
-        let inputs = self.form.inputs.clone()?;
-        self.sought = Some((inputs.clone(), now));
-        Some(Action::Config(ConfigWork::Find(Box::new(inputs))))
     }
 
     /// The arguments are kept in no file and no run.
