@@ -79,15 +79,17 @@ impl Terminal {
     /// Waits until the screen is as wanted; returns the seconds since the start.
     #[track_caller]
     pub fn wait(&mut self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> f64 {
-        let began = Instant::now();
+        let (began, mut gone) = (Instant::now(), None);
         loop {
             let text = self.text();
             if wanted(&text) {
                 return self.began.elapsed().as_secs_f64();
             }
             let ended = self.child.try_wait().unwrap();
+            // What it wrote last may be on its way still.
+            gone = gone.or(ended.map(|_| Instant::now()));
             assert!(
-                began.elapsed() < limit && ended.is_none(),
+                began.elapsed() < limit && gone.is_none_or(|since| since.elapsed() < Duration::from_secs(2)),
                 "not seen: {what} (ended: {ended:?}); the screen is\n{text}"
             );
             std::thread::sleep(Duration::from_millis(2));
