@@ -186,7 +186,7 @@ fn the_model_that_a_checkpoint_names_is_gone() {
     changed(true, |bench, _| fs::remove_dir_all(bench.path("model")).unwrap()).refused(&[
         "model",
         "no such model directory",
-        "--model_id_or_path DIR",
+        "as model_id_or_path",
     ]);
 }
 
@@ -301,7 +301,11 @@ fn prompts_that_are_too_long() {
     let mut config = common::config();
     config["use_dynamic_ntk"] = json!(false);
     bench.write("model/config.json", config.to_string());
-    rows(&["--max_new_tokens", "1024"]).refused(&["validation row 1", "context of 1024", "--max_new_tokens"]);
+    rows(&["--max_new_tokens", "1024"]).refused(&[
+        "validation row 1",
+        "context of 1024",
+        "lower max_new_tokens",
+    ]);
 }
 
 #[test]

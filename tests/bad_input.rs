@@ -38,11 +38,11 @@ fn no_such_model_directory() {
     refused(
         &bench,
         &["--model_id_or_path", "/nowhere/model"],
-        &["/nowhere/model", "no such model directory", "--model_id_or_path"],
+        &["/nowhere/model", "no such model directory", "set model_id_or_path"],
     );
     refused(&bench, &["--model_cache_dir", "/nowhere/cache"], &["/nowhere/cache", "no such model directory"]);
     refused(&bench, &["--model_id_or_path", "rows.jsonl"], &["rows.jsonl", "directory"]);
-    refused(&bench, &["--model_id_or_path", "qwen/Qwen-1_8B"], &["qwen/Qwen-1_8B", "--model_id_or_path DIR"]);
+    refused(&bench, &["--model_id_or_path", "qwen/Qwen-1_8B"], &["qwen/Qwen-1_8B", "set model_id_or_path"]);
     for file in ["config.json", "qwen.tiktoken", "model.safetensors"] {
         let bench = Bench::new();
         fs::remove_file(bench.path("model").join(file)).unwrap();
@@ -248,7 +248,7 @@ fn broken_rows_are_refused_or_skipped_as_asked() {
         refused(
             &bench,
             &[&data[..], &["--check_dataset_strategy", "error"]].concat(),
-            &["broken.jsonl, line 10", needle, "--check_dataset_strategy warning"],
+            &["broken.jsonl, line 10", needle, "check_dataset_strategy warning"],
         );
 
         let ended =
@@ -279,7 +279,7 @@ fn data_without_a_usable_row() {
     with(
         "chat.jsonl",
         ("\n".to_owned() + &row).as_bytes(),
-        &["line 2 has a history", "--template_type qwen"],
+        &["line 2 has a history", "template_type to qwen"],
     );
     with(
         "unknown.jsonl",
@@ -298,9 +298,13 @@ fn data_without_a_usable_row() {
         &["/nowhere/rows.csv", "no such data file"],
     );
     refused(&bench, &["--custom_train_dataset_path", "model"], &["model is a directory"]);
-    refused(&bench, &["--dataset", "no-such-set"], &["no-such-set", "--dataset FILE"]);
+    refused(&bench, &["--dataset", "no-such-set"], &["no-such-set", "name its file"]);
     refused(&bench, &["--custom_val_dataset_path", "/nowhere/dev.csv"], &["/nowhere/dev.csv"]);
-    refused(&bench, &["--custom_train_dataset_path="], &["dataset", "--custom_train_dataset_path FILE"]);
+    refused(
+        &bench,
+        &["--custom_train_dataset_path="],
+        &["dataset", "in dataset or custom_train_dataset_path"],
+    );
     write_rows(&bench.path("one.jsonl"), &rows(1));
     refused(
         &bench,
@@ -413,7 +417,7 @@ fn cuda_where_there_is_none() {
     refused(
         &bench,
         &["--device", "cuda"],
-        &["device: cuda was asked for", "--device cpu", "qwen-tui doctor"],
+        &["device: cuda was asked for", "device to cpu", "qwen-tui doctor"],
     );
     let ckpt = bench.words(&[
         "infer",

@@ -56,6 +56,8 @@ fn a_wrong_command_line_ends_in_exit_status_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
         assert!(stderr(&output).contains("Usage"), "{args:?}: {}", stderr(&output));
     }
+    let told = stderr(&without_engine(&[]));
+    assert!(told.ends_with("no cockpit: standard input is no terminal\n"), "{told}");
     let output = without_engine(&["sft", "--dataset", "jd-sentiment-zh", "--lora_rnak", "8"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
@@ -187,9 +189,12 @@ fn training(dir: &Path) -> Vec<String> {
     let words = [
         "sft",
         "--model_type",
-        "qwen-1_8b",
+        "qwen-demo",
+        "--model_id_or_path",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/demo/base"),
         "--dataset",
-        "jd-sentiment-zh",
+        // It is looked for; no played engine reads it.
+        concat!(env!("CARGO_MANIFEST_DIR"), "/demo/everyday.jsonl"),
         "--add_output_dir_suffix",
         "false",
     ];
@@ -222,6 +227,25 @@ fn sft_shows_the_run_as_lines_and_tells_scripts_where_it_is() {
     let shown = stderr(&output);
     assert!(shown.contains("step 5/50  epoch 0.10  loss NaN  acc 0.750"), "{shown}");
     assert!(shown.contains("finished at step 50 after 1 min 01 s"), "{shown}");
+}
+
+#[test]
+fn what_is_missing_is_told_before_anything_is_made_or_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let began = dir.path().join("began");
+    for (name, value) in
+        [("--model_id_or_path", "/nowhere/模型"), ("--custom_val_dataset_path", "/nowhere/验证.csv")]
+    {
+        let mut args = training(dir.path());
+        args.extend([name, value].map(str::to_owned));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        // Asked for its version the script answers nothing, and is none the worse.
+        let output = played(&format!("[ $1 != worker ] || touch {}", began.display()), &args);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains(&name[2..]) && told.contains(value) && !told.contains("--"), "{told}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left there");
+    }
 }
 
 #[test]

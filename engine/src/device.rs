@@ -68,7 +68,7 @@ pub fn choose(name: &str) -> Result<Device> {
     };
     load_cuda().map_err(|why| {
         Error::user(format!(
-            "device: {name} was asked for, but {why}; use --device cpu, or see `qwen-tui doctor`"
+            "device: {name} was asked for, but {why}; set device to cpu, or see `qwen-tui doctor`"
         ))
     })?;
     let count = Cuda::device_count();

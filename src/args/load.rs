@@ -318,8 +318,8 @@ fn model_is_there(values: &Values) -> Result<()> {
         false => "",
     };
     Err(Error::user(format!(
-        "{}: no such model directory; {} names it as {key}{from}: give the base model's directory with \
-         --model_id_or_path DIR",
+        "{}: no such model directory; {} names it as {key}{from}: give the base model's directory as \
+         model_id_or_path",
         path.display(),
         ckpt.join(ARGS_FILE).display()
     )))

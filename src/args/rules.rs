@@ -27,10 +27,9 @@ pub fn sft(values: &mut Values) -> Result<()> {
     let no_training_data =
         values.list("dataset").is_empty() && values.list("custom_train_dataset_path").is_empty();
     if no_training_data {
-        return Err(values.refuse(
-            "dataset",
-            "at least one name or file, by --dataset NAME or --custom_train_dataset_path FILE",
-        ));
+        return Err(
+            values.refuse("dataset", "at least one name or file, in dataset or custom_train_dataset_path")
+        );
     }
 
     let save_steps = values.get("eval_steps").clone();

@@ -263,7 +263,7 @@ impl Values {
         let value = self.get(name);
         let open = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
         if open && self.source(name) == Source::Default {
-            return Error::user(format!("--{name} is missing: give {allowed}"));
+            return Error::user(format!("{name} is missing: give {allowed}"));
         }
         refusal(&self.place_of(name, self.source(name)), name, value, allowed)
     }

@@ -9,7 +9,7 @@ use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::ready_engine;
 use qwen_tui::tui;
 
-use super::{has_screen, out, wants_help};
+use super::{no_screen, out, wants_help};
 
 const HELP: &str = "\
 Run the whole job on real Chinese reviews with a small model
@@ -76,7 +76,7 @@ pub fn run(raw: Vec<OsString>) -> Result<i32> {
         return out::help(HELP).map(|()| 0);
     }
     let arguments = split(raw)?;
-    let on_screen = has_screen() && !arguments.headless;
+    let on_screen = no_screen().is_none() && !arguments.headless;
     if on_screen {
         // A second or two.
         out::note("preparing the demo's reviews");

@@ -24,6 +24,8 @@ use qwen_tui::tui;
     about = "Fine-tune Qwen-1 for sentiment classification from a terminal, natively on libtorch",
     max_term_width = 100,
     after_help = "Without a command, on a terminal: the cockpit, on the running job if there is one.\n\
+        Its log is logs/cockpit.log in a directory that has logs or configs, else qwen-tui/cockpit.log in \
+        $XDG_STATE_HOME (~/.local/state).\n\
         Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 130 for a demo or a \
         conversation that Ctrl-C ended, 1 for the rest.\n\
         Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
@@ -158,25 +160,34 @@ fn run(command: Command) -> Result<i32> {
     }
 }
 
-/// Whether there is a terminal to show the cockpit on.
-fn has_screen() -> bool {
-    let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !dumb
+/// Why the cockpit cannot be shown here; none where it can.
+fn no_screen() -> Option<&'static str> {
+    if !std::io::stdin().is_terminal() {
+        Some("standard input is no terminal")
+    } else if !std::io::stdout().is_terminal() {
+        Some("standard output is no terminal")
+    } else if std::env::var("TERM").is_ok_and(|t| t == "dumb") {
+        Some(
+            "TERM is dumb, which names a terminal without a cursor; set it to your terminal's, such as xterm-256color",
+        )
+    } else {
+        None
+    }
 }
 
 /// The cockpit, where there is a terminal to show it on; else the help.
 fn cockpit(options: tui::Options) -> Result<i32> {
-    if has_screen() {
-        return tui::run(options);
-    }
+    let Some(why) = no_screen() else { return tui::run(options) };
     for (flag, given) in [("--run", options.run.is_some()), ("--config", options.config.is_some())] {
         if given {
             return Err(Error::user(format!(
-                "{flag} opens the cockpit, which needs a terminal to be shown on"
+                "{flag} opens the cockpit, which needs a terminal to be shown on: {why}"
             )));
         }
     }
     out::note(&Cli::command().render_help().to_string());
+    // Last, where it is seen.
+    out::note(&format!("no cockpit: {why}"));
     Ok(2)
 }
 

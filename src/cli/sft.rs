@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
+use qwen_tui::job::inputs::Inputs;
 use qwen_tui::job::{Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground};
-use qwen_tui::run::{RunDir, TrainerState, list_checkpoints, read_events};
+use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
 use super::{out, wants_help};
 
@@ -54,6 +55,8 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         }
         args.resume_from_checkpoint = None;
     }
+    // Before the directory is made: what is told then leaves nothing behind.
+    Inputs::from(&args).look()?;
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let result = run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path()));
@@ -129,12 +132,6 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
         Resume::of(Path::new(dir))?;
     }
     Ok(file.is_file().then_some(file))
-}
-
-/// The nearest directory above `path` (or itself) that is there.
-fn existing(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_default();
-    path.ancestors().find(|p| p.exists()).unwrap_or(&path).to_owned()
 }
 
 /// Whether a run has anything to show: a step or a checkpoint.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::rows::{OnBroken, Read, read_files, resolve_dataset_name};
+use super::rows::{OnBroken, Places, Read, read_files, resolve_dataset_name};
 use super::sampling::{SampleOptions, split_and_sample};
 use super::template::{Example, IGNORE, Row, Template, Truncation, encode_rows};
 use super::tokenizer::Tokenizer;
@@ -84,7 +84,10 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
     train.extend(sources.train[1].iter().map(PathBuf::from));
     let (mut warnings, mut first_unplain) = (Vec::new(), None);
     let mut take = |paths: &[PathBuf]| -> Result<(Vec<Row>, u64)> {
-        let Read { rows, broken, unlabelled, unplain } = read_files(paths, on_broken)?;
+        let Read { rows, broken, unlabelled, blank, unasked, unplain } = read_files(paths, on_broken)?;
+        warnings.extend(
+            [(&blank, "a blank text or answer"), (&unasked, "no query")].into_iter().filter_map(kept),
+        );
         first_unplain = first_unplain.take().or(unplain);
         warnings.extend(broken.iter().take(NAMED).map(|b| format!("{b}; the row is left out")));
         if broken.len() > NAMED {
@@ -109,6 +112,15 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
     let (train, validation) = split_and_sample(train, validation, &sources.options);
     let skipped = (train_broken, validation_broken);
     Ok(Chosen { train, validation, skipped, warnings, unplain: first_unplain })
+}
+
+/// The warning of rows that are kept though something is missing in them.
+fn kept((places, what): (&Places, &str)) -> Option<String> {
+    let first = places.first.as_ref()?;
+    Some(match places.count {
+        1 => format!("{first}: the row has {what}; it is used as it stands"),
+        n => format!("{n} rows have {what} (the first: {first}); they are used as they stand"),
+    })
 }
 
 /// The token ids of the chosen rows, with `args`' template and `max_length`.
@@ -141,15 +153,14 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     let (validation, validation_stats) = split(&chosen.validation, chosen.skipped.1)?;
     if train.is_empty() && chosen.train.is_empty() {
         return Err(Error::user(
-            "no training rows: name their files with --custom_train_dataset_path FILE (.csv, .jsonl or .json); where \
-             they are named, dataset_test_ratio took all there were for validation: add rows, or give \
-             --dataset_test_ratio 0",
+            "no training rows: name their files in custom_train_dataset_path (.csv, .jsonl or .json); where they are \
+             named, dataset_test_ratio took all there were for validation: add rows, or set dataset_test_ratio to 0",
         ));
     }
     if train.is_empty() {
         return Err(Error::user(format!(
-            "max_length {}: all {} training rows are longer; raise it, or keep their ends with \
-             --truncation_strategy truncation_left",
+            "max_length {}: all {} training rows are longer; raise it, or keep their ends \
+             (truncation_strategy truncation_left)",
             args.max_length, train_stats.too_long
         )));
     }

@@ -18,15 +18,8 @@ pub use template::{Example, LABELS, Row, Template, Truncation, encode_rows, sent
 pub use tokenize::{BOM, tokenize_stdio};
 pub use tokenizer::Tokenizer;
 
-/// `name` in the folder of reference data, or None (said on standard error) where that folder is absent.
 #[cfg(test)]
-pub(crate) fn shared(name: &str) -> Option<std::path::PathBuf> {
-    let root = std::env::var_os("QWEN_TUI_SHARED")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").into(), std::path::PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
+#[path = "../../tests/common/shared.rs"]
+mod reference;
+#[cfg(test)]
+pub(crate) use reference::shared;

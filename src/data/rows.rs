@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::formats;
-use super::template::{Row, unplain};
+use super::template::{Blank, Row, blank, unplain};
 use super::tokenize::BOM;
 use super::{csv_file, json_file};
 use crate::error::{Error, Result};
@@ -39,6 +39,26 @@ impl fmt::Display for Broken {
     }
 }
 
+/// Rows that have something in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    pub count: usize,
+    /// `FILE, line N`
+    pub first: Option<String>,
+}
+
+impl Places {
+    fn add(&mut self, file: &Path, line: u64) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| format!("{}, line {line}", file.display()));
+    }
+
+    fn extend(&mut self, more: Places) {
+        self.count += more.count;
+        self.first = self.first.take().or(more.first);
+    }
+}
+
 /// What a file held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
@@ -46,6 +66,10 @@ pub struct Read {
     pub broken: Vec<Broken>,
     /// Rows without a label (or answer): left out in silence, as SWIFT does.
     pub unlabelled: usize,
+    /// Rows with a blank text or answer among the `rows`, as SWIFT keeps them.
+    pub blank: Places,
+    /// Rows without a query among the `rows`, where others have one.
+    pub unasked: Places,
     /// Where the first row stands that not every template has a place for, and what it has: `FILE, line N has a history`.
     pub unplain: Option<String>,
 }
@@ -57,24 +81,8 @@ pub struct Read {
 /// # Errors
 /// `Error::User` where the file cannot be read or has no usable row, and at the first broken row with [`OnBroken::Error`].
 pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
-    if !path.exists() {
-        return Err(Error::user(format!("{}: no such data file", path.display())));
-    }
-    if path.is_dir() {
-        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
-    }
-    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let parse = match extension.as_str() {
-        "csv" => csv_file::read,
-        "jsonl" => json_file::read_lines,
-        "json" => json_file::read_list,
-        _ => {
-            return Err(Error::user(format!(
-                "{}: a data file is named .csv, .jsonl or .json; rename it by what it holds",
-                path.display()
-            )));
-        }
-    };
+    let parse = reader(path)?;
+    let extension = extension(path);
     let bytes = fs::read(path)
         .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
@@ -90,6 +98,41 @@ pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
     })
 }
 
+/// Reads the records of a format.
+type Parse = fn(&[u8], &mut Sink) -> Result<()>;
+
+/// Whether there is a file at `path` whose name says how it is read; its content is not looked at.
+///
+/// # Errors
+/// `Error::User` names the place where it was looked for.
+pub fn check_file(path: &Path) -> Result<()> {
+    reader(path).map(drop)
+}
+
+fn reader(path: &Path) -> Result<Parse> {
+    let place = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if !path.exists() {
+        return Err(Error::user(format!("{}: no such data file", place().display())));
+    }
+    if path.is_dir() {
+        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
+    }
+    match extension(path).as_str() {
+        "csv" => Ok(csv_file::read),
+        "jsonl" => Ok(json_file::read_lines),
+        "json" => Ok(json_file::read_list),
+        _ => Err(Error::user(format!(
+            "{}: a data file is named .csv, .jsonl or .json; rename it by what it holds",
+            path.display()
+        ))),
+    }
+}
+
+/// In small letters, without the dot.
+fn extension(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
 /// [`read_file`] of several files, one after the other.
 pub fn read_files<P: AsRef<Path>>(paths: &[P], on_broken: OnBroken) -> Result<Read> {
     let mut all = Read::default();
@@ -98,6 +141,8 @@ pub fn read_files<P: AsRef<Path>>(paths: &[P], on_broken: OnBroken) -> Result<Re
         all.rows.extend(read.rows);
         all.broken.extend(read.broken);
         all.unlabelled += read.unlabelled;
+        all.blank.extend(read.blank);
+        all.unasked.extend(read.unasked);
         all.unplain = all.unplain.or(read.unplain);
     }
     Ok(all)
@@ -117,8 +162,8 @@ pub fn resolve_dataset_name(name: &str) -> Result<PathBuf> {
         _ => "",
     };
     Err(Error::user(format!(
-        "dataset {name:?} is not on this machine; name its file in its place with --dataset FILE, and one of validation \
-         rows with --custom_val_dataset_path FILE{jd}"
+        "dataset {name:?} is not on this machine; name its file in its place (dataset), and one of validation rows \
+         (custom_val_dataset_path){jd}"
     )))
 }
 
@@ -137,6 +182,11 @@ impl Sink<'_> {
                 if let Some(what) = unplain(&row).filter(|_| self.read.unplain.is_none()) {
                     self.read.unplain = Some(format!("{}, line {line} has {what}", self.file.display()));
                 }
+                match blank(&row) {
+                    Some(Blank::Text) => self.read.blank.add(self.file, line),
+                    Some(Blank::Query) => self.read.unasked.add(self.file, line),
+                    None => {}
+                }
                 self.read.rows.push(row);
             }
             Ok(None) => self.read.unlabelled += 1,
@@ -144,7 +194,7 @@ impl Sink<'_> {
                 let broken = Broken { file: self.file.into(), line, reason };
                 if self.on_broken == OnBroken::Error {
                     return Err(Error::user(format!(
-                        "{broken}. Mend the row, or leave broken rows out with --check_dataset_strategy warning"
+                        "{broken}. Mend the row, or leave broken rows out (check_dataset_strategy warning)"
                     )));
                 }
                 self.read.broken.push(broken);
@@ -159,7 +209,11 @@ impl Sink<'_> {
     }
 
     /// What was read; `empty` says what a file without a row holds.
-    fn finish(self, empty: &str) -> Result<Read> {
+    fn finish(mut self, empty: &str) -> Result<Read> {
+        if self.read.unasked.count == self.read.rows.len() {
+            // Texts to go on with: there is no query in any.
+            self.read.unasked = Places::default();
+        }
         let Read { rows, broken, unlabelled, .. } = &self.read;
         match (rows.as_slice(), broken.first()) {
             ([], Some(first)) => self.fail(format!(

@@ -226,5 +226,29 @@ fn names_of_data_sets() {
     let message = resolve_dataset_name("jd-sentiment-zh").unwrap_err();
     assert_eq!(message.exit_code(), 2);
     let message = message.to_string();
-    assert!(message.contains("--dataset FILE") && message.contains("train.csv"), "{message}");
+    assert!(message.contains("in its place (dataset)") && message.contains("train.csv"), "{message}");
+}
+
+#[test]
+fn rows_with_a_blank_text_are_kept_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read_file(&path, OnBroken::Skip).unwrap()
+    };
+    let at = |places: &Places| {
+        (places.count, places.first.as_ref().map(|f| f.rsplit(' ').next().unwrap().to_owned()))
+    };
+    let read = file("jd.csv", "sentence,label\n好,1\n,0\n\" \u{3000}\",1\n差,0\n");
+    assert_eq!((read.rows.len(), read.broken.len()), (4, 0));
+    assert_eq!((at(&read.blank), at(&read.unasked)), ((2, Some("3".to_owned())), (0, None)));
+    let read = file(
+        "qr.jsonl",
+        "{\"query\":\"a\",\"response\":\"b\"}\n{\"query\":\" \",\"response\":\"b\"}\n{\"query\":\"a\",\"response\":\"\"}\n",
+    );
+    assert_eq!((at(&read.blank), at(&read.unasked)), ((1, Some("3".to_owned())), (1, Some("2".to_owned()))));
+    // Texts without any query are meant so.
+    let read = file("texts.jsonl", "{\"response\":\"b\"}\n{\"response\":\"c\"}\n");
+    assert_eq!((at(&read.blank), at(&read.unasked)), ((0, None), (0, None)));
 }

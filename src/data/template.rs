@@ -16,12 +16,13 @@ pub const TEMPLATES: [&str; 4] = ["default-generation", "default", "qwen", "chat
 
 const DEFAULT_SYSTEM: &str = "You are a helpful assistant.";
 
+/// What stands before and after the sentence of a prompt.
+const BEFORE: &str = "Task: Sentiment Classification\nSentence: ";
+const AFTER: &str = "\nCategory: negative, positive\nOutput:";
+
 /// The prompt of a sentence to classify, as the reference run was trained with it.
 pub fn sentiment_prompt(sentence: &str) -> String {
-    format!(
-        "Task: Sentiment Classification\nSentence: {sentence}\nCategory: {}, {}\nOutput:",
-        LABELS[0], LABELS[1]
-    )
+    format!("{BEFORE}{sentence}{AFTER}")
 }
 
 /// One row of a data set. `history` holds the earlier turns, each query and response.
@@ -37,6 +38,26 @@ impl Row {
     /// A row of one turn without a system message.
     pub fn new(query: impl Into<String>, response: impl Into<String>) -> Self {
         Row { query: query.into(), response: response.into(), ..Row::default() }
+    }
+}
+
+/// What of a row is blank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blank {
+    /// The whole query: there may be none on purpose, where a model is trained to go on with texts.
+    Query,
+    /// The sentence in its prompt, or the response.
+    Text,
+}
+
+/// What of a row is blank, if anything.
+pub(super) fn blank(row: &Row) -> Option<Blank> {
+    let is_blank = |text: &str| text.trim().is_empty();
+    let sentence = row.query.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(AFTER));
+    if sentence.is_some_and(is_blank) || is_blank(&row.response) {
+        Some(Blank::Text)
+    } else {
+        is_blank(&row.query).then_some(Blank::Query)
     }
 }
 
@@ -151,7 +172,10 @@ impl Template {
     }
 
     fn no_place(&self, row: &str) -> Error {
-        Error::user(format!("{row}, for which template {} has no place; use --template_type qwen", self.name))
+        Error::user(format!(
+            "{row}, for which template {} has no place; set template_type to qwen",
+            self.name
+        ))
     }
 
     /// The ids and labels of `row`: prompt without loss, then response and suffix with it.

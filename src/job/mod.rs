@@ -10,6 +10,7 @@ pub mod event;
 pub mod follow;
 pub mod frames;
 pub mod human;
+pub mod inputs;
 pub mod libraries;
 pub mod lines;
 pub mod remove;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::dir::RunDir;
-use super::files::{file_error, pretty_json, read_json, sync_dir};
+use super::files::{file_error, make_room, pretty_json, read_json, sync_dir};
 use crate::error::{Error, Result};
 
 /// The optimizer's state in a checkpoint.
@@ -68,6 +68,32 @@ pub fn write_checkpoint(
 ) -> Result<(PathBuf, u64)> {
     let target = run.checkpoint(step);
     let tmp = Temporary(hidden(run, step, "tmp"));
+    write_by(run, step, &tmp, &target, fill).map_err(|e| named(e, step, &tmp.0, &target))
+}
+
+/// The error of a checkpoint's writing under the name that a person knows, with what to do about a full disk.
+fn named(e: Error, step: u64, tmp: &Path, target: &Path) -> Error {
+    let Error::User(message) = e else { return e };
+    let (tmp, shown) = (tmp.display().to_string(), target.display().to_string());
+    let full = io::Error::from(rustix::io::Errno::NOSPC).to_string();
+    let advice = match message.ends_with(&full) {
+        true => make_room(target),
+        false => String::new(),
+    };
+    let about = match message.contains(&tmp) || !advice.is_empty() {
+        true => format!("checkpoint-{step} is not saved: "),
+        false => String::new(),
+    };
+    Error::User(format!("{about}{}{advice}", message.replace(&tmp, &shown)))
+}
+
+fn write_by(
+    run: &RunDir,
+    step: u64,
+    tmp: &Temporary,
+    target: &Path,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<(PathBuf, u64)> {
     remove(&tmp.0)?;
     fs::create_dir(&tmp.0).map_err(|e| file_error("create", &tmp.0, &e))?;
     fill(&tmp.0)?;
@@ -83,9 +109,9 @@ pub fn write_checkpoint(
         .map_err(|e| file_error("write", &list, &e))?;
     sync_dir(&tmp.0);
     let bytes = size(&tmp.0).map_err(|e| file_error("read", &tmp.0, &e))?;
-    put(run, step, &tmp.0, &target).map_err(|e| file_error("create", &target, &e))?;
+    put(run, step, &tmp.0, target).map_err(|e| file_error("create", target, &e))?;
     sync_dir(run.path());
-    Ok((target, bytes))
+    Ok((target.to_owned(), bytes))
 }
 
 /// Removes its directory when it goes out of scope: after an error or a panic what was half-written, after an
@@ -271,7 +297,7 @@ pub fn resumable(checkpoint: &Path) -> Result<()> {
     };
     Err(Error::user(format!(
         "{} holds weights and no state of the training ({why}): no run can go on from it exactly; a new run can start \
-         from an adapter's weights with --init_adapter FILE",
+         from an adapter's weights (init_adapter)",
         checkpoint.display()
     )))
 }

@@ -185,3 +185,21 @@ fn a_run_directory_that_is_gone_is_the_users_to_mend() {
     assert!(list_checkpoints(&run).is_empty());
     clean_partial(&run);
 }
+
+#[test]
+fn a_full_disk_is_told_by_the_checkpoints_name_and_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::create(dir.path(), "", false).unwrap();
+    let full = || std::io::Error::from(rustix::io::Errno::NOSPC);
+    // As this room says it, and as others do.
+    let fills: [fn(&Path, &std::io::Error) -> Error; 2] = [
+        |dir, e| file_error("write", &dir.join("trainer_state.json"), e),
+        |dir, e| Error::user(format!("{}: {e}", dir.join("optimizer.safetensors").display())),
+    ];
+    for fill in fills {
+        let e = write_checkpoint(&run, 6, |dir| Err(fill(dir, &full()))).unwrap_err().to_string();
+        let place = run.checkpoint(6).display().to_string();
+        assert!(e.starts_with("checkpoint-6 is not saved: ") && e.contains(&place), "{e}");
+        assert!(!e.contains(".checkpoint-6") && e.matches("MB are left").count() == 1, "{e}");
+    }
+}

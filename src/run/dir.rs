@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value};
 
-use super::files::{file_error, pretty_json, sync_dir, write_atomic};
+use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
 use crate::error::{Context, Error, Result};
 
 /// A run directory that exists.
@@ -41,7 +41,7 @@ impl RunDir {
 
     /// `stamp` makes the second half of the name.
     fn create_version(parent: &Path, stamp: impl Fn() -> String) -> Result<RunDir> {
-        fs::create_dir_all(parent).map_err(|e| file_error("create the output directory", parent, &e))?;
+        fs::create_dir_all(parent).map_err(|e| output_error("create the output directory", parent, &e))?;
         // Two runs started at once would find the same highest N and, a second apart, both get it. Where the file
         // system knows no locks the names still differ, only N may not.
         let guard = File::open(parent).map_err(|e| file_error("open the output directory", parent, &e))?;
@@ -55,13 +55,13 @@ impl RunDir {
                     return Ok(RunDir { root });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(e) => return Err(file_error("create the run directory", &root, &e)),
+                Err(e) => return Err(output_error("create the run directory", &root, &e)),
             }
         }
     }
 
     fn create_at(root: PathBuf) -> Result<RunDir> {
-        fs::create_dir_all(&root).map_err(|e| file_error("create the output directory", &root, &e))?;
+        fs::create_dir_all(&root).map_err(|e| output_error("create the output directory", &root, &e))?;
         let run = RunDir { root };
         // Made, not looked for: of two that start at once, one gets it. It also tells a read-only directory now
         // rather than after the model is loaded.
@@ -72,7 +72,7 @@ impl RunDir {
                  another output_dir, or leave add_output_dir_suffix true",
                 run.root.display()
             ))),
-            Err(e) => Err(file_error("write into the output directory", &run.root, &e)),
+            Err(e) => Err(output_error("write into the output directory", &run.root, &e)),
         }
     }
 
@@ -155,6 +155,22 @@ impl RunDir {
     pub fn write_args(&self, args: &Map<String, Value>) -> Result<()> {
         write_atomic(&self.args_file(), &pretty_json(args, 2)?)
     }
+}
+
+/// A run's place cannot be made; there is always another.
+fn output_error(doing: &str, path: &Path, e: &io::Error) -> Error {
+    match file_error(doing, path, e) {
+        Error::User(message) if advice(path, e).is_empty() => {
+            Error::User(format!("{message}; set output_dir to a directory that can be written"))
+        }
+        e => e,
+    }
+}
+
+/// The nearest directory above `path` (or itself) that is there: what [`RunDir::discard`] keeps.
+pub fn existing(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_default();
+    path.ancestors().find(|p| p.exists()).unwrap_or(&path).to_owned()
 }
 
 /// One above the highest N of the entries named `vN...` in `parent`; 0 where there are none.
@@ -267,6 +283,7 @@ mod tests {
             for suffix in [true, false] {
                 let e = RunDir::create(place, "qwen-1_8b", suffix).unwrap_err();
                 assert!(e.exit_code() == 2 && e.to_string().contains(place.to_str().unwrap()), "{e}");
+                assert!(e.to_string().contains("output_dir"), "{e}");
             }
         }
         if !rustix::process::geteuid().is_root() {

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::statvfs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,14 +13,28 @@ use crate::error::{Context, Error, Result};
 /// The error of a file operation. The disk is the user's, so the user can mend it; the message says how where it
 /// is clear.
 pub(super) fn file_error(doing: &str, path: &Path, e: &io::Error) -> Error {
-    let advice = match e.kind() {
-        io::ErrorKind::StorageFull => "; free some space",
-        io::ErrorKind::QuotaExceeded => "; your quota is used up",
-        io::ErrorKind::PermissionDenied => "; change its permissions or choose another directory",
-        io::ErrorKind::ReadOnlyFilesystem => "; choose a directory on a disk that can be written",
-        _ => "",
+    Error::user(format!("cannot {doing} {}: {e}{}", path.display(), advice(path, e)))
+}
+
+/// What to do about it; empty where that is not clear.
+pub(super) fn advice(path: &Path, e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::StorageFull => make_room(path),
+        io::ErrorKind::QuotaExceeded => "; your quota is used up".to_owned(),
+        io::ErrorKind::PermissionDenied => "; change its permissions or choose another directory".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "; choose a directory on a disk that can be written".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// What to do where the disk of `path` is full.
+pub(super) fn make_room(path: &Path) -> String {
+    let there = path.ancestors().find(|p| p.exists());
+    let left = match there.and_then(|p| statvfs(p).ok()) {
+        Some(disk) => format!(" ({:.1} MB are left)", (disk.f_bavail * disk.f_frsize) as f64 / 1e6),
+        None => String::new(),
     };
-    Error::user(format!("cannot {doing} {}: {e}{advice}", path.display()))
+    format!("; free some space there{left}, or set output_dir to another disk")
 }
 
 /// Makes the entries of `dir` (new names, renames) survive a power cut. File systems that cannot sync a directory

@@ -1,6 +1,6 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
@@ -184,7 +184,7 @@ impl App {
     }
 
     /// Does what is the application's own; the rest is returned.
-    fn act(&mut self, actions: Vec<Action>) -> Vec<Action> {
+    pub fn act(&mut self, actions: Vec<Action>) -> Vec<Action> {
         let mut rest = Vec::new();
         for action in actions {
             match action {
@@ -217,12 +217,16 @@ impl App {
                 }
                 Action::LoadConfig(file) => {
                     self.shown = Tab::Config;
-                    rest.push(Action::Config(ConfigWork::Load(file)));
+                    match self.tabs[Tab::Config as usize].unsaved() {
+                        Some(what) => self.popup = Some(Popup::Question(load_question(what, file))),
+                        None => rest.push(Action::Config(ConfigWork::Load(file))),
+                    }
                 }
                 action => rest.push(action),
             }
             self.changed = true;
         }
+        self.state.covered = self.popup.is_some();
         rest
     }
 
@@ -277,15 +281,22 @@ fn quit_question(state: &State, unsaved: Option<&str>) -> Question {
         n => format!("\n{n} others run too, and go on in any case."),
     };
     if let Some(what) = unsaved {
-        text += &format!("\n{what} is not taken yet; quitting loses it.");
+        text += &format!("\n{what} Quitting loses it.");
     }
     Question::new("Quit", text, choices)
 }
 
 fn unsaved_question(what: &str) -> Question {
+    let choices =
+        vec![Choice::new('q', "Quit and lose it", vec![Action::Exit]), Choice::new('s', "Stay", Vec::new())];
+    Question::new("Quit", what, choices)
+}
+
+fn load_question(what: &str, file: PathBuf) -> Question {
+    let text = format!("{what} Opening {} loses it.", file.display());
     let choices = vec![
-        Choice::new('q', "Quit and lose the text", vec![Action::Exit]),
-        Choice::new('s', "Stay", Vec::new()),
+        Choice::new('o', "Open the file and lose it", vec![Action::Config(ConfigWork::Load(file))]),
+        Choice::new('k', "Keep it", Vec::new()),
     ];
-    Question::new("Quit", format!("{what} is not taken yet."), choices)
+    Question::new("Open arguments", text, choices)
 }

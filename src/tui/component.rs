@@ -76,7 +76,7 @@ pub trait Component {
         false
     }
 
-    /// What would be lost by quitting now: words that begin a sentence. It is then asked about.
+    /// What would be lost by quitting now, in a sentence. It is then asked about.
     fn unsaved(&self) -> Option<&str> {
         None
     }
@@ -86,6 +86,6 @@ pub trait Component {
         false
     }
 
-    /// Draws itself into `area`. `state.theme` has the styles; a caret is set with `frame.set_cursor_position`.
+    /// Draws itself into `area`. `state.theme` has the styles; a caret is set with `widgets::caret`.
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State);
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::args::{ReadDraft, SftArgs};
+use crate::job::inputs::{Inputs, Missing};
 
 /// Where files of arguments are looked for and saved, beneath the working directory.
 pub const CONFIGS: &str = "configs";
@@ -19,6 +20,8 @@ pub enum ConfigWork {
         text: String,
         overwrite: bool,
     },
+    /// Looks whether model and data are there.
+    Find(Box<Inputs>),
     /// Reads the rows that the arguments name; a newer look ends this one.
     Preview(Box<SftArgs>),
 }
@@ -38,6 +41,12 @@ pub enum ConfigNews {
         path: PathBuf,
         text: String,
     },
+    Found {
+        inputs: Box<Inputs>,
+        found: Result<(), Missing>,
+    },
+    /// A training did not begin; nothing is left of it.
+    NotStarted(String),
     /// The error is the loader's.
     Preview(Result<Box<Preview>, String>),
 }
@@ -47,7 +56,7 @@ pub enum ConfigNews {
 pub struct Preview {
     pub train: Part,
     pub validation: Part,
-    /// The first training rows: prompt and response.
+    /// The first training rows, of each label by turns: prompt and response.
     pub first: Vec<[String; 2]>,
     /// What the loader warns of.
     pub warnings: Vec<String>,

@@ -69,7 +69,7 @@ bindings! {
     TAB_3: [char('3'), alt('3')], "3, Alt+3", "Checkpoints", "Checkpoints";
     TAB_4: [char('4'), alt('4')], "4, Alt+4", "REPL", "REPL";
     HELP: [char('?'), key(KeyCode::F(1))], "?, F1", "help", "The keys of where you are";
-    QUIT: [char('q'), ctrl('c')], "q, Ctrl+C", "quit", "Quit; asks while a job runs or an editor's text has changed";
+    QUIT: [char('q'), ctrl('c')], "q, Ctrl+C", "quit", "Quit; asks while a job runs or something typed would be lost";
 
     // Config
     EDIT: [key(KeyCode::Enter)], "Enter", "edit", "Edit the value; open or close a group";

@@ -11,6 +11,7 @@ pub mod component;
 pub mod configs;
 pub mod effects;
 pub mod keys;
+mod log;
 pub mod message;
 pub mod model;
 pub mod popups;
@@ -33,8 +34,6 @@ use futures::StreamExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 
 use crate::error::{Context, Error, Result};
 use action::Action;
@@ -45,8 +44,6 @@ use state::{Clock, State};
 use terminal::Screen;
 use theme::Theme;
 
-/// Where the cockpit's own log goes, beneath the working directory.
-const LOGS: &str = "logs";
 /// Keys and messages taken in before the next picture.
 const BATCH: usize = 256;
 
@@ -81,7 +78,7 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     let output_dir = std::path::absolute(&options.output_dir).unwrap_or(options.output_dir);
     let mut app = App::new(State::new(Theme::from_env(), Clock::Local, output_dir, now()), run.is_none());
     change(&mut app);
-    app.message(&config);
+    let first = app.message(&config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -89,8 +86,8 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     // Before the terminal is taken: a signal that comes then must give it back.
     let signals = runtime.block_on(async { Signals::new() })?;
     let mut screen = Screen::open()?;
-    let _log = start_log();
-    let ended = runtime.block_on(run_on(&mut screen, &mut app, run, signals));
+    let _log = log::start();
+    let ended = runtime.block_on(run_on(&mut screen, &mut app, run, first, signals));
     drop(screen);
     if let Some(words) = app.parting_words() {
         // Where the terminal has gone, nobody reads it.
@@ -120,12 +117,14 @@ async fn run_on(
     screen: &mut Screen,
     app: &mut App,
     run: Option<PathBuf>,
+    first: Vec<Action>,
     mut signals: Signals,
 ) -> Result<i32> {
     draw(screen, app)?;
     let (sender, mut messages) = unbounded_channel();
     let mut effects = Effects::new(sender);
     effects.start(run.as_deref(), &app.state);
+    first.into_iter().for_each(|a| effects.act(a, &app.state));
 
     let mut keys = EventStream::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -188,18 +187,4 @@ fn draw(screen: &mut Screen, app: &App) -> Result<()> {
 
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
-}
-
-/// The cockpit's log, in a file: the screen is taken. Where none can be written, nothing is logged.
-fn start_log() -> Option<WorkerGuard> {
-    let file = RollingFileAppender::builder()
-        .rotation(Rotation::NEVER)
-        .filename_prefix("cockpit.log")
-        .build(LOGS)
-        .ok()?;
-    let (writer, guard) = NonBlockingBuilder::default().lossy(false).finish(file);
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_writer(writer).with_ansi(false).with_env_filter(filter);
-    log.try_init().ok().map(|()| guard)
 }

@@ -51,11 +51,23 @@ pub struct State {
     pub run: Option<RunState>,
     /// The run that was followed until its directory went.
     pub gone: Option<PathBuf>,
+    /// A page or a question is over the tabs.
+    pub covered: bool,
 }
 
 impl State {
     pub fn new(theme: Theme, clock: Clock, output_dir: PathBuf, now: f64) -> State {
-        State { theme, clock, now, output_dir, engine: None, runs: None, run: None, gone: None }
+        State {
+            theme,
+            clock,
+            now,
+            output_dir,
+            engine: None,
+            runs: None,
+            run: None,
+            gone: None,
+            covered: false,
+        }
     }
 
     /// Takes in a message; returns whether anything on the screen may have changed.

@@ -80,7 +80,7 @@ fn rules_across_arguments_name_the_one_to_mend() {
     draft.set(field("model_type"), &json!("qwen-demo")).unwrap();
     let problem = draft.check().unwrap_err();
     assert_eq!(problem.key, Some("dataset"));
-    says(&problem.message, &["--dataset is missing"]);
+    says(&problem.message, &["dataset is missing"]);
     draft.set(field("dataset"), &json!(["a.csv"])).unwrap();
     draft.check().unwrap();
     draft.set(field("save_steps"), &json!(75)).unwrap();

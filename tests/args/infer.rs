@@ -58,8 +58,8 @@ fn infer_refuses_what_makes_no_sense() {
         &["load_dataset_config is true", "--ckpt_dir"],
     );
     says(&infer("--model_type qwen-7b --eval_human false"), &["eval_human is false", "data set"]);
-    says(&infer(""), &["--ckpt_dir is missing", "--ckpt_dir DIR"]);
-    says(&infer("--model_id_or_path DIR"), &["--model_type is missing: give one of qwen-1_8b"]);
+    says(&infer(""), &["ckpt_dir is missing", "--ckpt_dir DIR"]);
+    says(&infer("--model_id_or_path DIR"), &["model_type is missing: give one of qwen-1_8b"]);
     says(&infer("--lora_rank 8"), &["unknown flag --lora_rank"]);
     says(&infer("--model_type qwen-7b --num_beams 3"), &["num_beams is 3"]);
     says(&infer(&format!("--ckpt_dir {} x", dir.path().display())), &["\"x\" belongs to no flag"]);
@@ -67,10 +67,7 @@ fn infer_refuses_what_makes_no_sense() {
     // The base model has been moved.
     std::fs::remove_dir(dir.path().join("base")).unwrap();
     let moved = format!("--ckpt_dir {}", dir.path().display());
-    says(
-        &infer(&moved),
-        &["base: no such model directory", "sft_args.json names it", "--model_id_or_path DIR"],
-    );
+    says(&infer(&moved), &["base: no such model directory", "sft_args.json names it", "as model_id_or_path"]);
     assert!(load_infer(&words(&format!("{moved} --model_id_or_path DIR"))).is_ok());
 
     // A base model without a checkpoint.
@@ -86,7 +83,7 @@ fn infer_refuses_what_makes_no_sense() {
     says(&infer(&bare), &["ckpt_dir", "there is none in it"]);
     std::fs::create_dir(empty.path().join("default")).unwrap();
     std::fs::write(empty.path().join("default/adapter_config.json"), "{}").unwrap();
-    says(&infer(&bare), &["--model_type is missing", "sft_args.json is not there"]);
+    says(&infer(&bare), &["model_type is missing", "sft_args.json is not there"]);
     std::fs::write(empty.path().join("checksums.json"), "{\"sft_args.json\": \"00\"}").unwrap();
     says(&infer(&line), &["sft_args.json is missing", "use another checkpoint"]);
     std::fs::remove_file(empty.path().join("checksums.json")).unwrap();

@@ -3,6 +3,8 @@
 mod draft;
 mod infer;
 mod refusals;
+#[path = "../common/shared.rs"]
+mod shared;
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +12,10 @@ use qwen_tui::args::schedule::{self, Scheduler};
 use qwen_tui::args::*;
 use qwen_tui::error::Error;
 use serde_json::{Map, Value, json};
+use shared::shared;
 
 fn root(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
-}
-
-fn shared(name: &str) -> Option<PathBuf> {
-    let base = std::env::var_os("QWEN_TUI_SHARED").map_or_else(|| root("../shared"), PathBuf::from);
-    let path = base.join(name);
-    path.exists().then_some(path)
 }
 
 fn words(line: &str) -> Vec<String> {

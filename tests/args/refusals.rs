@@ -87,7 +87,7 @@ fn combinations_are_checked() {
         (json!({"sft_type": "full", "dtype": "fp16"}), "dtype is \"fp16\"; allowed is bf16 or fp32"),
         (json!({"lora_target_modules": ["DEFAULT", "c_proj"]}), "DEFAULT (or AUTO) alone"),
         (json!({"lora_target_modules": []}), "at least one name"),
-        (json!({"dataset": []}), "--dataset NAME or --custom_train_dataset_path FILE"),
+        (json!({"dataset": []}), "in dataset or custom_train_dataset_path"),
         (json!({"model_type": null}), "model_type is null"),
         (json!({"model_id_or_path": "qwen/Qwen-7B"}), "set one of the two"),
         (

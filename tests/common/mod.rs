@@ -1,5 +1,7 @@
 //! A small Qwen-1 on disk, rows for it, and the built `qwen-tui` run on them.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+mod shared;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -14,6 +16,8 @@ use rustix::process::{Pid, Signal};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
+pub use shared::shared;
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qwen-tui");
 
 /// No command of these tests may take longer.
@@ -23,18 +27,6 @@ pub const HIDDEN: usize = 16;
 /// Each MLP matrix has half of it.
 pub const INTERMEDIATE: usize = 48;
 pub const VOCAB: usize = 512;
-
-/// `name` in the folder of reference data, or None (said on standard error) where that folder is absent.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("QWEN_TUI_SHARED")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").into(), PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
 
 /// Tensors in fp32 by name: shape and values.
 pub type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;

@@ -239,12 +239,23 @@ fn a_killed_worker_is_told_and_the_cockpit_lives() {
 }
 
 #[test]
+fn a_dumb_terminal_is_told_why_there_is_no_cockpit() {
+    let bench = Bench::new();
+    let mut command = cockpit(&bench);
+    command.env("TERM", "dumb");
+    let mut terminal = Terminal::start(command, 80, 24);
+    terminal.see(&["no cockpit: TERM is dumb"]);
+    assert_eq!(terminal.ended().code(), Some(2));
+}
+
+#[test]
 fn a_panic_gives_the_terminal_back_and_is_told_on_it() {
     let dir = tempfile::tempdir().unwrap();
     // This program again, in which only the test below runs, on the terminal.
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "a_cockpit_with_a_fault", "--nocapture", "--test-threads=1"]);
     command.env("COCKPIT_WITH_A_FAULT", "1").env("RUST_BACKTRACE", "0").current_dir(dir.path());
+    command.env("XDG_STATE_HOME", dir.path().join("state"));
     let mut terminal = Terminal::start(command, 80, 24);
     terminal.see(&["before the fault"]);
     terminal.press("!");
@@ -252,8 +263,9 @@ fn a_panic_gives_the_terminal_back_and_is_told_on_it() {
     terminal.assert_clean();
     let text = terminal.text();
     assert!(text.contains("the fault of this test") && !text.contains("before the fault"), "{text}");
-    let log = std::fs::read_to_string(dir.path().join("logs/cockpit.log")).unwrap();
+    let log = std::fs::read_to_string(dir.path().join("state/qwen-tui/cockpit.log")).unwrap();
     assert!(log.contains("the fault of this test"), "{log}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left there");
 }
 
 /// Not a test by itself: the cockpit with a tab that panics at a key, for the test above.

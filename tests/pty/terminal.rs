@@ -44,7 +44,10 @@ impl Terminal {
         .unwrap();
         resize(&master, columns, rows);
         let end = || Stdio::from(slave.try_clone().unwrap());
-        command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        command.stdin(end()).stdout(end()).stderr(end()).env_remove("NO_COLOR");
+        if command.get_envs().all(|(name, _)| name != "TERM") {
+            command.env("TERM", "xterm-256color");
+        }
         // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called, which are async-signal-safe.
         unsafe {
             command.pre_exec(|| {
@@ -76,15 +79,17 @@ impl Terminal {
     /// Waits until the screen is as wanted; returns the seconds since the start.
     #[track_caller]
     pub fn wait(&mut self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> f64 {
-        let began = Instant::now();
+        let (began, mut gone) = (Instant::now(), None);
         loop {
             let text = self.text();
             if wanted(&text) {
                 return self.began.elapsed().as_secs_f64();
             }
             let ended = self.child.try_wait().unwrap();
+            // What it wrote last may be on its way still.
+            gone = gone.or(ended.map(|_| Instant::now()));
             assert!(
-                began.elapsed() < limit && ended.is_none(),
+                began.elapsed() < limit && gone.is_none_or(|since| since.elapsed() < Duration::from_secs(2)),
                 "not seen: {what} (ended: {ended:?}); the screen is\n{text}"
             );
             std::thread::sleep(Duration::from_millis(2));

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use qwen_tui::args::{ARGS_FILE, Draft};
 use qwen_tui::data::sentiment_prompt;
+use qwen_tui::job::inputs::Missing;
 use qwen_tui::tui::action::Action;
+use qwen_tui::tui::app::App;
 use qwen_tui::tui::configs::{ConfigNews, ConfigWork, Part, Preview, Unit};
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
 
-use super::{Cockpit, root, until_step};
+use super::random::Random;
+use super::{Cockpit, RUN, root, until_step};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (160, 48)];
 
@@ -24,7 +27,26 @@ fn on(width: u16, height: u16, file: &str) -> Cockpit {
 
 fn load(cockpit: &mut Cockpit, file: &str) -> Vec<Action> {
     let read = Draft::load(Some(&root().join(file)), &[]).unwrap();
-    cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some(file.into()), read }))
+    let actions = cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some(file.into()), read }));
+    find(cockpit, &actions, Ok(()));
+    actions
+}
+
+/// Answers what is asked about model and data; returns how often it was asked.
+fn find(cockpit: &mut Cockpit, actions: &[Action], found: Result<(), Missing>) -> usize {
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::Config(ConfigWork::Find(inputs)) => Some(inputs.clone()),
+        _ => None,
+    });
+    asked
+        .map(|inputs| cockpit.tell(Message::Config(ConfigNews::Found { inputs, found: found.clone() })))
+        .count()
+}
+
+/// Does something to the application; whatever it looks for is there.
+fn answer(cockpit: &mut Cockpit, act: impl FnOnce(&mut App) -> Vec<Action>) {
+    let actions = act(&mut cockpit.app);
+    find(cockpit, &actions, Ok(()));
 }
 
 fn key(cockpit: &mut Cockpit, code: KeyCode) -> Vec<Action> {
@@ -185,6 +207,7 @@ fn where_nothing_is_found_no_key_changes_anything() {
     keys(&mut cockpit, "/没有\n");
     let before = cockpit.picture();
     assert!(before.contains("No argument has these words"), "{before}");
+    assert!(!before.contains("Enter edit") && before.contains("s start"), "{before}");
     for code in [KeyCode::Enter, KeyCode::Char(' '), KeyCode::Left, KeyCode::Right, KeyCode::Char('r')] {
         assert!(key(&mut cockpit, code).is_empty());
         assert_eq!(cockpit.picture(), before, "{code:?}");
@@ -219,10 +242,130 @@ fn quitting_asks_about_a_changed_text() {
     assert!(matches!(&ctrl(&mut cockpit, 'c')[..], [Action::Exit]), "it is unchanged");
     keys(&mut cockpit, "x");
     assert!(ctrl(&mut cockpit, 'c').is_empty());
-    assert!(cockpit.picture().contains("Quit and lose the text"), "{}", cockpit.picture());
+    assert!(cockpit.picture().contains("Quit and lose it"), "{}", cockpit.picture());
     assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first stays");
     ctrl(&mut cockpit, 'c');
     assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]));
+}
+
+#[test]
+fn quitting_asks_about_a_changed_form() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]), "it is unchanged");
+    go_to(&mut cockpit, "gradient_checkpointing");
+    key(&mut cockpit, KeyCode::Right);
+    assert!(cockpit.press(&["q"]).is_empty());
+    let picture = cockpit.picture();
+    assert!(picture.contains("is in no file yet"), "{picture}");
+    assert!(cockpit.press(&["s"]).is_empty(), "stay");
+    // What is typed now counts as well.
+    key(&mut cockpit, KeyCode::Left);
+    assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]), "it is as it was");
+    go_to(&mut cockpit, "lora_rank");
+    keys(&mut cockpit, "\n7");
+    assert!(ctrl(&mut cockpit, 'c').is_empty());
+    assert!(cockpit.picture().contains("The value typed"), "{}", cockpit.picture());
+    assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]));
+    // A run keeps what it was started with.
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "gradient_checkpointing");
+    key(&mut cockpit, KeyCode::Right);
+    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+    cockpit.tell(Message::Opened(RUN.into()));
+    assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]));
+    cockpit.press(&["1"]);
+    key(&mut cockpit, KeyCode::Left);
+    key(&mut cockpit, KeyCode::Left);
+    assert!(cockpit.press(&["q"]).is_empty());
+}
+
+#[test]
+fn opening_a_file_asks_about_a_changed_form() {
+    let file = || PathBuf::from("/runs/sft_args.json");
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    // Both from the Checkpoints tab and from the list of files.
+    let open: [fn(&mut Cockpit) -> Vec<Action>; 2] = [
+        |cockpit| cockpit.app.act(vec![Action::LoadConfig("/runs/sft_args.json".into())]),
+        |cockpit| {
+            cockpit.press(&["o"]);
+            keys(cockpit, "/runs/sft_args.json");
+            key(cockpit, KeyCode::Enter)
+        },
+    ];
+    let loads =
+        |actions: &[Action]| matches!(actions, [Action::Config(ConfigWork::Load(path))] if *path == file());
+    for open in open {
+        load(&mut cockpit, "configs/jd-sentiment.json");
+        assert!(loads(&open(&mut cockpit)), "nothing would be lost");
+        load(&mut cockpit, "configs/jd-sentiment.json");
+        go_to(&mut cockpit, "gradient_checkpointing");
+        key(&mut cockpit, KeyCode::Right);
+        assert!(open(&mut cockpit).is_empty());
+        let picture = cockpit.picture();
+        assert!(picture.contains("in no file yet") && picture.contains("/runs/sft_args.json"), "{picture}");
+        assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first keeps it");
+        key(&mut cockpit, KeyCode::Esc);
+        assert!(cockpit.picture().contains("changed"), "{}", cockpit.picture());
+        assert!(open(&mut cockpit).is_empty());
+        assert!(loads(&cockpit.press(&["o"])));
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_and_blocks_the_start_until_it_is_there() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    assert!(cockpit.picture().contains("✓ s starts"), "{}", cockpit.picture());
+    // Another argument names nothing that could be missing.
+    go_to(&mut cockpit, "gradient_checkpointing");
+    assert!(key(&mut cockpit, KeyCode::Right).is_empty());
+    assert!(cockpit.picture().contains("✓ s starts"), "{}", cockpit.picture());
+    go_to(&mut cockpit, "model_id_or_path");
+    keys(&mut cockpit, "\n");
+    ctrl(&mut cockpit, 'u');
+    keys(&mut cockpit, "/模型/qwen");
+    let asked = key(&mut cockpit, KeyCode::Enter);
+    let picture = cockpit.picture();
+    assert!(picture.contains("Looking for the model") && !picture.contains("✓ s"), "{picture}");
+    let missing = || Missing {
+        key: "model_id_or_path",
+        message: "model_id_or_path: /模型/qwen: no such model directory".to_owned(),
+    };
+    assert_eq!(find(&mut cockpit, &asked, Err(missing())), 1);
+    go_to(&mut cockpit, "lora_rank");
+    let picture = cockpit.picture();
+    assert!(picture.contains("✗ model_id_or_path: /模型/qwen") && !picture.contains("✓ s"), "{picture}");
+    // The start looks once more.
+    let asked = cockpit.press(&["s"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("✗ model_id_or_path") && picture.contains("no such model"), "{picture}");
+    assert_eq!(find(&mut cockpit, &asked, Err(missing())), 1);
+    let first: f64 = 1_700_000_000.0;
+    assert!(cockpit.tell(Message::Tick(first + 2.0)).is_empty(), "not at every second");
+    let asked = cockpit.tell(Message::Tick(first + 6.0));
+    assert_eq!(find(&mut cockpit, &asked, Ok(())), 1);
+    assert!(cockpit.picture().contains("✓ s starts"), "{}", cockpit.picture());
+    assert!(cockpit.tell(Message::Tick(first + 60.0)).is_empty(), "nothing is missing any more");
+    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+    cockpit.tell(Message::Config(ConfigNews::NotStarted("the disk is full\nlib.so is gone".to_owned())));
+    let picture = cockpit.picture();
+    assert!(picture.contains("did not start") && picture.contains("lib.so is gone"), "{picture}");
+}
+
+#[test]
+fn no_caret_shows_through_a_question() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "lora_rank");
+    keys(&mut cockpit, "\n7");
+    cockpit.picture();
+    assert!(cockpit.has_caret());
+    for open in [|c: &mut Cockpit| ctrl(c, 'c'), |c: &mut Cockpit| key(c, KeyCode::F(1))] {
+        open(&mut cockpit);
+        cockpit.picture();
+        assert!(!cockpit.has_caret());
+        key(&mut cockpit, KeyCode::Esc);
+        cockpit.picture();
+        assert!(cockpit.has_caret());
+    }
 }
 
 #[test]
@@ -427,60 +570,24 @@ fn a_start_without_an_engine_or_beside_a_job_is_asked_about() {
 
 #[test]
 fn two_thousand_random_keys_break_nothing() {
-    let mut state = 7u64;
-    let mut random = move |n: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % n
-    };
-    let codes = [
-        KeyCode::Enter,
-        KeyCode::Esc,
-        KeyCode::Up,
-        KeyCode::Down,
-        KeyCode::Left,
-        KeyCode::Right,
-        KeyCode::Home,
-        KeyCode::End,
-        KeyCode::PageUp,
-        KeyCode::PageDown,
-        KeyCode::Backspace,
-        KeyCode::Delete,
-        KeyCode::Insert,
-        KeyCode::F(2),
-        KeyCode::F(3),
-        KeyCode::F(4),
-        KeyCode::F(6),
-        KeyCode::Null,
-        KeyCode::BackTab,
-    ];
-    let chars: Vec<char> = "abdeowskj/ 0123456789.-,{}[]\":\n\té包装不错👍🏽\u{200d}\u{301}ｱﾞ".chars().collect();
-    let pastes = ["包装\r\n不错\t\u{1b}[31mred", "{\"lora_rank\": 8}", "\n\n\n", "", "\u{202e}abc\0", "ﾊﾟ👨‍👩‍👧"];
+    let mut random = Random::new(7);
     let mut cockpit = on(80, 24, "tests/data/sft_args_swift.json");
     let files = ConfigNews::Files(vec!["configs/a.json".into(), "configs/评论.json".into()]);
     for i in 0..2000 {
-        let with = [
-            KeyModifiers::NONE,
-            KeyModifiers::NONE,
-            KeyModifiers::NONE,
-            KeyModifiers::SHIFT,
-            KeyModifiers::CONTROL,
-            KeyModifiers::ALT,
-        ][random(6)];
-        let code = match random(5) {
-            0 | 1 => codes[random(codes.len())],
-            2 => KeyCode::Char(char::from(b'a' + random(26) as u8)),
-            _ => KeyCode::Char(chars[random(chars.len())]),
-        };
-        match random(40) {
-            0 => drop(cockpit.app.input(Input::Paste(pastes[random(pastes.len())].to_owned()))),
-            1 => cockpit.resize(60 + random(120) as u16, 16 + random(40) as u16),
+        match random.below(40) {
+            0 => drop(cockpit.app.input(random.paste())),
+            1 => {
+                let (width, height) = random.size();
+                cockpit.resize(width, height);
+            }
             2 => drop(cockpit.tell(Message::Config(files.clone()))),
             3 => drop(cockpit.tell(Message::Config(ConfigNews::Preview(Ok(Box::new(preview())))))),
-            _ => drop(cockpit.app.input(Input::Key(KeyEvent::new(code, with)))),
+            4 => drop(cockpit.tell(Message::Config(ConfigNews::NotStarted("没有模型\n".repeat(30))))),
+            _ => answer(&mut cockpit, |app| app.input(random.key())),
         }
         if i % 25 == 0 {
             // Back from wherever it went.
-            cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)));
+            key(&mut cockpit, KeyCode::Esc);
             cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Char('1'), KeyModifiers::ALT)));
         }
         cockpit.picture();

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod config;
+mod random;
 mod repl;
 mod svg;
 mod train;
@@ -80,6 +81,11 @@ impl Cockpit {
     pub fn resize(&mut self, width: u16, height: u16) {
         self.terminal.backend_mut().resize(width, height);
         self.app.input(Input::Resize(width, height));
+    }
+
+    /// Whether the terminal's caret is shown.
+    pub fn has_caret(&self) -> bool {
+        !format!("{:?}", self.terminal).contains("hidden_cursor: true")
     }
 
     /// The screen as text, a line a row; a wide character stands for its two cells.

@@ -1,5 +1,6 @@
 //! The REPL tab.
 
+use super::random::Random;
 use super::{Cockpit, RUN, recorded};
 use crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use qwen_tui::job::runs::{RunStatus, RunSummary};
@@ -351,7 +352,7 @@ fn keys_of_everywhere_work_beside_the_text() {
 /// Whatever is pressed, pasted and heard, in any order: no panic, and every picture can be drawn.
 #[test]
 fn nothing_that_is_typed_or_pasted_breaks_it() {
-    let mut random = rand_mt::Mt::new(11);
+    let mut random = Random::new(11);
     let mut cockpit = repl(80, 24);
     let summary = RunSummary {
         path: RUN.into(),
@@ -362,71 +363,38 @@ fn nothing_that_is_typed_or_pasted_breaks_it() {
         newest: 0.0,
     };
     cockpit.tell(Message::Runs(vec![summary]));
-    let codes = [
-        KeyCode::Enter,
-        KeyCode::Esc,
-        KeyCode::Up,
-        KeyCode::Down,
-        KeyCode::Left,
-        KeyCode::Right,
-        KeyCode::Home,
-        KeyCode::End,
-        KeyCode::PageUp,
-        KeyCode::PageDown,
-        KeyCode::Backspace,
-        KeyCode::Delete,
-        KeyCode::Insert,
-        KeyCode::F(5),
-        KeyCode::Null,
-    ];
-    let chars: Vec<char> =
-        "包装，😀❤\u{fe0f}e\u{301}\u{200d}\u{202e}\u{7}\u{1b}\t aZ19/~ｱﾞ﷽".chars().collect();
-    let pastes = [
-        LONG,
-        "",
-        "\n\n\n",
-        "\u{1b}[2J\u{1b}]0;x\u{7}",
-        "👨‍👩‍👧‍👦\r\n🇨🇳",
-        &"长文".repeat(3000),
-        &"a b\n".repeat(300),
-    ];
-    let controls = ['a', 'e', 'g', 'j', 'l', 'o', 'u', 'w', 'x', 'z', 'k', 'v'];
-    for _ in 0..2000 {
-        let mut pick = |n: usize| random.next_u32() as usize % n;
-        match pick(20) {
-            0 => paste(&mut cockpit, pastes[pick(pastes.len())]),
+    for i in 0..2000 {
+        match random.below(20) {
+            0 => drop(cockpit.app.input(random.paste())),
             1 => {
-                let sizes = [(80, 24), (60, 16), (200, 50), (61, 17), (20, 5), (3, 2)];
-                let (width, height) = sizes[pick(sizes.len())];
+                let (width, height) = random.size();
                 cockpit.resize(width, height);
             }
             2 => {
-                let id = pick(40) as u64;
-                let news = match pick(8) {
+                let id = random.below(40) as u64;
+                let news = match random.below(8) {
                     0 => News::Loading(checkpoint(id)),
                     1 => loaded(checkpoint(id)),
                     2 => News::Begun { id },
-                    3 => News::Piece { id, text: chars.iter().collect() },
+                    3 => News::Piece { id, text: LONG.repeat(20) },
                     4 => label(id, "positive", f64::NAN),
-                    5 => News::Done { id, text: LONG.into(), cancelled: pick(2) == 0, seconds: 1e9 },
+                    5 => News::Done { id, text: LONG.into(), cancelled: random.below(2) == 0, seconds: 1e9 },
                     6 => News::Refused { model: checkpoint(id), why: LONG.into() },
-                    _ => News::Ended { why: (pick(2) == 0).then(|| LONG.to_owned()) },
+                    _ => News::Ended { why: (random.below(2) == 0).then(|| LONG.to_owned()) },
                 };
                 hear(&mut cockpit, news);
             }
-            3..=6 => {
-                let c = controls[pick(controls.len())];
+            // The tab's own commands.
+            3..=5 => {
+                let c = random.of(&['a', 'e', 'g', 'j', 'l', 'o', 'u', 'w', 'x', 'z', 'k', 'v']);
                 cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)));
             }
-            7..=12 => {
-                let with = [KeyModifiers::NONE, KeyModifiers::NONE, KeyModifiers::CONTROL, KeyModifiers::ALT]
-                    [pick(4)];
-                cockpit.app.input(Input::Key(KeyEvent::new(codes[pick(codes.len())], with)));
-            }
-            _ => {
-                let c = chars[pick(chars.len())];
-                cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
-            }
+            _ => drop(cockpit.app.input(random.key())),
+        }
+        if i % 25 == 0 {
+            // Back from wherever it went.
+            cockpit.press(&["Esc"]);
+            cockpit.app.input(Input::Key(KeyEvent::new(KeyCode::Char('4'), KeyModifiers::ALT)));
         }
         cockpit.picture();
     }

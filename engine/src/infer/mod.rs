@@ -4,6 +4,7 @@ mod answers;
 pub mod classify;
 pub mod generate;
 mod interrupt;
+mod lines;
 pub mod prompt;
 mod room;
 pub mod rows;
@@ -14,17 +15,18 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::{Template, Tokenizer};
 use qwen_tui::error::{Error, Result};
+use qwen_tui::job::inputs::{check_model_dir, named_model_dir};
 use tch::{Device, Kind};
 
 use crate::device;
 use crate::model::{Qwen, QwenConfig, weights};
-use crate::train::{checkpoint, named_model_dir};
+use crate::train::checkpoint;
 
 /// What a model says whose weights are broken, or too large for its dtype.
 fn not_finite() -> Error {
     Error::user(
         "the model's scores are not finite: its weights or the checkpoint's are damaged or come from a training that \
-         diverged, or the dtype is too narrow (try --dtype fp32)",
+         diverged, or the dtype is too narrow (try dtype fp32)",
     )
 }
 
@@ -71,7 +73,7 @@ impl Base {
     fn load(args: &InferArgs) -> Result<(Self, Tokenizer)> {
         let device = device::choose(&args.device)?;
         let dir = base_dir(args)?.to_owned();
-        weights::check_model_dir(&dir)?;
+        check_model_dir(&dir)?;
         let config = QwenConfig::load(&dir)?;
         let tokenizer = config.tokenizer(&dir)?;
         let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;

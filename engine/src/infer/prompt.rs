@@ -12,8 +12,8 @@ use super::Session;
 use super::answers::Answers;
 use super::generate::Generation;
 use super::interrupt::Interrupt;
+use super::lines::Lines;
 use super::room::{Fit, Room};
-use super::stdio::Lines;
 
 const HINT: &str = "`exit` or `quit` ends, Ctrl-C stops an answer, `clear` forgets the conversation, `multi-line` takes several lines up to one \
                     that is `#`, `single-line` goes back.";

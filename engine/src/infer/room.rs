@@ -47,8 +47,8 @@ impl Room {
         if let Some(max) = self.max_length.filter(|&max| prompt.len() > max) {
             if !self.keep_end {
                 return Ok(Fit::LeftOut(format!(
-                    "the prompt has {} tokens, more than max_length {max}: it is left out; raise --max_length, or \
-                     keep its end with --truncation_strategy truncation_left",
+                    "the prompt has {} tokens, more than max_length {max}: it is left out; raise it, or \
+                     keep its end (truncation_strategy truncation_left)",
                     prompt.len()
                 )));
             }
@@ -70,7 +70,7 @@ impl Room {
                 format!("{message}; beyond it answers get worse (dynamic NTK)"),
             ));
         }
-        Err(Error::user(format!("{message}: lower --max_new_tokens, or shorten the prompt")))
+        Err(Error::user(format!("{message}: lower max_new_tokens, or shorten the prompt")))
     }
 }
 

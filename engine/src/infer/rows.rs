@@ -23,9 +23,7 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
         eprintln!("warning: {warning}");
     }
     if chosen.validation.is_empty() {
-        return Err(Error::user(
-            "there are no validation rows: name their files with --custom_val_dataset_path FILE",
-        ));
+        return Err(Error::user("there are no validation rows: name their files in custom_val_dataset_path"));
     }
     session.template.check_read(&chosen.validation, chosen.unplain.as_deref())?;
     let rows = fitting(session, args, &chosen.validation)?;
@@ -93,7 +91,7 @@ fn fitting<'a>(session: &Session, args: &InferArgs, rows: &'a [Row]) -> Result<V
         }
     }
     if kept.is_empty() {
-        return Err(Error::user("every validation row is longer than max_length: raise --max_length"));
+        return Err(Error::user("every validation row is longer than max_length: raise it"));
     }
     Ok(kept)
 }

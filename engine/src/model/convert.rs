@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use qwen_tui::error::{Context, Result};
+use qwen_tui::job::inputs::check_model_dir;
 use tch::Device;
 
 use super::config::QwenConfig;
@@ -16,7 +17,7 @@ use crate::device;
 /// An `out` that is not new (`model` itself above all), a model that is not whole, a disk that is full: nothing is
 /// left behind.
 pub fn convert(model: &Path, out: &Path, dtype: &str) -> Result<()> {
-    weights::check_model_dir(model)?;
+    check_model_dir(model)?;
     let kind = device::kind(dtype, Device::Cpu).map_err(|e| e.context("--dtype"))?;
     QwenConfig::load(model)?;
     in_new_directory(out, |dir| {

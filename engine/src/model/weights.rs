@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::inputs::weight_files;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
@@ -78,88 +79,13 @@ pub fn to_tensor(
     tensor.map_err(|e| e.to_string())
 }
 
-/// The files that hold the weights of the model in `dir`: `model.safetensors`, or the shards its index names.
-///
-/// Returns each file with the names expected in it (none: whatever it holds).
-fn files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
-    let index = dir.join("model.safetensors.index.json");
-    if index.is_file() {
-        #[derive(serde::Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, String>,
-        }
-        let text = std::fs::read_to_string(&index).user(index.display())?;
-        let Index { weight_map } = serde_json::from_str(&text)
-            .user(format!("{}: not an index of shards; fetch it again", index.display()))?;
-        let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (tensor, file) in weight_map {
-            if Path::new(&file).components().count() != 1 || file.contains("..") {
-                return Err(Error::user(format!("{}: {file:?} is not a file name", index.display())));
-            }
-            shards.entry(file).or_default().push(tensor);
-        }
-        for file in shards.keys() {
-            if !dir.join(file).is_file() {
-                return Err(Error::user(format!(
-                    "{}: the shard {file} that {} names is missing ({} of {} shards are there); fetch it again",
-                    dir.join(file).display(),
-                    index.display(),
-                    shards.keys().filter(|f| dir.join(f).is_file()).count(),
-                    shards.len()
-                )));
-            }
-        }
-        return Ok(shards.into_iter().map(|(file, names)| (dir.join(file), names)).collect());
-    }
-    let single = dir.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![(single, Vec::new())]);
-    }
-    let pickles = std::fs::read_dir(dir)
-        .map(|d| d.flatten().any(|f| f.file_name().to_string_lossy().ends_with(".bin")))
-        .unwrap_or(false);
-    let hint = if pickles {
-        "; there are .bin files, which are Python pickles and never loaded here: convert them in Python with \
-         `model.save_pretrained(DIR, safe_serialization=True)`"
-    } else {
-        ""
-    };
-    Err(Error::user(format!(
-        "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
-        dir.display()
-    )))
-}
-
-/// Says what a model directory lacks before it is read.
-pub fn check_model_dir(dir: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Err(Error::user(format!(
-            "{}: no such model directory; give the directory of a Qwen-1 model (config.json, model.safetensors, \
-             qwen.tiktoken) with --model_id_or_path DIR",
-            dir.display()
-        )));
-    }
-    if !dir.is_dir() {
-        return Err(Error::user(format!("{}: is a file; a model is a directory", dir.display())));
-    }
-    for file in ["config.json", "qwen.tiktoken"] {
-        if !dir.join(file).is_file() {
-            return Err(Error::user(format!(
-                "{}: missing; a Qwen-1 model directory has it",
-                dir.join(file).display()
-            )));
-        }
-    }
-    files(dir).map(|_| ())
-}
-
 /// Loads every tensor the config asks for, as `kind` on `device`.
 ///
 /// # Errors
 /// A missing or truncated shard, a tensor that is missing, of another shape or dtype, layers that the config does not
 /// count: each names file and tensor, the first one in the model's order.
 pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Result<Named> {
-    let files = files(dir)?;
+    let files = weight_files(dir)?;
     let shapes = shapes(&files, config)?;
     let order = config.tensors();
     for (name, expected) in &order {
@@ -244,7 +170,7 @@ pub fn load_except(
     left_out: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Tensor>> {
     let mut found = BTreeMap::new();
-    for (path, _) in files(dir)? {
+    for (path, _) in weight_files(dir)? {
         let shard = Shard::open(&path)?;
         for (name, view) in shard.tensors()?.iter().filter(|(name, _)| !left_out(name)) {
             let tensor = to_tensor(&view, kind, Device::Cpu).user(format!("{}: {name}", path.display()))?;

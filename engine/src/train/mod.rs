@@ -22,6 +22,7 @@ use qwen_tui::data;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
+use qwen_tui::job::inputs::{check_model_dir, model_dir};
 use qwen_tui::run::{self, Logging, RunDir};
 use tch::{Device, Kind};
 
@@ -43,36 +44,6 @@ const LONGEST_ROWS: usize = 20_000;
 
 /// Where events go; an error (a full disk) ends the run.
 pub type Sink<'a> = dyn FnMut(Event) -> Result<()> + 'a;
-
-/// The directory of the base model that `args` name.
-pub fn model_dir(args: &SftArgs) -> Result<&Path> {
-    named_model_dir(&args.model_type, args.model_cache_dir.as_deref(), args.model_id_or_path.as_deref())
-}
-
-/// The directory that `model_cache_dir` names, or else `model_id_or_path`.
-///
-/// # Errors
-/// A hub's id that is no directory here: nothing is downloaded yet.
-pub fn named_model_dir<'a>(
-    model_type: &str,
-    cache_dir: Option<&'a str>,
-    id_or_path: Option<&'a str>,
-) -> Result<&'a Path> {
-    let dir = cache_dir.or(id_or_path).ok_or_else(|| {
-        Error::user(format!(
-            "model_type {model_type:?} names no directory: give the model's with --model_id_or_path DIR (config.json, \
-             model.safetensors, qwen.tiktoken)"
-        ))
-    })?;
-    let path = Path::new(dir);
-    if cache_dir.is_none() && !path.exists() && qwen_tui::args::models::by_id(dir).is_some() {
-        return Err(Error::user(format!(
-            "{dir} (model_type {model_type}) is a hub's name, and there is no directory of that name here; download \
-             the model and give its directory with --model_id_or_path DIR"
-        )));
-    }
-    Ok(path)
-}
 
 /// Trains as `args` say, into `run`, answering to the commands `received` between steps; goes on from the checkpoint `from`, one of
 /// the run's own, or starts from the beginning.
@@ -123,7 +94,7 @@ pub fn train<'a>(
 
     // The data: cheap, and where most mistakes are.
     let dir = model_dir(args)?;
-    weights::check_model_dir(dir)?;
+    check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
     let init_adapter =
         args.init_adapter.as_deref().filter(|_| from.is_none()).map(adapter_file).transpose()?;
@@ -327,7 +298,7 @@ fn warnings(args: &SftArgs, config: &QwenConfig, rows: &[Example]) -> Vec<String
     if long > 0 {
         warnings.push(format!(
             "{long} training rows are longer than the model's context of {context} tokens (seq_length in config.json): \
-             it has not seen such positions; --max_length {context} leaves them out"
+             it has not seen such positions; max_length {context} leaves them out"
         ));
     }
     let step = args.batch_size * args.gradient_accumulation_steps;

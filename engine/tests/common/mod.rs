@@ -1,5 +1,8 @@
 //! Small models for tests, and the reference's figures where they are.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+#[path = "../../../tests/common/shared.rs"]
+mod shared;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,17 +17,7 @@ use rand_mt::Mt;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-/// `name` in the folder of reference data, or None (said on standard error) where that folder is absent.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("QWEN_TUI_SHARED")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared").into(), PathBuf::from);
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
+pub use shared::shared;
 
 /// Computes on one thread: small tensors gain little from more, and where other work holds a core, libtorch's threads
 /// wait for each other at every operation.

@@ -27,6 +27,10 @@ pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
         ConfigWork::List => Ok(ConfigNews::Files(list(Path::new(CONFIGS)))),
         ConfigWork::Load(path) => load(&path),
         ConfigWork::Save { path, text, overwrite } => save(path, text, overwrite),
+        ConfigWork::Find(inputs) => {
+            let found = inputs.look();
+            Ok(ConfigNews::Found { inputs, found })
+        }
         ConfigWork::Preview(args) => {
             let this = previews.fetch_add(1, Ordering::Relaxed) + 1;
             let wanted = || previews.load(Ordering::Relaxed) == this;
@@ -146,8 +150,31 @@ fn look(args: &SftArgs, wanted: &dyn Fn() -> bool) -> Result<Option<Preview>> {
         problem
             .get_or_insert(format!("max_length {limit}: all {} training rows are longer", train_part.rows));
     }
-    let first = train.into_iter().take(SHOWN).map(|row| [row.query, row.response]).collect();
+    let first = shown(train, &train_part.labels);
     Ok(Some(Preview { train: train_part, validation, first, warnings, problem, unit, limit, cut }))
+}
+
+/// The first rows of each label by turns: a file often has all of one label's first. Where there are no labels, the
+/// first rows.
+fn shown(rows: Vec<Row>, labels: &[(String, u64)]) -> Vec<[String; 2]> {
+    // How many rows of its label stand before each.
+    let mut before = vec![0usize; labels.len()];
+    let mut turns: Vec<(usize, Row)> = Vec::new();
+    for row in rows {
+        let turn = match labels.iter().position(|(label, _)| *label == row.response) {
+            Some(i) => {
+                before[i] += 1;
+                before[i] - 1
+            }
+            None => 0,
+        };
+        if turn < SHOWN {
+            turns.push((turn, row));
+        }
+    }
+    // Rows of the same turn stay in their order.
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().take(SHOWN).map(|(_, row)| [row.query, row.response]).collect()
 }
 
 fn characters(row: &Row) -> u32 {
@@ -193,6 +220,19 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
         assert_eq!(list(dir.path()), [path]);
+    }
+
+    #[test]
+    fn some_rows_of_each_label_are_shown() {
+        let row = |i: usize| Row::new(i.to_string(), if i < 90 { "负" } else { "正" });
+        let labels = [("负".to_owned(), 90), ("正".to_owned(), 10)];
+        let first = shown((0..100).map(row).collect(), &labels);
+        let queries: Vec<&str> = first.iter().map(|[query, _]| query.as_str()).collect();
+        assert_eq!(queries[..6], ["0", "90", "1", "91", "2", "92"]);
+        assert_eq!((queries.len(), queries[19], queries[20], queries[39]), (SHOWN, "99", "10", "29"));
+        // Without labels: as they stand.
+        let first = shown((0..100).map(row).collect(), &[]);
+        assert_eq!((first.len(), first[39][0].as_str()), (SHOWN, "39"));
     }
 
     #[test]

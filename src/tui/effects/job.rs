@@ -5,14 +5,25 @@ use std::path::{Path, PathBuf};
 use crate::args::SftArgs;
 use crate::error::{Context, Error, Result};
 use crate::job::event::Command;
+use crate::job::inputs::Inputs;
 use crate::job::{Session, Worker, ready_engine, socket};
-use crate::run::RunDir;
+use crate::run::{RunDir, existing};
+
+/// A run that has just been made.
+#[derive(Debug)]
+pub struct Started {
+    pub run: RunDir,
+    pub worker: Worker,
+    /// What was there before it, and stays where the run comes to nothing.
+    pub there_before: PathBuf,
+}
 
 /// Makes the run directory, writes its arguments, starts the worker in a session of its own.
 ///
 /// # Errors
-/// `Error::User` where there is no engine or the directory cannot be made; nothing is left behind without an engine.
-pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
+/// `Error::User` where the engine, the model or the data are not there, or the directory cannot be made; nothing is left
+/// behind.
+pub fn start(args: &SftArgs) -> Result<Started> {
     // A new run cannot go on with an old one; in silence it would begin anew.
     if args.resume_from_checkpoint.is_some() {
         return Err(Error::user(
@@ -22,10 +33,19 @@ pub fn start(args: &SftArgs) -> Result<(PathBuf, Worker)> {
     let engine = ready_engine()?;
     let mut args = args.clone();
     args.make_paths_absolute();
+    Inputs::from(&args).look()?;
+    let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
-    run.write_args(&args.to_json())?;
-    let worker = Worker::start_engine(&engine, run.path(), Session::Background)?;
-    Ok((run.path().to_owned(), worker))
+    let started = run
+        .write_args(&args.to_json())
+        .and_then(|()| Worker::start_engine(&engine, run.path(), Session::Background));
+    match started {
+        Ok(worker) => Ok(Started { run, worker, there_before }),
+        Err(e) => {
+            run.discard(&there_before);
+            Err(e)
+        }
+    }
 }
 
 /// Gives the worker of `run` a command. `Stop` also goes without a socket: as SIGTERM to `pid`.

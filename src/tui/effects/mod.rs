@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::action::{Action, Notice};
+use super::configs::ConfigNews;
+use super::log;
 use super::message::Message;
 use super::repl::{News, Order};
 use super::state::State;
@@ -83,8 +85,8 @@ impl Effects {
             Action::StartJob(args) => {
                 let followed = Arc::clone(&self.followed);
                 self.background(move |send| match job::start(&args) {
-                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
-                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                    Ok(started) => follow_new(started, &followed, send),
+                    Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                 });
             }
             Action::Config(work) => {
@@ -153,9 +155,9 @@ impl Effects {
             // Once the cockpit has gone nobody listens, which is no error.
             let send = |message| drop(sender.send(message));
             if catch_unwind(AssertUnwindSafe(|| work(&send))).is_err() {
-                send(Message::Notice(Notice::error(
-                    "an error inside the cockpit; logs/cockpit.log has more",
-                )));
+                let log = log::path().map(|path| format!("; {} has more", path.display()));
+                let words = format!("an error inside the cockpit{}", log.unwrap_or_default());
+                send(Message::Notice(Notice::error(words)));
             }
         };
         if let Err(e) = std::thread::Builder::new().name("effect".to_owned()).spawn(run) {
@@ -168,6 +170,20 @@ impl Effects {
 impl Drop for Effects {
     fn drop(&mut self) {
         self.followed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows a new run; where its worker goes before its first event, nothing is left of it but what it said.
+fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message)) {
+    let job::Started { run, worker, there_before } = started;
+    let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
+    let wanted = || followed.load(Ordering::Relaxed) == this;
+    if let Some(why) = watch::watch_new(run.path(), worker, &wanted, send) {
+        let path = run.path().to_owned();
+        run.discard(&there_before);
+        send(Message::Deleted(path));
+        let why = format!("{why}\nThe run directory is removed again.");
+        send(Message::Config(ConfigNews::NotStarted(why)));
     }
 }
 
@@ -186,5 +202,33 @@ pub fn run_dir(path: &Path) -> Result<PathBuf> {
         Ok(run) => Ok(run.path().to_owned()),
         Err(Error::User(message)) => Err(Error::User(format!("--run: {message}"))),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Session;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_run_whose_worker_goes_before_its_first_event_leaves_its_words_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&dir.path().join("out"), "qwen-demo", true).unwrap();
+        let path = run.path().to_owned();
+        std::fs::write(run.args_file(), "{}").unwrap();
+        let worker = Worker::start_engine(Path::new("/bin/false"), &path, Session::Background).unwrap();
+        let heard = Mutex::new(Vec::new());
+        let started = job::Started { run, worker, there_before: dir.path().to_owned() };
+        follow_new(started, &AtomicU64::new(0), &|message| heard.lock().unwrap().push(message));
+        let heard = heard.into_inner().unwrap();
+        assert!(matches!(&heard[0], Message::Opened(opened) if *opened == path), "{heard:?}");
+        match &heard[heard.len() - 2..] {
+            [Message::Deleted(gone), Message::Config(ConfigNews::NotStarted(why))] => {
+                assert!(*gone == path && why.contains("status 1"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

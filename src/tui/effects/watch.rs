@@ -20,7 +20,27 @@ const HINT: &str =
     "How it ended is not known. Killed, out of memory, a machine switched off: `dmesg` may tell.";
 
 /// Follows the run in `dir` (absolute) while it is `wanted`. `own` is its worker where this program has started it.
-pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send: &dyn Fn(Message)) {
+pub fn watch(dir: &Path, own: Option<Child>, wanted: &dyn Fn() -> bool, send: &dyn Fn(Message)) {
+    follow(dir, own, false, wanted, send);
+}
+
+/// [`watch`] of a run that `worker` begins. Where the worker goes before its first event, the following ends with why.
+pub fn watch_new(
+    dir: &Path,
+    worker: Child,
+    wanted: &dyn Fn() -> bool,
+    send: &dyn Fn(Message),
+) -> Option<String> {
+    follow(dir, Some(worker), true, wanted, send)
+}
+
+fn follow(
+    dir: &Path,
+    mut own: Option<Child>,
+    is_new: bool,
+    wanted: &dyn Fn() -> bool,
+    send: &dyn Fn(Message),
+) -> Option<String> {
     send(Message::Opened(dir.to_owned()));
     let mut events = Follower::<Event>::open(&dir.join("events.jsonl"));
     let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
@@ -44,7 +64,7 @@ pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send
                 let text = format!("{dir} is gone while it is trained: `kill {pid}` ends its worker");
                 send(Message::Notice(Notice::error(text)));
             }
-            return;
+            return None;
         }
         polls = polls.wrapping_add(1);
         match events.poll() {
@@ -64,6 +84,9 @@ pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send
         if let Some(worker) = worker {
             let gone = matches!(worker, Worker::Gone { .. });
             let was_own = own.is_some();
+            if let (Worker::Gone { why }, true, false) = (&worker, is_new && was_own, any || unreadable) {
+                return Some(why.clone());
+            }
             // Others may start the next worker of this run.
             own = own.filter(|_| !gone);
             // A directory in which nothing has happened has lost no worker; and why an own one went was told. A worker
@@ -79,6 +102,7 @@ pub fn watch(dir: &Path, mut own: Option<Child>, wanted: &dyn Fn() -> bool, send
         }
         std::thread::sleep(POLL);
     }
+    None
 }
 
 /// What the lock and the log say of a worker.

@@ -5,7 +5,7 @@ mod plot;
 mod spark;
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph};
@@ -14,6 +14,7 @@ pub use bar::bar;
 pub use plot::{Curve, Mark, Plot};
 pub use spark::spark;
 
+use super::state::State;
 use super::text;
 use super::theme::Theme;
 
@@ -23,6 +24,13 @@ pub fn panel(frame: &mut Frame, area: Rect, title: Line<'_>, theme: &Theme) -> R
     let inner = block.inner(area);
     frame.render_widget(block, area);
     inner
+}
+
+/// Sets the terminal's caret, unless something is over the tabs: it would show through.
+pub fn caret(frame: &mut Frame, at: Position, state: &State) {
+    if !state.covered {
+        frame.set_cursor_position(at);
+    }
 }
 
 /// A few words in the middle of `area`.

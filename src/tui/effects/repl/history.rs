@@ -13,9 +13,7 @@ const LONGEST: usize = 16 << 10;
 
 /// `$XDG_STATE_HOME/qwen-tui/repl_history`, or beneath `~/.local/state`; none without a home.
 pub fn path() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p: &PathBuf| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("qwen-tui/repl_history"))
+    Some(crate::tui::log::state_dir()?.join("repl_history"))
 }
 
 /// The newest texts, oldest first; a file that has grown is cut down to them. What cannot be read is no history.

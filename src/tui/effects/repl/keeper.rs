@@ -268,7 +268,7 @@ impl<'a> Keeper<'a> {
     /// A model cannot be had. Without a server nothing answers what was asked for it.
     fn refuse(&mut self, model: Model, why: &Error) {
         let mut why = why.to_string();
-        if why.contains("--model_id_or_path") && matches!(model, Model::Checkpoint(_) | Model::At(_)) {
+        if why.contains("model_id_or_path") && matches!(model, Model::Checkpoint(_) | Model::At(_)) {
             why += "\nHere: open the base model's directory first, then the checkpoint over it.";
         }
         if self.server.is_none() {

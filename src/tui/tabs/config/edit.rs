@@ -6,7 +6,8 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use tui_textarea::{CursorMove, Input, TextArea};
 
-use crate::tui::{keys, text};
+use crate::tui::state::State;
+use crate::tui::{keys, text, widgets};
 
 /// The longest line that can be typed or pasted, in bytes.
 const LONGEST: usize = 8 << 10;
@@ -68,10 +69,10 @@ impl Line {
     }
 
     /// Draws it into the first line of `area`, with the terminal's own caret: that is where input methods write.
-    pub fn draw(&self, frame: &mut Frame, area: Rect, style: Style) {
+    pub fn draw(&self, frame: &mut Frame, area: Rect, style: Style, state: &State) {
         let area = Rect { height: area.height.min(1), ..area };
         frame.buffer_mut().set_style(area, style);
-        draw(frame, area, &self.area);
+        draw(frame, area, &self.area, state);
     }
 }
 
@@ -92,7 +93,7 @@ pub fn empty(area: &mut TextArea<'static>) {
 }
 
 /// Draws a text area, with the terminal's caret in it.
-pub fn draw(frame: &mut Frame, area: Rect, text: &TextArea<'static>) {
+pub fn draw(frame: &mut Frame, area: Rect, text: &TextArea<'static>, state: &State) {
     if area.is_empty() {
         return;
     }
@@ -102,10 +103,8 @@ pub fn draw(frame: &mut Frame, area: Rect, text: &TextArea<'static>) {
     let across = (usize::from(text.line_number_width()) + caret.col).saturating_sub(left.into());
     let down = caret.row.saturating_sub(top.into());
     let clamp = |n: usize, cells: u16| (n.min(usize::from(cells) - 1)) as u16;
-    frame.set_cursor_position(Position {
-        x: area.x + clamp(across, area.width),
-        y: area.y + clamp(down, area.height),
-    });
+    let caret = Position { x: area.x + clamp(across, area.width), y: area.y + clamp(down, area.height) };
+    widgets::caret(frame, caret, state);
 }
 
 /// Whether a key is one of those that work everywhere, also where text is typed.

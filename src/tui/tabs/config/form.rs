@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
+use crate::job::inputs::{Inputs, Missing};
 
 /// A line of the list.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,10 @@ pub struct Form {
     pub warnings: Vec<String>,
     /// The draft with every rule applied, or what is wrong with it.
     pub checked: Result<Loaded, Problem>,
+    /// What a training with `checked` would read.
+    pub inputs: Option<Inputs>,
+    /// Whether some inputs are there; those of an earlier draft perhaps.
+    pub found: Option<(Inputs, Result<(), Missing>)>,
     /// The values of `checked`, by name.
     resolved: Map<String, Value>,
     pub marked: Row,
@@ -51,6 +56,8 @@ impl Default for Form {
             draft,
             file: None,
             warnings: Vec::new(),
+            inputs: None,
+            found: None,
             resolved: Map::new(),
             marked: Row::Group(Group::Model),
             closed: BTreeSet::from([Group::Elsewhere]),
@@ -113,6 +120,20 @@ impl Form {
         }
     }
 
+    /// Whether model and data are there; none where that is not known.
+    pub fn inputs_found(&self) -> Option<Result<(), &Missing>> {
+        let (inputs, found) = self.found.as_ref()?;
+        (self.inputs.as_ref() == Some(inputs)).then(|| found.as_ref().copied())
+    }
+
+    /// The argument that stands in the way of a start.
+    pub fn wrong(&self) -> Option<&'static str> {
+        match &self.checked {
+            Err(problem) => problem.key,
+            Ok(_) => self.inputs_found()?.err().map(|missing| missing.key),
+        }
+    }
+
     /// Whether it differs from what was loaded or saved.
     pub fn is_changed(&self) -> bool {
         self.draft != self.saved
@@ -141,6 +162,7 @@ impl Form {
 
     fn check(&mut self) {
         self.checked = self.draft.check();
+        self.inputs = self.checked.as_ref().ok().map(|l| Inputs::from(&l.args));
         self.resolved = self.checked.as_ref().map(|l| l.args.to_json()).unwrap_or_default();
     }
 

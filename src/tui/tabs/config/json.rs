@@ -216,7 +216,7 @@ impl Editor {
         let [upper, lower] =
             Layout::vertical([Constraint::Min(0), Constraint::Length(height + 1)]).areas(area);
         let inner = widgets::panel(frame, upper, Line::styled(title, title_style), theme);
-        edit::draw(frame, inner, &self.area);
+        edit::draw(frame, inner, &self.area, state);
         let inner = widgets::panel(frame, lower, Line::default(), theme);
         frame.render_widget(Paragraph::new(lines), inner);
     }

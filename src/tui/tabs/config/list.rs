@@ -45,7 +45,7 @@ fn list(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, sta
             let [first, rest] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(inner);
             let [label, cell] = Layout::horizontal([Constraint::Length(3), Constraint::Min(0)]).areas(first);
             frame.render_widget(Line::styled(" / ", theme.key), label);
-            line.draw(frame, cell, theme.strong);
+            line.draw(frame, cell, theme.strong, state);
             rest
         }
         (_, "") => inner,
@@ -68,7 +68,7 @@ fn list(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, sta
     let height = usize::from(inner.height);
     let at = rows.iter().position(|r| *r == form.marked);
     let first = at.unwrap_or(0).saturating_sub(height / 2).min(rows.len().saturating_sub(height));
-    let wrong = form.checked.as_ref().err().and_then(|p| p.key);
+    let wrong = form.wrong();
     for (i, row) in rows.iter().enumerate().skip(first).take(height) {
         let place = Rect { y: inner.y + (i - first) as u16, height: 1, ..inner };
         let marked = at == Some(i);
@@ -82,7 +82,8 @@ fn list(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, sta
                     frame.buffer_mut().set_style(cell, Style::reset());
                     frame.render_widget(ratatui::widgets::Clear, cell);
                     let style = if value.verdict.is_err() { theme.bad } else { theme.strong };
-                    value.line.draw(frame, cell, style.add_modifier(ratatui::style::Modifier::UNDERLINED));
+                    let style = style.add_modifier(ratatui::style::Modifier::UNDERLINED);
+                    value.line.draw(frame, cell, style, state);
                 }
             }
         }
@@ -262,8 +263,11 @@ fn ready(form: &Form, state: &State) -> Vec<(String, Style)> {
         Err(problem) => words.push((format!("✗ {}", problem.message), theme.bad)),
         Ok(loaded) => {
             warnings.extend(loaded.warnings.iter().filter(|w| !form.warnings.contains(w)).cloned());
-            if !matches!(state.engine, Some(Err(_))) {
-                words.push(("✓ s starts the training".to_owned(), theme.good));
+            match form.inputs_found() {
+                Some(Err(missing)) => words.push((format!("✗ {}", missing.message), theme.bad)),
+                _ if matches!(state.engine, Some(Err(_))) => {}
+                Some(Ok(())) => words.push(("✓ s starts the training".to_owned(), theme.good)),
+                None => words.push(("Looking for the model and the data".to_owned(), theme.dim)),
             }
         }
     }

@@ -4,6 +4,7 @@ mod edit;
 mod form;
 mod json;
 mod list;
+mod news;
 mod picker;
 mod preview;
 mod start;
@@ -14,12 +15,12 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 
 use crate::args::{Draft, Field, Status};
+use crate::job::inputs::Inputs;
 use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
-use crate::tui::configs::{ConfigNews, ConfigWork, Preview};
+use crate::tui::configs::{ConfigWork, Preview};
 use crate::tui::keys;
 use crate::tui::message::Message;
-use crate::tui::popups::{Choice, Question};
 use crate::tui::state::State;
 use edit::Line;
 use form::{Form, Row};
@@ -27,6 +28,8 @@ use json::{Edited, Editor};
 use picker::{Picked, Picker};
 use typing::{Typing, ValueLine};
 
+/// Seconds after which what was missing is looked for again.
+const LOOK_AGAIN: f64 = 5.0;
 /// Lines that a page key moves by.
 const PAGE: isize = 10;
 
@@ -37,6 +40,11 @@ pub struct Config {
     page: Page,
     /// What is being written, until it is told that it was.
     writing: Option<Draft>,
+    /// What was started last, which its run keeps; first until it has begun.
+    starting: Option<Draft>,
+    started: Option<Draft>,
+    /// The inputs looked for last, and when (Unix seconds).
+    sought: Option<(Inputs, f64)>,
     /// What the look at the data has found so far.
     look: Option<Result<Box<Preview>, String>>,
 }
@@ -175,7 +183,7 @@ impl Config {
                 self.page = Page::Form;
                 return Handled::done();
             }
-            Picked::Open(path) => ConfigWork::Load(path),
+            Picked::Open(path) => return Handled::with(Action::LoadConfig(path)),
             Picked::Write(path) => {
                 self.writing = Some(self.form.draft.clone());
                 ConfigWork::Save { path, text: self.form.draft.to_text(), overwrite: false }
@@ -184,96 +192,7 @@ impl Config {
         Handled::with(Action::Config(work))
     }
 
-    fn hear(&mut self, news: &ConfigNews) -> Vec<Action> {
-        match news {
-            ConfigNews::Files(files) => {
-                if let Page::Picker(picker) = &mut self.page {
-                    picker.found(files);
-                }
-            }
-            ConfigNews::Loaded { file, read } => {
-                self.form.load(file.clone(), read.clone());
-                if matches!(self.page, Page::Picker(_)) {
-                    self.page = Page::Form;
-                }
-                if let Some(warning) = read.warnings.first() {
-                    return vec![Action::Tell(Notice::info(warning.clone()))];
-                }
-            }
-            ConfigNews::Saved(path) => {
-                if let Some(written) = self.writing.take() {
-                    self.form.saved = written;
-                }
-                self.form.file = Some(path.clone());
-                if matches!(self.page, Page::Picker(_)) {
-                    self.page = Page::Form;
-                }
-                return vec![Action::Tell(Notice::info(format!("wrote {}", path.display())))];
-            }
-            ConfigNews::Exists { path, text } => {
-                let (path, text) = (path.clone(), text.clone());
-                let words = format!("{} is there already.", path.display());
-                let write = ConfigWork::Save { path, text, overwrite: true };
-                let choices = vec![
-                    Choice::new('o', "Overwrite it", vec![Action::Config(write)]),
-                    Choice::new('k', "Keep it: choose another name", Vec::new()),
-                ];
-                return vec![Action::Ask(Box::new(Question::new("Write", words, choices)))];
-            }
-            ConfigNews::Preview(look) => self.look = Some(look.clone()),
-        }
-        Vec::new()
-    }
-}
-
-impl Component for Config {
-    fn commands(&self, _: &State) -> Vec<CommandInfo> {
-        let main = |bindings: &[&'static keys::Binding]| -> Vec<CommandInfo> {
-            bindings.iter().map(|b| CommandInfo::main(b, true)).collect()
-        };
-        match &self.page {
-            Page::Form => {
-                let has_choices = self.form.field().is_some_and(|f| f.choices().is_some());
-                let first = if has_choices { &keys::AFTER } else { &keys::EDIT };
-                let mut all = main(&[
-                    first,
-                    &keys::START,
-                    &keys::DATA,
-                    &keys::AS_JSON,
-                    &keys::LOAD,
-                    &keys::SAVE_AS,
-                    &keys::FILTER,
-                ]);
-                let second = if has_choices { &keys::EDIT } else { &keys::AFTER };
-                let others = [
-                    second,
-                    &keys::BEFORE,
-                    &keys::TO_DEFAULT,
-                    &keys::UP,
-                    &keys::DOWN,
-                    &keys::PAGE_UP,
-                    &keys::PAGE_DOWN,
-                    &keys::FIRST,
-                    &keys::LAST,
-                ];
-                all.extend(others.map(CommandInfo::other));
-                all
-            }
-            Page::Typing(_) | Page::Picker(_) => {
-                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
-                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
-                all
-            }
-            Page::Editor(_) => {
-                let mut all = main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]);
-                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
-                all
-            }
-            Page::Data => main(&[&keys::CLOSE, &keys::START]),
-        }
-    }
-
-    fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
+    fn on_key(&mut self, key: &KeyEvent, state: &State) -> Handled {
         match &mut self.page {
             Page::Form => self.on_form(key, state),
             Page::Typing(_) => self.on_typing(key),
@@ -291,7 +210,7 @@ impl Component for Config {
         }
     }
 
-    fn paste(&mut self, text: &str, _: &State) -> Handled {
+    fn on_paste(&mut self, text: &str) -> Handled {
         match &mut self.page {
             Page::Form | Page::Data => return Handled::No,
             Page::Typing(Typing::Value(value)) => {
@@ -311,11 +230,90 @@ impl Component for Config {
         Handled::done()
     }
 
-    fn receive(&mut self, message: &Message, _: &State) -> Vec<Action> {
-        match message {
-            Message::Config(news) => self.hear(news),
-            _ => Vec::new(),
+    /// The arguments are kept in no file and no run.
+    fn is_unkept(&self) -> bool {
+        self.form.is_changed() && self.started.as_ref() != Some(&self.form.draft)
+    }
+}
+
+impl Component for Config {
+    fn commands(&self, _: &State) -> Vec<CommandInfo> {
+        let main = |bindings: &[&'static keys::Binding]| -> Vec<CommandInfo> {
+            bindings.iter().map(|b| CommandInfo::main(b, true)).collect()
+        };
+        match &self.page {
+            Page::Form => {
+                let on_row = self.form.marked_row().is_some();
+                let has_choices = self.form.field().is_some_and(|f| f.choices().is_some());
+                let first = if has_choices { &keys::AFTER } else { &keys::EDIT };
+                let mut all = vec![CommandInfo::main(first, on_row)];
+                all.extend(main(&[
+                    &keys::START,
+                    &keys::DATA,
+                    &keys::AS_JSON,
+                    &keys::LOAD,
+                    &keys::SAVE_AS,
+                    &keys::FILTER,
+                ]));
+                let second = if has_choices { &keys::EDIT } else { &keys::AFTER };
+                all.extend([second, &keys::BEFORE, &keys::TO_DEFAULT].map(|binding| CommandInfo {
+                    binding,
+                    enabled: on_row,
+                    main: false,
+                }));
+                let others =
+                    [&keys::UP, &keys::DOWN, &keys::PAGE_UP, &keys::PAGE_DOWN, &keys::FIRST, &keys::LAST];
+                all.extend(others.map(CommandInfo::other));
+                all
+            }
+            Page::Typing(_) | Page::Picker(_) => {
+                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
+            Page::Editor(_) => {
+                let mut all = main(&[&keys::TAKE_TEXT, &keys::TAKE_BACK]);
+                all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
+                all
+            }
+            Page::Data => main(&[&keys::CLOSE, &keys::START]),
         }
+    }
+
+    fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
+        match self.on_key(key, state) {
+            Handled::Yes(mut actions) => {
+                actions.extend(self.seek(state.now));
+                Handled::Yes(actions)
+            }
+            Handled::No => Handled::No,
+        }
+    }
+
+    fn paste(&mut self, text: &str, _: &State) -> Handled {
+        self.on_paste(text)
+    }
+
+    fn receive(&mut self, message: &Message, state: &State) -> Vec<Action> {
+        let mut actions = match message {
+            Message::Config(news) => self.hear(news),
+            Message::Opened(_) => {
+                self.started = self.starting.take().or(self.started.take());
+                Vec::new()
+            }
+            Message::Tick(now) => {
+                // It may have come in the meantime.
+                let is_old = self.sought.as_ref().is_some_and(|(_, then)| now - then >= LOOK_AGAIN);
+                let is_missing = matches!(self.form.inputs_found(), Some(Err(_)));
+                return match is_old && is_missing {
+                    true => self.seek_again(*now).into_iter().collect(),
+                    false => Vec::new(),
+                };
+            }
+            _ => Vec::new(),
+        };
+        actions.extend(self.seek(state.now));
+        actions
     }
 
     fn takes_text(&self) -> bool {
@@ -324,7 +322,13 @@ impl Component for Config {
 
     fn unsaved(&self) -> Option<&str> {
         match &self.page {
-            Page::Editor(editor) if editor.is_changed() => Some("The text in the Config tab's editor"),
+            Page::Editor(editor) if editor.is_changed() => {
+                Some("The text in the Config tab's editor is not taken yet.")
+            }
+            Page::Typing(Typing::Value(value)) if value.is_changed(&self.form.draft) => {
+                Some("The value typed in the Config tab is not taken yet.")
+            }
+            _ if self.is_unkept() => Some("What was changed in the Config tab is in no file yet."),
             _ => None,
         }
     }

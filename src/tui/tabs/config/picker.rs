@@ -134,7 +134,7 @@ impl Picker {
         let [name, cell] =
             Layout::horizontal([Constraint::Length(label.len() as u16 + 1), Constraint::Min(0)]).areas(first);
         frame.render_widget(TextLine::styled(format!(" {label}"), theme.dim), name);
-        self.typed.draw(frame, cell, theme.strong);
+        self.typed.draw(frame, cell, theme.strong, state);
 
         let offered = self.offered(state);
         let typed = self.typed.text().trim();

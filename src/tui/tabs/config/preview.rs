@@ -213,7 +213,11 @@ fn mark(limit: u32, note: &str, width: u16, theme: &Theme) -> Line<'static> {
 
 /// The first rows: the first in full, of the others what is not the same in all.
 fn rows(frame: &mut Frame, area: Rect, preview: &Preview, theme: &Theme) {
-    let inner = widgets::panel(frame, area, Line::styled(" the first rows ", theme.title), theme);
+    let title = match preview.train.labels.len() {
+        0 | 1 => " the first rows ",
+        _ => " the first rows of each label ",
+    };
+    let inner = widgets::panel(frame, area, Line::styled(title, theme.title), theme);
     let room = usize::from(inner.width);
     let labels = preview.first.iter().map(|[_, response]| text::width(&text::clean(response)));
     let label_cells = labels.max().unwrap_or(0).clamp(1, 12.min(room / 4));

@@ -2,7 +2,7 @@
 
 use super::{Config, Page, tell_error};
 use crate::args::{FIELDS, Field, SftArgs};
-use crate::tui::action::Action;
+use crate::tui::action::{Action, Notice};
 use crate::tui::component::Handled;
 use crate::tui::configs::ConfigWork;
 use crate::tui::popups::{Choice, Question};
@@ -38,6 +38,15 @@ impl Config {
                 return tell_error(why);
             }
         };
+        if let Some(Err(missing)) = self.form.inputs_found() {
+            let (key, why) = (missing.key, missing.message.clone());
+            self.form.show(key);
+            self.page = Page::Form;
+            let mut actions = vec![Action::Tell(Notice::error(why))];
+            // Perhaps it is there by now.
+            actions.extend(self.seek_again(state.now));
+            return Handled::Yes(actions);
+        }
         let question = match &state.engine {
             Some(Err(missing)) => {
                 let close = vec![Choice::new('c', "Close", Vec::new())];
@@ -51,7 +60,10 @@ impl Config {
                 let text = "A job is running. Both would share this machine's memory and cores.";
                 Question::new("Start", text, choices)
             }
-            _ => return Handled::with(Action::StartJob(args)),
+            _ => {
+                self.starting = Some(self.form.draft.clone());
+                return Handled::with(Action::StartJob(args));
+            }
         };
         Handled::with(Action::Ask(Box::new(question)))
     }

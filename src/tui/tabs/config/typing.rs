@@ -42,6 +42,11 @@ impl ValueLine {
         });
     }
 
+    /// Whether it is another value than the draft's.
+    pub fn is_changed(&self, draft: &Draft) -> bool {
+        self.line.text() != value_text(&draft.get(self.field))
+    }
+
     /// What is wrong with it.
     pub fn said(&self) -> Option<&str> {
         match &self.verdict {

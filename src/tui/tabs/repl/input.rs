@@ -6,7 +6,8 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use tui_textarea::{CursorMove, TextArea, WrapMode};
 
-use crate::tui::{keys, text};
+use crate::tui::state::State;
+use crate::tui::{keys, text, widgets};
 
 /// Characters of the longest text; far more than any model's context.
 pub const LONGEST: usize = 20_000;
@@ -142,7 +143,7 @@ impl Input {
         self.area.lines().iter().map(|l| text::width(l) / width + 1).sum()
     }
 
-    pub fn draw(&self, frame: &mut Frame, area: Rect, caret: bool) {
+    pub fn draw(&self, frame: &mut Frame, area: Rect, caret: bool, state: &State) {
         if area.is_empty() {
             return;
         }
@@ -151,7 +152,7 @@ impl Input {
         let column = (at.col as u16).saturating_sub(scrolled.1).min(area.width - 1);
         let row = (at.row as u16).saturating_sub(scrolled.0).min(area.height - 1);
         if caret {
-            frame.set_cursor_position(Position { x: area.x + column, y: area.y + row });
+            widgets::caret(frame, Position { x: area.x + column, y: area.y + row }, state);
         }
     }
 }

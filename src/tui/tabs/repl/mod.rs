@@ -217,7 +217,7 @@ impl Component for Repl {
         self.draw_right_title(frame, written, text::width(title), state);
         frame.render_widget(Line::styled(" > ", theme.key), inner);
         let place = Rect { x: inner.x + 3, width: inner.width.saturating_sub(3), ..inner };
-        self.input.draw(frame, place, self.picker.is_none());
+        self.input.draw(frame, place, self.picker.is_none(), state);
         if let Some(picker) = &self.picker {
             picker.draw(frame, area, state);
         }

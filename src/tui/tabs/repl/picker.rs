@@ -12,7 +12,7 @@ use super::choice::Choice;
 use crate::tui::model::short_name;
 use crate::tui::repl::{Model, RunModels};
 use crate::tui::state::State;
-use crate::tui::{keys, popups, text};
+use crate::tui::{keys, popups, text, widgets};
 
 /// Characters of the longest name or path.
 const LONGEST: usize = 4096;
@@ -168,6 +168,6 @@ impl Picker {
         }
         frame.render_widget(Paragraph::new(lines), inner);
         let x = inner.x + (caret as u16).min(inner.width.saturating_sub(1));
-        frame.set_cursor_position(Position { x, y: inner.y });
+        widgets::caret(frame, Position { x, y: inner.y }, state);
     }
 }
