@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::job::curves::{each_line, kind};
 use crate::job::event::Event;
-use crate::run::Record;
+use crate::run::{CheckpointInfo, Record};
 
 /// The workers of a run, each with what it went on from.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +69,15 @@ impl Branch {
             (worker, reached) = (from, self.workers[worker].step);
         }
         worker < own || step > reached
+    }
+
+    /// Sorts checkpoints of the run: those that it comes from first, the one written last before the others. SWIFT's do
+    /// not tell when they were written; where there is one of them, steps decide.
+    pub fn sort(&self, all: &mut [CheckpointInfo]) {
+        let timed = all.iter().all(|c| c.checksums);
+        let time = |c: &CheckpointInfo| if timed { c.written } else { 0.0 };
+        let left = |c: &CheckpointInfo| self.has_left(c.step, c.written);
+        all.sort_by(|a, b| left(a).cmp(&left(b)).then(time(b).total_cmp(&time(a))).then(b.step.cmp(&a.step)));
     }
 }
 

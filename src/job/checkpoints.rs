@@ -67,9 +67,10 @@ pub struct RunDetails {
 impl RunDetails {
     /// Reads the run in `dir`. What is broken or missing is left out; nothing is read without a limit.
     pub fn read(dir: &Path) -> RunDetails {
-        let whole = list_checkpoints_in(dir);
+        let mut whole = list_checkpoints_in(dir);
         let branch = Branch::read(dir);
-        let newest = newest(&whole, &branch);
+        branch.sort(&mut whole);
+        let newest = whole.first();
         let curves = Curves::read(dir, newest.map(|c| c.path.as_path()));
         let last = newest.map(|c| c.step);
         let damaged = damaged(dir, &whole);
@@ -143,16 +144,6 @@ fn damaged(dir: &Path, whole: &[CheckpointInfo]) -> Vec<CheckpointSummary> {
         })
     });
     damaged.collect()
-}
-
-/// The one written last, of those that the run comes from where there are any; SWIFT's, which do not tell when, go by
-/// their step.
-fn newest<'a>(all: &'a [CheckpointInfo], branch: &Branch) -> Option<&'a CheckpointInfo> {
-    let timed = all.iter().all(|c| c.checksums);
-    let time = |c: &CheckpointInfo| if timed { c.written } else { 0.0 };
-    let left = |c: &CheckpointInfo| branch.has_left(c.step, c.written);
-    all.iter()
-        .max_by(|a, b| left(b).cmp(&left(a)).then(time(a).total_cmp(&time(b))).then(a.step.cmp(&b.step)))
 }
 
 fn best(all: &[CheckpointSummary], curves: &Curves) -> Option<u64> {

@@ -10,7 +10,7 @@ use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
-use crate::run::{CheckpointInfo, RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
+use crate::run::{RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -94,10 +94,7 @@ impl Resume {
             self.warnings.push(format!("{} is not whole and left out", self.run.checkpoint(step).display()));
         }
         let branch = Branch::read(self.run.path());
-        let left = |c: &CheckpointInfo| branch.has_left(c.step, c.written);
-        whole.sort_by(|a, b| {
-            left(a).cmp(&left(b)).then(b.written.total_cmp(&a.written)).then(b.step.cmp(&a.step))
-        });
+        branch.sort(&mut whole);
         let mut refused = None;
         for checkpoint in whole {
             if let Err(e) = verify_checkpoint(&checkpoint.path) {
@@ -105,7 +102,7 @@ impl Resume {
             } else if let Err(e) = resumable(&checkpoint.path) {
                 refused.get_or_insert(e);
             } else {
-                if left(&checkpoint) {
+                if branch.has_left(checkpoint.step, checkpoint.written) {
                     self.warnings.push(format!(
                         "the run had gone back from checkpoint-{}; no other whole one is left",
                         checkpoint.step

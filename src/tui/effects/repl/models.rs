@@ -17,10 +17,9 @@ fn models(dir: &Path) -> Option<RunModels> {
     let args = SftArgs::from_run_dir(dir).ok();
     let list = list_checkpoints(&run);
     // The newest one knows which was the best until then.
-    let branch = Branch::read(dir);
-    let on_the_way = list.iter().filter(|c| !branch.has_left(c.step, c.written));
-    let state = on_the_way.max_by(|a, b| a.written.total_cmp(&b.written));
-    let state = state.and_then(|c| TrainerState::read(&c.path).ok());
+    let mut newest_first = list.clone();
+    Branch::read(dir).sort(&mut newest_first);
+    let state = newest_first.first().and_then(|c| TrainerState::read(&c.path).ok());
     let best = state.and_then(|s| s.best_model_checkpoint);
     let best = best.as_deref().and_then(|path| Path::new(path).file_name()?.to_str()?.split_once('-'));
     let best = best.and_then(|(_, step)| step.parse().ok());
