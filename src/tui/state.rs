@@ -1,10 +1,11 @@
 //! What all components see: the fold of the messages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::message::Message;
 use super::model::RunState;
 use super::theme::Theme;
+use crate::args::models::by_type;
 use crate::job::runs::{RunStatus, RunSummary};
 
 /// How times are written.
@@ -81,7 +82,10 @@ impl State {
             }
             Message::Engine(found) => self.engine = Some(found.clone()),
             Message::Runs(runs) => self.runs = Some(runs.clone()),
-            Message::Opened(path) => (self.run, self.gone) = (Some(RunState::new(path)), None),
+            Message::Opened(path) => {
+                (self.run, self.gone) = (Some(RunState::new(path)), None);
+                self.look_around(path);
+            }
             Message::Events { run, records } => match self.followed(run) {
                 Some(state) => records.iter().for_each(|r| state.see(r)),
                 None => return false,
@@ -105,8 +109,21 @@ impl State {
         true
     }
 
+    /// Where `run` lies outside the output directory, its own one takes the place: it is listed with its neighbours.
+    fn look_around(&mut self, run: &Path) {
+        let listed = self.runs.iter().flatten().any(|r| r.path == run);
+        if listed || run.starts_with(&self.output_dir) {
+            return;
+        }
+        // MODEL_TYPE/vN-... beneath it, or itself.
+        let is_suffix =
+            |dir: &Path| dir.file_name().and_then(|n| n.to_str()).is_some_and(|n| by_type(n).is_some());
+        let above = run.parent().filter(|dir| is_suffix(dir)).and_then(Path::parent);
+        self.output_dir = above.unwrap_or(run).to_owned();
+    }
+
     /// The run at `path`, if it is the one that is followed: late news of another are dropped.
-    fn followed(&mut self, path: &std::path::Path) -> Option<&mut RunState> {
+    fn followed(&mut self, path: &Path) -> Option<&mut RunState> {
         self.run.as_mut().filter(|r| r.path == path)
     }
 
@@ -120,5 +137,22 @@ impl State {
     /// Whether a worker is at the run that is followed.
     pub fn is_live(&self) -> bool {
         self.run.as_ref().is_some_and(RunState::is_live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_elsewhere_brings_its_neighbours() {
+        let opened = |run: &str| {
+            let mut state = State::new(Theme::plain(), Clock::Utc, "/work/output".into(), 0.0);
+            state.see(&Message::Opened(run.into()));
+            state.output_dir
+        };
+        assert_eq!(opened("/work/output/qwen-demo/v0-x"), Path::new("/work/output"));
+        assert_eq!(opened("/work/out/qwen-demo/v0-x"), Path::new("/work/out"));
+        assert_eq!(opened("/work/mine"), Path::new("/work/mine"));
     }
 }

@@ -95,9 +95,10 @@ impl Plan {
         Some(learning_rate(kind, self.learning_rate, self.warmup_steps, self.total_steps, step))
     }
 
-    /// Epochs of the whole run.
+    /// Epochs of the whole run. An epoch of fewer micro-batches than the accumulation is one step.
     pub fn epochs(&self) -> f64 {
-        (self.total_steps * self.accumulation) as f64 / self.micro_batches.max(1) as f64
+        let per_epoch = self.micro_batches.max(1);
+        self.total_steps as f64 * self.accumulation.min(per_epoch) as f64 / per_epoch as f64
     }
 }
 

@@ -144,3 +144,13 @@ fn a_worker_that_hangs_is_told_and_one_that_is_slow_is_not() {
     run.see_worker(&Worker::Gone { why: String::new() }, 2902.0);
     assert_eq!(run.hung(9000.0), None);
 }
+
+#[test]
+fn an_epoch_of_fewer_batches_than_a_step_asks_for_is_one_step() {
+    let epochs = |total_steps, micro_batches| {
+        let plan = PLAN_OF.replace("STEPS", total_steps).replace("BATCHES", micro_batches);
+        fold(&[STARTED, &plan]).plan.unwrap().epochs()
+    };
+    const PLAN_OF: &str = r#""kind":"plan","total_steps":STEPS,"warmup_steps":1,"micro_batches":BATCHES,"accumulation":16,"learning_rate":1e-4,"scheduler":"linear""#;
+    assert_eq!((epochs("1", "4"), epochs("3", "4"), epochs("375", "2000")), (1.0, 3.0, 3.0));
+}
