@@ -191,14 +191,15 @@ arguments! {
     /// Optimizer steps, whatever the epochs; -1 or 0: as many as the epochs make.
     max_steps: i64, Training, int(-1, MAX), Int(-1), WORKS;
     /// Optimizer.
-    optim: String, Training, Kind::Choice(&["adamw_torch"]), Str("adamw_torch"), WORKS;
+    optim: String, Training, Kind::Choice(&["adamw_torch", "adamw_torch_fused", "adamw_hf", "sgd", "adafactor"]),
+        Str("adamw_torch"), WORKS;
     /// AdamW: how slowly the mean gradient changes.
     adam_beta1: f64, Training, below(0.0, 1.0), Float(0.9), WORKS;
     /// AdamW: how slowly the mean squared gradient changes.
     adam_beta2: f64, Training, below(0.0, 1.0), Float(0.999), WORKS;
     /// Highest learning rate; not set: 1e-4 for lora, 1e-5 for full.
     learning_rate: f64, Training, above(0.0, f64::INFINITY), Null, WORKS;
-    /// AdamW: how much weights shrink at each step.
+    /// How much weights shrink at each step, by the learning rate; biases do not.
     weight_decay: f64, Training, from(0.0), Float(0.01), WORKS;
     /// Micro-batches of an optimizer step; not set: as many as make 16 rows.
     gradient_accumulation_steps: usize, Training, int(1, MANY), Null, WORKS;
@@ -298,6 +299,8 @@ arguments! {
     neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, NEFTUNE;
     /// Take the rows in a random order in each epoch; false: in the order of the file.
     train_sampler_random: bool, Training, Kind::Bool, Null, WORKS;
+    /// AdamW: keeps the step finite where gradients are tiny.
+    adam_epsilon: f64, Training, from(0.0), Float(1e-8), WORKS;
     /// Adapter weights to start from, a safetensors file.
     init_adapter: Option<String>, Lora, Kind::Path, Null, WORKS;
     /// Where to compute; auto: on the GPU if there is one.

@@ -62,7 +62,7 @@ fn out_of_range_is_refused() {
 fn what_is_not_supported_is_refused() {
     let cases = [
         ("sft_type", json!("longlora"), "one of lora, full"),
-        ("optim", json!("adafactor"), "adamw_torch"),
+        ("optim", json!("lion_32bit"), "one of adamw_torch, adamw_torch_fused, adamw_hf, sgd, adafactor"),
         ("model_type", json!("qwen1half-7b"), "qwen-demo"),
         ("template_type", json!("llama"), "default-generation-bos"),
         ("quantization_bit", json!(4), "0: quantized"),

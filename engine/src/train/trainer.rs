@@ -11,7 +11,7 @@ use tch::Kind;
 
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
-use super::optimizer::AdamW;
+use super::optimizer::Optimizer;
 use super::resume::Progress;
 use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
@@ -29,7 +29,7 @@ pub struct Trainer<'a> {
     pub base: weights::Named,
     pub kind: Kind,
     pub trainable: Trainable,
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     pub micro: MicroBatches,
     pub acc: AccStrategy,
     pub checkpoints: checkpoint::Keeper,
