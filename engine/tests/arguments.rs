@@ -48,6 +48,10 @@ impl Bench {
         std::fs::write(self.path(name), rows.map(|row| format!("{row}\n")).collect::<String>()).unwrap();
     }
 
+    fn copy(&self, from: &str, to: &str) {
+        std::fs::copy(self.path(from), self.path(to)).unwrap();
+    }
+
     /// Trains 6 steps of 4 rows, or as `more` says.
     fn try_run(&self, more: &[&str]) -> Result<Ran> {
         let path = |name: &str| self.path(name).display().to_string();
@@ -177,4 +181,29 @@ fn each_schedule_is_its_closed_form() {
         assert!(worst < 1e-15, "{name}: {rates:?}");
         assert!(written.iter().zip(&rates).all(|(a, b)| (a - b).abs() < 1e-8) && written.len() == 12);
     }
+}
+
+/// The noise is in the training's losses and not in the evaluation's of the same weights.
+#[test]
+fn neftune_is_noise_in_training_alone() {
+    let bench = Bench::new();
+    bench.copy("rows.jsonl", "val.jsonl");
+    let validation = bench.path("val.jsonl").display().to_string();
+    let run = |flags: &[&str]| {
+        let still =
+            ["--learning_rate", "1e-12", "--eval_steps", "6", "--custom_val_dataset_path", &validation];
+        let ran = bench.run(&[&still[..], flags].concat());
+        let evaluation = ran.events.iter().find_map(|e| match e {
+            Event::Eval { loss, .. } => Some(*loss),
+            _ => None,
+        });
+        (ran.losses(), evaluation.unwrap())
+    };
+    let (plain, evaluated) = run(&[]);
+    let (noisy, noisy_evaluated) = run(&["--neftune_noise_alpha", "5"]);
+    assert!(plain.iter().zip(&noisy).all(|(a, b)| (a - b).abs() > 1e-4 * a), "{plain:?} {noisy:?}");
+    assert!((evaluated - noisy_evaluated).abs() < 1e-9 * evaluated);
+    assert_eq!(run(&["--neftune_alpha", "5"]).0, noisy, "its other name");
+    assert_eq!(run(&["--neftune_noise_alpha", "0"]).0, plain);
+    assert_ne!(run(&["--neftune_noise_alpha", "5", "--seed", "43"]).0, noisy);
 }

@@ -248,6 +248,7 @@ fn every_way_of_training_goes_on() {
         ("bf16", &["--dtype", "bf16", "--lora_dtype", "bf16", "--lora_modules_to_save", "ln_f"]),
         ("deep", &["--lora_target_modules", "ALL", "--lora_bias_trainable", "all", "--batch_size", "3"]),
         ("factors", &["--sft_type", "full", "--learning_rate", "1e-3", "--optim", "adafactor"]),
+        ("noise", &["--neftune_noise_alpha", "5", "--batch_size", "2"]),
         ("plain", &["--optim", "sgd", "--learning_rate", "1"]),
     ] {
         let (straight, run) = (bench.new_run(name, flags), bench.new_run(&format!("{name}-cut"), flags));

@@ -83,7 +83,6 @@ const QUANTIZED: Status = Status::Refused("quantized training is not supported")
 const UPLOAD: Status = Status::Refused("uploading to a hub is not supported");
 const DEEPSPEED: Status = Status::Refused("DeepSpeed belongs to PyTorch");
 const COGNITION: Status = Status::Refused("the self-cognition data set is not supported");
-const NEFTUNE: Status = Status::Refused("NEFTune is not supported yet");
 
 arguments! {
     /// What `sft` trains with: SWIFT's arguments with every rule applied, and a few of our own.
@@ -176,8 +175,8 @@ arguments! {
     lora_modules_to_save: Vec<String>, Lora, Kind::List, List(&[]), WORKS;
     /// Number format of the adapter's weights; AUTO: that of the base.
     lora_dtype: String, Lora, Kind::Choice(&["fp16", "bf16", "fp32", "AUTO"]), Str("fp32"), WORKS;
-    /// Noise added to the embeddings in training.
-    neftune_noise_alpha: Option<f64>, Training, from(0.0), Null, NEFTUNE;
+    /// Noise added to the embeddings in training (NEFTune), such as 5: within alpha / sqrt(tokens of the row x hidden size).
+    neftune_noise_alpha: Option<f64>, Training, from(0.0), Null, WORKS;
     /// Compute layers again on the way back instead of keeping them: less memory, more time; not set: true.
     gradient_checkpointing: GradientCheckpointing, Training, Kind::BoolOrAuto, Null, WORKS;
     /// Settings of DeepSpeed.
@@ -296,7 +295,7 @@ arguments! {
     /// Another name of save_only_model.
     only_save_model: Option<bool>, Elsewhere, Kind::Bool, Null, WORKS;
     /// Another name of neftune_noise_alpha.
-    neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, NEFTUNE;
+    neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, WORKS;
     /// Take the rows in a random order in each epoch; false: in the order of the file.
     train_sampler_random: bool, Training, Kind::Bool, Null, WORKS;
     /// AdamW: keeps the step finite where gradients are tiny.

@@ -51,6 +51,7 @@ impl Trainer<'_> {
         let mode = Mode {
             train: true,
             lora_dropout: self.args.lora_dropout_p,
+            neftune_alpha: self.args.neftune_noise_alpha.unwrap_or(0.0),
             seed: mix(self.args.seed, self.progress.step),
         };
         let mut tally = Tally::new(rows.len());
