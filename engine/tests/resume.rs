@@ -238,7 +238,8 @@ fn wait(run: &RunDir, before: usize, wanted: impl Fn(&Event) -> bool) {
     }
 }
 
-/// All weights; adapters whose own files are rounded to bf16; weights trained whole beside an adapter.
+/// All weights; adapters whose own files are rounded to bf16; weights trained whole beside an adapter; optimizers with a
+/// state of another kind, and with none.
 #[test]
 fn every_way_of_training_goes_on() {
     let bench = Bench::new();
@@ -246,6 +247,9 @@ fn every_way_of_training_goes_on() {
         ("full", &["--sft_type", "full", "--learning_rate", "1e-3", "--freeze_parameters", "0.3"][..]),
         ("bf16", &["--dtype", "bf16", "--lora_dtype", "bf16", "--lora_modules_to_save", "ln_f"]),
         ("deep", &["--lora_target_modules", "ALL", "--lora_bias_trainable", "all", "--batch_size", "3"]),
+        ("factors", &["--sft_type", "full", "--learning_rate", "1e-3", "--optim", "adafactor"]),
+        ("noise", &["--neftune_noise_alpha", "5", "--batch_size", "2"]),
+        ("plain", &["--optim", "sgd", "--learning_rate", "1"]),
     ] {
         let (straight, run) = (bench.new_run(name, flags), bench.new_run(&format!("{name}-cut"), flags));
         trained(&straight, None, None).unwrap();

@@ -9,10 +9,11 @@ use super::schedule::POLYNOMIAL_END;
 use super::values::{Source, Values};
 
 /// Other names, and the arguments they name.
-pub const ALIASES: [(&str, &str); 3] = [
+pub const ALIASES: [(&str, &str); 4] = [
     ("per_device_train_batch_size", "batch_size"),
     ("per_device_eval_batch_size", "eval_batch_size"),
     ("only_save_model", "save_only_model"),
+    ("neftune_alpha", "neftune_noise_alpha"),
 ];
 
 /// Rules of `sft`.

@@ -83,7 +83,6 @@ const QUANTIZED: Status = Status::Refused("quantized training is not supported")
 const UPLOAD: Status = Status::Refused("uploading to a hub is not supported");
 const DEEPSPEED: Status = Status::Refused("DeepSpeed belongs to PyTorch");
 const COGNITION: Status = Status::Refused("the self-cognition data set is not supported");
-const NEFTUNE: Status = Status::Refused("NEFTune is not supported yet");
 
 arguments! {
     /// What `sft` trains with: SWIFT's arguments with every rule applied, and a few of our own.
@@ -176,8 +175,8 @@ arguments! {
     lora_modules_to_save: Vec<String>, Lora, Kind::List, List(&[]), WORKS;
     /// Number format of the adapter's weights; AUTO: that of the base.
     lora_dtype: String, Lora, Kind::Choice(&["fp16", "bf16", "fp32", "AUTO"]), Str("fp32"), WORKS;
-    /// Noise added to the embeddings in training.
-    neftune_noise_alpha: Option<f64>, Training, from(0.0), Null, NEFTUNE;
+    /// Noise added to the embeddings in training (NEFTune), such as 5: within alpha / sqrt(tokens of the row x hidden size).
+    neftune_noise_alpha: Option<f64>, Training, from(0.0), Null, WORKS;
     /// Compute layers again on the way back instead of keeping them: less memory, more time; not set: true.
     gradient_checkpointing: GradientCheckpointing, Training, Kind::BoolOrAuto, Null, WORKS;
     /// Settings of DeepSpeed.
@@ -191,14 +190,15 @@ arguments! {
     /// Optimizer steps, whatever the epochs; -1 or 0: as many as the epochs make.
     max_steps: i64, Training, int(-1, MAX), Int(-1), WORKS;
     /// Optimizer.
-    optim: String, Training, Kind::Choice(&["adamw_torch"]), Str("adamw_torch"), WORKS;
+    optim: String, Training, Kind::Choice(&["adamw_torch", "adamw_torch_fused", "adamw_hf", "sgd", "adafactor"]),
+        Str("adamw_torch"), WORKS;
     /// AdamW: how slowly the mean gradient changes.
     adam_beta1: f64, Training, below(0.0, 1.0), Float(0.9), WORKS;
     /// AdamW: how slowly the mean squared gradient changes.
     adam_beta2: f64, Training, below(0.0, 1.0), Float(0.999), WORKS;
     /// Highest learning rate; not set: 1e-4 for lora, 1e-5 for full.
     learning_rate: f64, Training, above(0.0, f64::INFINITY), Null, WORKS;
-    /// AdamW: how much weights shrink at each step.
+    /// How much weights shrink at each step, by the learning rate; biases do not.
     weight_decay: f64, Training, from(0.0), Float(0.01), WORKS;
     /// Micro-batches of an optimizer step; not set: as many as make 16 rows.
     gradient_accumulation_steps: usize, Training, int(1, MANY), Null, WORKS;
@@ -295,9 +295,11 @@ arguments! {
     /// Another name of save_only_model.
     only_save_model: Option<bool>, Elsewhere, Kind::Bool, Null, WORKS;
     /// Another name of neftune_noise_alpha.
-    neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, NEFTUNE;
+    neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, WORKS;
     /// Take the rows in a random order in each epoch; false: in the order of the file.
     train_sampler_random: bool, Training, Kind::Bool, Null, WORKS;
+    /// AdamW: keeps the step finite where gradients are tiny.
+    adam_epsilon: f64, Training, from(0.0), Float(1e-8), WORKS;
     /// Adapter weights to start from, a safetensors file.
     init_adapter: Option<String>, Lora, Kind::Path, Null, WORKS;
     /// Where to compute; auto: on the GPU if there is one.

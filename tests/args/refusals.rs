@@ -62,7 +62,7 @@ fn out_of_range_is_refused() {
 fn what_is_not_supported_is_refused() {
     let cases = [
         ("sft_type", json!("longlora"), "one of lora, full"),
-        ("optim", json!("adafactor"), "adamw_torch"),
+        ("optim", json!("lion_32bit"), "one of adamw_torch, adamw_torch_fused, adamw_hf, sgd, adafactor"),
         ("model_type", json!("qwen1half-7b"), "qwen-demo"),
         ("template_type", json!("llama"), "default-generation-bos"),
         ("quantization_bit", json!(4), "0: quantized"),
@@ -71,7 +71,6 @@ fn what_is_not_supported_is_refused() {
         ("self_cognition_sample", json!(100), "0: "),
         ("num_beams", json!(2), "1: beam search"),
         ("predict_with_generate", json!(true), "false: "),
-        ("neftune_noise_alpha", json!(5), "null: NEFTune"),
         ("lr_scheduler_type", json!("reduce_lr_on_plateau"), "cosine_with_restarts"),
     ];
     for (key, value, allowed) in cases {

@@ -1,10 +1,10 @@
 //! Dropout whose mask depends on the run's seed, the step, the row and the place in the model, and on nothing else:
 //! not on what was drawn before, nor on which rows share a pass. So a step split otherwise, computed again on the way
-//! back, or repeated by a resumed run drops the same elements.
+//! back, or repeated by a resumed run drops the same elements. NEFTune's noise on the embeddings is drawn the same way.
 //!
 //! A counter-based generator (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") made of tensor
 //! operations: each 64-bit word is SplitMix64's finalizer of a token's key plus a counter, and has four draws of 16
-//! bits. On the CPU that is several times faster than libtorch's serial generator.
+//! bits (two of 32 for noise). On the CPU that is several times faster than libtorch's serial generator.
 
 use tch::{Kind, Tensor};
 
@@ -43,6 +43,8 @@ pub enum Place {
     Attention,
     /// The embeddings, whose block is the one after the last.
     Embedding,
+    /// NEFTune's noise on the embeddings.
+    Noise,
 }
 
 /// The dropout of one block in one pass.
@@ -78,6 +80,22 @@ impl Dropout<'_> {
         let mask = dropped(&keys, self.origin(Place::Attention), longest, p);
         probabilities.masked_fill(&mask, 0.0) * (1.0 / (1.0 - p))
     }
+
+    /// Embeddings `[tokens, width]` with NEFTune's noise (Jain et al. 2023): uniform within alpha / sqrt(length * width),
+    /// the length being that of the token's own row, so that no padding changes it.
+    pub fn noise(&self, x: &Tensor) -> Tensor {
+        let alpha = self.mode.neftune_alpha;
+        if !self.mode.train || alpha <= 0.0 {
+            return x.shallow_clone();
+        }
+        let width = x.size().last().copied().unwrap_or(1);
+        let draws = words(self.batch.keys(), self.origin(Place::Noise), (width + 1) / 2)
+            .view_dtype(Kind::Int)
+            .narrow(-1, 0, width);
+        let bounds = (self.batch.row_lengths() * width as f64).rsqrt() * (alpha * 2f64.powi(-31));
+        let noise = draws.to_kind(Kind::Float) * bounds.unsqueeze(-1);
+        x + noise.to_kind(x.kind())
+    }
 }
 
 /// The key of a token, by the number of its row in the step and its position there.
@@ -87,8 +105,13 @@ pub fn token_key(row: u64, position: u64) -> i64 {
 
 /// Which elements are dropped: `[..]` keys to `[.., width]`, true with probability `p` (to 1 / 65,536).
 fn dropped(keys: &Tensor, origin: u64, width: i64, p: f64) -> Tensor {
-    let words = (width + 3) / 4;
-    let counters = Tensor::arange(words, (Kind::Int64, keys.device())) * (GOLDEN as i64) + origin as i64;
+    let draws = words(keys, origin, (width + 3) / 4).view_dtype(Kind::Int16);
+    draws.narrow(-1, 0, width).lt(threshold(p))
+}
+
+/// Random words of 64 bits: `[..]` keys to `[.., count]`.
+fn words(keys: &Tensor, origin: u64, count: i64) -> Tensor {
+    let counters = Tensor::arange(count, (Kind::Int64, keys.device())) * (GOLDEN as i64) + origin as i64;
     let mut z = keys.unsqueeze(-1) + counters;
     // libtorch's shift keeps the sign; without it the finalizer would lose its highest bit.
     let shifted = |z: &Tensor, by: i64| {
@@ -102,7 +125,7 @@ fn dropped(keys: &Tensor, origin: u64, width: i64, p: f64) -> Tensor {
     }
     let high = shifted(&z, 31);
     let _ = z.bitwise_xor_tensor_(&high);
-    z.view_dtype(Kind::Int16).narrow(-1, 0, width).lt(threshold(p))
+    z
 }
 
 /// A draw, read as a signed number of 16 bits, is below this with probability `p`.

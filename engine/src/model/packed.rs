@@ -76,6 +76,12 @@ impl Packed {
         })
     }
 
+    /// Of each token the length of its row `[tokens]`, in fp32.
+    pub fn row_lengths(&self) -> Tensor {
+        let lengths = self.numbers.iter().flat_map(|&(_, n)| (0..n).map(move |_| n as f32));
+        Tensor::from_slice(&lengths.collect::<Vec<_>>()).to_device(self.ids.device())
+    }
+
     /// `[tokens, width]` to `[rows, longest, width]`.
     pub fn pad(&self, x: &Tensor) -> Tensor {
         let width = *x.size().last().unwrap_or(&1);

@@ -39,7 +39,9 @@ pub struct Mode {
     pub train: bool,
     /// Dropout on each adapter's input.
     pub lora_dropout: f64,
-    /// Seed of the step's dropout, see [`super::dropout`].
+    /// NEFTune's alpha: how much noise the embeddings get; 0: none.
+    pub neftune_alpha: f64,
+    /// Seed of the step's dropout and noise, see [`super::dropout`].
     pub seed: u64,
 }
 
@@ -215,10 +217,11 @@ impl Qwen {
         }
     }
 
-    /// Token embeddings `[tokens, h]`.
+    /// Token embeddings `[tokens, h]`, in training with noise and dropout.
     pub fn embed(&self, batch: &Packed, mode: &Mode) -> Tensor {
         let x = Tensor::embedding(&self.wte, &batch.ids, -1, false, false);
         let dropout = Dropout { mode, batch, layer: self.layers.len() };
+        let x = dropout.noise(&x);
         match dropout.drop(&x, Place::Embedding, self.config.emb_dropout_prob) {
             (x, 1.0) => x,
             (x, factor) => x * factor,

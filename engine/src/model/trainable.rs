@@ -61,12 +61,10 @@ fn module_of(tensor: &str) -> &str {
     tensor.rsplit_once('.').map_or(tensor, |(module, _)| module)
 }
 
-fn is_decayed(name: &str) -> bool {
-    let module = module_of(name);
-    !(name.ends_with(".bias")
-        || module.ends_with("ln_1")
-        || module.ends_with("ln_2")
-        || module.ends_with("ln_f"))
+/// Whether a weight has weight decay. transformers 4.36 (`Trainer.get_decay_parameter_names`) spares biases and what is
+/// in norms of the classes it has a list of; Qwen's own `RMSNorm` is not in that list.
+pub fn is_decayed(name: &str) -> bool {
+    !name.ends_with(".bias")
 }
 
 impl Trainable {
@@ -238,6 +236,11 @@ impl Trainable {
             })
             .collect();
         Tensor::cat(&parts, 0)
+    }
+
+    /// Shapes of the trained tensors, in the order in which they stand in `theta`.
+    pub fn shapes(&self) -> Vec<Vec<i64>> {
+        self.entries.iter().map(|e| e.shape.clone()).collect()
     }
 
     /// Names of the trained tensors.

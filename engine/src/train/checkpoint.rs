@@ -14,7 +14,7 @@ use qwen_tui::run::{
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::optimizer::AdamW;
+use super::optimizer::Optimizer;
 use super::resume::{self, Progress};
 use crate::device;
 use crate::model::{Trainable, weights};
@@ -36,7 +36,7 @@ const MODEL_FILES: [&str; 9] = [
 pub struct State<'a> {
     pub args: &'a SftArgs,
     pub trainable: &'a Trainable,
-    pub optimizer: &'a AdamW,
+    pub optimizer: &'a Optimizer,
     /// Dtype of the base weights.
     pub kind: Kind,
     pub model_dir: &'a Path,

@@ -32,7 +32,7 @@ use commands::{Asked, Commands};
 pub use limits::limits;
 pub use metrics::AccStrategy;
 use micro::MicroBatches;
-use optimizer::AdamW;
+use optimizer::Optimizer;
 use resume::{Fingerprint, Machine, Passes, Progress};
 use trainer::Trainer;
 
@@ -187,8 +187,7 @@ pub fn train<'a>(
         evaluation: limits(&config, kind, device, false, false),
         recompute,
     };
-    let mut optimizer =
-        AdamW::new(trainable.theta().0, (args.adam_beta1, args.adam_beta2), 1e-8, args.weight_decay);
+    let mut optimizer = Optimizer::new(args.into(), trainable.shapes(), device);
     let mut checkpoints = checkpoint::Keeper::new(args, total);
     let mut progress = Progress::start(passes, data, device);
     if let (Some(dir), Some(before)) = (from, before) {

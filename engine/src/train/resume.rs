@@ -16,14 +16,15 @@ use tch::{Kind, Tensor};
 
 use super::checkpoint::{Book, State};
 use super::metrics::Window;
-use super::optimizer::AdamW;
+use super::optimizer::Optimizer;
 use super::step::Limits;
 use crate::device;
 use crate::model::dropout::mix;
 use crate::model::{Trainable, weights};
 
-/// The layout of `resume.json` that is written and read.
-const VERSION: u32 = 1;
+/// The layout of `resume.json` and `optimizer.safetensors` that is written and read. 2: the norms' weights stand among
+/// those with weight decay.
+const VERSION: u32 = 2;
 
 /// Where a training stands: `resume.json` of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,11 +176,8 @@ impl Progress {
 /// The optimizer's state and, where the checkpoint's own weights are rounded, the weights in fp32.
 pub fn tensors(state: &State<'_>) -> BTreeMap<String, Tensor> {
     let optimizer = state.optimizer;
-    let mut tensors = BTreeMap::from([
-        ("exp_avg".to_owned(), optimizer.moments.0.shallow_clone()),
-        ("exp_avg_sq".to_owned(), optimizer.moments.1.shallow_clone()),
-        ("step".to_owned(), Tensor::from_slice(&[optimizer.steps])),
-    ]);
+    let mut tensors = BTreeMap::from([("step".to_owned(), Tensor::from_slice(&[optimizer.steps]))]);
+    tensors.extend(optimizer.state().map(|(name, vector)| (name.to_owned(), vector.shallow_clone())));
     if !state.trainable.exports_exactly(state.kind) {
         tensors.insert("theta".to_owned(), state.trainable.theta().0.shallow_clone());
     }
@@ -187,18 +185,18 @@ pub fn tensors(state: &State<'_>) -> BTreeMap<String, Tensor> {
 }
 
 /// Puts weights and optimizer back as they were at the checkpoint in `dir`, which has been verified.
-pub fn restore(dir: &Path, trainable: &mut Trainable, optimizer: &mut AdamW) -> Result<()> {
+pub fn restore(dir: &Path, trainable: &mut Trainable, optimizer: &mut Optimizer) -> Result<()> {
     super::checkpoint::load_weights(dir, trainable)?;
     let path = dir.join(run::OPTIMIZER);
     let shard = weights::Shard::open(&path)?;
     let tensors = shard.tensors()?;
-    let theta = trainable.theta().0;
-    let vector = |name: &str| vector(&tensors, name, theta).map_err(|e| e.context(path.display()));
-    optimizer.moments = (vector("exp_avg")?, vector("exp_avg_sq")?);
-    optimizer.steps = steps(&tensors).user(format!("{}: step", path.display()))?;
+    let theta = trainable.theta().0.shallow_clone();
+    let vector =
+        |name: &str, like: &Tensor| vector(&tensors, name, like).map_err(|e| e.context(path.display()));
+    let steps = steps(&tensors).user(format!("{}: step", path.display()))?;
+    optimizer.restore(steps, vector)?;
     if tensors.names().contains(&"theta") {
-        let exact = vector("theta")?;
-        trainable.set_theta(&exact);
+        trainable.set_theta(&vector("theta", &theta)?);
     }
     Ok(())
 }
@@ -208,7 +206,7 @@ fn vector(tensors: &SafeTensors<'_>, name: &str, like: &Tensor) -> Result<Tensor
     let view = tensors.tensor(name).user(name)?;
     let (shape, wanted) = (view.shape(), like.numel());
     if shape != [wanted] {
-        return Err(Error::user(format!("{name} has shape {shape:?}, and the run trains {wanted} numbers")));
+        return Err(Error::user(format!("{name} has shape {shape:?}, and the run's has {wanted} numbers")));
     }
     weights::to_tensor(&view, Kind::Float, like.device()).user(name)
 }

@@ -11,7 +11,7 @@ use tch::Kind;
 
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
-use super::optimizer::AdamW;
+use super::optimizer::Optimizer;
 use super::resume::Progress;
 use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
@@ -29,7 +29,7 @@ pub struct Trainer<'a> {
     pub base: weights::Named,
     pub kind: Kind,
     pub trainable: Trainable,
-    pub optimizer: AdamW,
+    pub optimizer: Optimizer,
     pub micro: MicroBatches,
     pub acc: AccStrategy,
     pub checkpoints: checkpoint::Keeper,
@@ -51,6 +51,7 @@ impl Trainer<'_> {
         let mode = Mode {
             train: true,
             lora_dropout: self.args.lora_dropout_p,
+            neftune_alpha: self.args.neftune_noise_alpha.unwrap_or(0.0),
             seed: mix(self.args.seed, self.progress.step),
         };
         let mut tally = Tally::new(rows.len());

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use qwen_tui::args::load_sft;
+use qwen_tui::error::Result;
 use qwen_tui::job::event::Event;
 use qwen_tui::run::{RunDir, canonical_key};
 use qwen_tui_engine::model::weights;
@@ -132,17 +133,22 @@ pub fn write_vocabulary(path: &Path, words: &[&str]) {
 
 /// Trains as the flags say: the run and what it told.
 pub fn train(flags: &[&str]) -> (RunDir, Vec<Event>) {
+    try_train(flags).unwrap()
+}
+
+/// [`train`] of flags that may be refused.
+pub fn try_train(flags: &[&str]) -> Result<(RunDir, Vec<Event>)> {
     let flags: Vec<String> = flags.iter().map(|&f| f.to_owned()).collect();
-    let args = load_sft(None, &flags).unwrap().args;
-    let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, true).unwrap();
+    let args = load_sft(None, &flags)?.args;
+    let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, true)?;
     let mut events = Vec::new();
     let mut emit = |event: Event| {
         events.push(event);
         Ok(())
     };
     let (_keep, commands) = mpsc::channel();
-    train::train(&args, &run, None, &commands, &mut emit).unwrap();
-    (run, events)
+    train::train(&args, &run, None, &commands, &mut emit)?;
+    Ok((run, events))
 }
 
 /// A tensor file, names in SWIFT's or PEFT's form made canonical.

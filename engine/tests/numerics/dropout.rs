@@ -12,7 +12,7 @@ const P: f64 = 0.3;
 const TOKENS: usize = 600;
 
 fn mode(p: f64, seed: u64) -> Mode {
-    Mode { train: true, lora_dropout: p, seed }
+    Mode { train: true, lora_dropout: p, seed, ..Mode::default() }
 }
 
 /// A model whose adapter on `mlp.c_proj` adds its very input, dropout applied: A and B are as near to the identity

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::oracle::{TRAINING, to_f64};
 use crate::{ALPHA, RANK, Small, dice, distance, largest, row, uneven_rows};
 
-const TRAIN: Mode = Mode { train: true, lora_dropout: 0.0, seed: 0 };
+const TRAIN: Mode = Mode { train: true, lora_dropout: 0.0, neftune_alpha: 0.0, seed: 0 };
 
 fn logits(model: &Qwen, rows: &[&[u32]], mode: &Mode) -> Tensor {
     tch::no_grad(|| {

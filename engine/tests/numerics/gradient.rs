@@ -15,7 +15,7 @@ use crate::common::{tensors, train};
 use crate::oracle::{Arrays, Oracle, TRAINING, to_f64};
 use crate::{ALPHA, RANK, Small, dice, distance, uneven_rows};
 
-const TRAIN: Mode = Mode { train: true, lora_dropout: 0.0, seed: 0 };
+const TRAIN: Mode = Mode { train: true, lora_dropout: 0.0, neftune_alpha: 0.0, seed: 0 };
 const WIDE: Limits = Limits { tokens: 1 << 20, targets: 1 << 20 };
 
 /// Each row's mean loss counts one part of all, as with micro-batches of one row.
@@ -137,7 +137,7 @@ fn recomputation_changes_no_gradient() {
     let mut small = Small::new(&[]);
     let examples = uneven_rows();
     let rows = weighted(&examples);
-    let dropping = Mode { lora_dropout: 0.3, seed: 77, ..TRAIN };
+    let dropping = Mode { lora_dropout: 0.3, neftune_alpha: 2.0, seed: 77, ..TRAIN };
     let compare = |name: &str, small: &Small, mut trainable: Trainable, mode: &Mode| {
         let (loss, kept) = gradient(small, &mut trainable, &rows, WIDE, mode, false);
         let (again_loss, again) = gradient(small, &mut trainable, &rows, WIDE, mode, true);
@@ -163,7 +163,8 @@ fn recomputation_changes_no_gradient() {
     compare("full, tied embeddings", &small, full(&small), &dropping);
 }
 
-/// How a step is split is the memory's affair: each row drops the same elements in whatever company.
+/// How a step is split is the memory's affair: each row drops the same elements, and has the same noise, in whatever
+/// company.
 #[test]
 fn a_split_changes_no_dropout() {
     let _dice = dice();
@@ -173,7 +174,7 @@ fn a_split_changes_no_dropout() {
     let rows = weighted(&examples);
     let mut adapter = small.lora(&["ALL"]);
     let mut of = |tokens, seed| {
-        let mode = Mode { lora_dropout: 0.3, seed, ..TRAIN };
+        let mode = Mode { lora_dropout: 0.3, neftune_alpha: 2.0, seed, ..TRAIN };
         gradient(&small, &mut adapter, &rows, Limits { tokens, ..WIDE }, &mode, false)
     };
     let (loss, whole) = of(1 << 20, 7);

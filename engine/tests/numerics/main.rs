@@ -6,6 +6,7 @@ mod common;
 mod dropout;
 mod forward;
 mod gradient;
+mod neftune;
 mod oracle;
 mod repeat;
 
