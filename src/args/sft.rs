@@ -240,20 +240,18 @@ arguments! {
     hub_token: Option<String>, Elsewhere, Kind::Text, Null, NO_HUB;
     /// Train on the longest rows first, to see at once whether memory suffices.
     test_oom_error: bool, Training, Kind::Bool, Bool(false), WORKS;
-    /// Show no progress bar.
-    disable_tqdm: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("the progress bar shows on terminals only");
+    /// Show lines instead of the progress bar.
+    disable_tqdm: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Tokenize rows when they are needed.
     lazy_tokenize: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("all rows are tokenized at once, on all cores");
-    /// Processes that tokenize.
-    preprocess_num_proc: u64, Elsewhere, int(1, MANY), Int(1), Status::NoEffect("all cores tokenize");
+        Status::NoEffect("all rows are tokenized before the model is loaded, at once");
+    /// Threads that tokenize; 1: one a core.
+    preprocess_num_proc: usize, Machine, int(1, 4096), Int(1), WORKS;
     /// Use the flash-attn package.
     use_flash_attn: Option<bool>, Elsewhere, Kind::Bool, Null,
         Status::NoEffect("libtorch chooses its attention kernels");
-    /// Accept unknown flags.
-    ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("unknown flags are always refused");
+    /// Leave out flags that are unknown, with a warning, instead of refusing them.
+    ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Ask the hub for newer weights.
     check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true),
         Status::NoEffect("models are read from disk");
@@ -298,6 +296,8 @@ arguments! {
     neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, WORKS;
     /// Take the rows in a random order in each epoch; false: in the order of the file.
     train_sampler_random: bool, Training, Kind::Bool, Null, WORKS;
+    /// Take weights alone from resume_from_checkpoint, for a new run with a new optimizer and schedule from the first row on.
+    resume_only_model: bool, Training, Kind::Bool, Bool(false), WORKS;
     /// AdamW: keeps the step finite where gradients are tiny.
     adam_epsilon: f64, Training, from(0.0), Float(1e-8), WORKS;
     /// Adapter weights to start from, a safetensors file.
