@@ -146,3 +146,40 @@ fn a_stopped_run_says_how_to_go_on_and_does() {
     let ended = started.wait();
     assert_eq!(run_dir(&ended), run, "{stopped}");
 }
+
+/// A new run from the weights of another: with its arguments, but for what is given.
+#[test]
+fn weights_alone_are_taken_into_a_new_run() {
+    let bench = Bench::new();
+    let first = run_dir(&sft(&bench, &["--max_steps", "4", "--lora_rank", "4"]));
+    let from = first.to_str().unwrap();
+    let words = |from: &str, more: &[&str]| {
+        let weights = ["sft", "--resume_from_checkpoint", from, "--resume_only_model", "true"];
+        bench.words(&[&weights[..], more].concat())
+    };
+    let ended = words(from, &["--learning_rate", "3e-3", "--max_steps", "6"]);
+    let run = run_dir(&ended);
+    let checkpoint = first.join("checkpoint-4");
+    let told = format!("starting a new run from the weights of {}", checkpoint.display());
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+    assert!(run != first && run.parent() == first.parent() && run.join("checkpoint-6").is_dir());
+    let args = qwen_tui::args::SftArgs::from_run_dir(&run).unwrap();
+    let weights = checkpoint.join("default/adapter_model.safetensors");
+    assert_eq!(args.init_adapter.as_deref(), weights.to_str());
+    assert_eq!((args.lora_rank, args.resume_only_model, args.resume_from_checkpoint), (4, false, None));
+    // An adapter by itself has no arguments; those of the job are given.
+    let alone = bench.path("alone");
+    fs::create_dir(&alone).unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::copy(checkpoint.join("default").join(file), alone.join(file)).unwrap();
+    }
+    let alone = alone.to_str().unwrap();
+    let weights = ["--resume_from_checkpoint", alone, "--resume_only_model", "true", "--max_steps", "2"];
+    sft(&bench, &[&weights[..], &["--lora_rank", "4"]].concat()).ok();
+    let runs = || fs::read_dir(first.parent().unwrap()).unwrap().count();
+    let before = runs();
+    sft(&bench, &weights).refused(&["lora_rank is 8 here and 4 in", alone]);
+    words("/nowhere", &[]).refused(&["model_type"]);
+    words(from, &["--sft_type", "full"]).refused(&["no whole model", "sft_type lora"]);
+    assert_eq!(runs(), before, "what is refused leaves nothing");
+}

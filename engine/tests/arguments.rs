@@ -2,115 +2,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::f64::consts::PI;
-use std::path::PathBuf;
 
-use qwen_tui::error::Result;
 use qwen_tui::job::event::Event;
-use qwen_tui::run::RunDir;
-use serde_json::json;
-use tch::Tensor;
 
-use common::{SMALL, one_thread, tensors, try_train, write_model, write_vocabulary};
-
-/// A model and rows to train it on.
-struct Bench {
-    dir: tempfile::TempDir,
-}
-
-/// What came of a run.
-struct Ran {
-    run: RunDir,
-    events: Vec<Event>,
-}
-
-impl Bench {
-    /// 24 rows of different length, all of them for training.
-    fn new() -> Self {
-        one_thread();
-        let bench = Self { dir: tempfile::tempdir().unwrap() };
-        write_vocabulary(&bench.path("vocabulary"), &["很好", "太差"]);
-        write_model(&bench.path("model"), SMALL, &bench.path("vocabulary"));
-        let row = |i: usize| {
-            let (text, label) = [("很好用", "positive"), ("太差了", "negative")][i % 2];
-            json!({"query": format!("{}{i}", text.repeat(i % 7 + 1)), "response": label})
-        };
-        bench.write("rows.jsonl", (0..24).map(row));
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, rows: impl Iterator<Item = serde_json::Value>) {
-        std::fs::write(self.path(name), rows.map(|row| format!("{row}\n")).collect::<String>()).unwrap();
-    }
-
-    fn copy(&self, from: &str, to: &str) {
-        std::fs::copy(self.path(from), self.path(to)).unwrap();
-    }
-
-    /// Trains 6 steps of 4 rows, or as `more` says.
-    fn try_run(&self, more: &[&str]) -> Result<Ran> {
-        let path = |name: &str| self.path(name).display().to_string();
-        let (model, rows, out) = (path("model"), path("rows.jsonl"), path("out"));
-        #[rustfmt::skip]
-        let always = [
-            "--model_type", "qwen-1_8b", "--model_id_or_path", &model, "--dtype", "fp32", "--device", "cpu",
-            "--threads", "1", "--custom_train_dataset_path", &rows, "--train_dataset_sample", "-1",
-            "--dataset_test_ratio", "0", "--lora_dropout_p", "0", "--learning_rate", "1e-2",
-            "--gradient_accumulation_steps", "4", "--logging_steps", "1", "--output_dir", &out,
-        ];
-        let (run, events) = try_train(&[&always[..], more].concat())?;
-        Ok(Ran { run, events })
-    }
-
-    #[track_caller]
-    fn run(&self, more: &[&str]) -> Ran {
-        self.try_run(more).unwrap()
-    }
-
-    /// The message that a run is refused with.
-    #[track_caller]
-    fn refused(&self, more: &[&str]) -> String {
-        let Err(e) = self.try_run(more) else { panic!("{more:?} was accepted") };
-        assert_eq!(e.exit_code(), 2, "{e}");
-        e.to_string()
-    }
-}
-
-impl Ran {
-    /// Steps done.
-    fn steps(&self) -> u64 {
-        self.events.iter().filter(|e| matches!(e, Event::Step { .. })).count() as u64
-    }
-
-    fn losses(&self) -> Vec<f64> {
-        let loss = |e: &Event| match e {
-            Event::Step { loss, .. } => Some(*loss),
-            _ => None,
-        };
-        self.events.iter().filter_map(loss).collect()
-    }
-
-    /// The learning rates of the log.
-    fn rates(&self) -> Vec<f64> {
-        let rate = |e: &Event| match e {
-            Event::Log { learning_rate, .. } => Some(*learning_rate),
-            _ => None,
-        };
-        self.events.iter().filter_map(rate).collect()
-    }
-
-    /// The weights of the last checkpoint.
-    fn weights(&self) -> BTreeMap<String, Tensor> {
-        let last = self.run.checkpoint(self.steps());
-        let files = ["default/adapter_model.safetensors", "model.safetensors"].map(|name| last.join(name));
-        tensors(files.iter().find(|file| file.is_file()).unwrap())
-    }
-}
+use common::bench::{Bench, Ran};
+use common::tensors;
 
 const FULL: [&str; 4] = ["--sft_type", "full", "--learning_rate", "1e-3"];
 
@@ -206,4 +104,189 @@ fn neftune_is_noise_in_training_alone() {
     assert_eq!(run(&["--neftune_alpha", "5"]).0, noisy, "its other name");
     assert_eq!(run(&["--neftune_noise_alpha", "0"]).0, plain);
     assert_ne!(run(&["--neftune_noise_alpha", "5", "--seed", "43"]).0, noisy);
+}
+
+/// Names of the weights in which `ran` differs from the base model.
+fn changed(bench: &Bench, ran: &Ran) -> BTreeSet<String> {
+    let base = tensors(&bench.path("model/model.safetensors"));
+    ran.weights().into_iter().filter(|(name, tensor)| base[name] != *tensor).map(|(name, _)| name).collect()
+}
+
+/// Of 50,528 weights the first 0.4 are 20,211: the embedding (16,384) and the beginning of the first block, up to
+/// c_attn's bias (19,584); c_proj, which ends at 20,608, is trained, as SWIFT's `freeze_model_parameters` has it.
+#[test]
+fn a_share_of_the_weights_stays_frozen() {
+    let bench = Bench::new();
+    let all: BTreeSet<String> = tensors(&bench.path("model/model.safetensors")).into_keys().collect();
+    let without = |names: &[&str]| -> BTreeSet<String> {
+        all.iter().filter(|name| !names.iter().any(|n| name.ends_with(n))).cloned().collect()
+    };
+    let run = |flags: &[&str]| changed(&bench, &bench.run(&[&FULL[..], flags].concat()));
+    assert_eq!(run(&[]), all);
+    let frozen = ["wte.weight", "h.0.ln_1.weight", "h.0.attn.c_attn.weight", "h.0.attn.c_attn.bias"];
+    let share = ["--freeze_parameters", "0.4"];
+    assert_eq!(run(&share), without(&frozen));
+    let more = ["--additional_trainable_parameters", "transformer.h.0.ln_1", "transformer.wte"];
+    assert_eq!(run(&[&share[..], &more].concat()), without(&frozen[2..]));
+    let none = ["--freeze_parameters", "1"];
+    let lone = ["--additional_trainable_parameters", "transformer.ln_f"];
+    let only = run(&[&none[..], &lone].concat());
+    assert_eq!(only.into_iter().collect::<Vec<_>>(), ["transformer.ln_f.weight"]);
+    let refused = |flags: &[&str]| bench.refused(&[&FULL[..], flags].concat());
+    let e = refused(&none);
+    assert!(e.contains("freeze_parameters 1 freezes everything"), "{e}");
+    let e = refused(&[&share[..], &["--additional_trainable_parameters", "transformer.ln_x"]].concat());
+    assert!(e.contains("additional_trainable_parameters") && e.contains("ln_x"), "{e}");
+}
+
+/// Which modules an adapter's file names, without block and half.
+fn modules(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    let part = |name: String| name.split_once(".h.").map_or(name.clone(), |(_, rest)| rest[2..].to_owned());
+    names.into_iter().map(part).map(|n| n.replace(".lora_A", "").replace(".lora_B", "")).collect()
+}
+
+#[test]
+fn an_adapter_stands_where_it_is_asked_for() {
+    let bench = Bench::new();
+    let all = ["attn.c_attn", "attn.c_proj", "mlp.c_proj", "mlp.w1", "mlp.w2"];
+    for (targets, wanted) in [
+        (&["DEFAULT"][..], &["attn.c_attn"][..]),
+        (&["ALL"], &all),
+        (&["w1", "attn.c_proj"], &["attn.c_proj", "mlp.w1"]),
+        (&["c_proj"], &["attn.c_proj", "mlp.c_proj"]),
+    ] {
+        let ran = bench.run(&[&["--lora_target_modules"][..], targets].concat());
+        let (names, wanted) = (ran.weights().into_keys(), wanted.iter().map(|&m| m.to_owned()).collect());
+        assert_eq!(modules(names), wanted, "{targets:?}");
+        assert!(ran.weights().values().all(|t| t.abs().max().double_value(&[]) > 0.0));
+    }
+    let e = bench.refused(&["--lora_target_modules", "c_attn", "q_proj"]);
+    assert!(e.contains("lora_target_modules") && e.contains("q_proj"), "{e}");
+}
+
+/// Biases and whole modules beside an adapter are trained, saved with it, and read back.
+#[test]
+fn biases_and_whole_modules_are_trained_beside_an_adapter() {
+    let bench = Bench::new();
+    let base = tensors(&bench.path("model/model.safetensors"));
+    let whole = |flags: &[&str]| -> Vec<String> {
+        let weights = bench.run(flags).weights();
+        let whole: Vec<_> = weights.iter().filter(|(name, _)| base.contains_key(*name)).collect();
+        assert!(whole.iter().all(|(name, tensor)| base[*name] != **tensor), "{flags:?}");
+        whole.into_iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert!(whole(&[]).is_empty());
+    let biases = ["transformer.h.0.attn.c_attn.bias", "transformer.h.1.attn.c_attn.bias"];
+    assert_eq!(whole(&["--lora_bias_trainable", "all"]), biases);
+    let saved = ["lm_head.weight", "transformer.ln_f.weight"];
+    assert_eq!(whole(&["--lora_modules_to_save", "ln_f", "lm_head"]), saved);
+    let e = bench.refused(&["--lora_modules_to_save", "ln_3"]);
+    assert!(e.contains("lora_modules_to_save") && e.contains("ln_3"), "{e}");
+}
+
+#[test]
+fn max_steps_outweighs_the_epochs() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&[]).steps(), 6);
+    assert_eq!(bench.run(&["--max_steps", "0"]).steps(), 6);
+    for (steps, end) in [("4", 4), ("9", 9)] {
+        let ran = bench.run(&["--max_steps", steps]);
+        // The schedule is as long.
+        assert_eq!((ran.steps(), *ran.rates().last().unwrap()), (end, 0.0));
+    }
+}
+
+/// Tokens of each step.
+fn tokens(ran: &Ran) -> Vec<u64> {
+    let tokens = |e: &Event| match e {
+        Event::Step { tokens, .. } => Some(*tokens),
+        _ => None,
+    };
+    ran.events.iter().filter_map(tokens).collect()
+}
+
+#[test]
+fn the_longest_rows_come_first_where_memory_is_tried() {
+    let bench = Bench::new();
+    let falling = |tokens: &[u64]| tokens.windows(2).all(|w| w[0] >= w[1]);
+    let (usual, tried) = (tokens(&bench.run(&[])), tokens(&bench.run(&["--test_oom_error", "true"])));
+    println!("tokens of each step: {usual:?}; longest first: {tried:?}");
+    assert!(falling(&tried) && !falling(&usual) && tried[0] > tried[5]);
+    assert_eq!(tried.iter().sum::<u64>(), usual.iter().sum::<u64>());
+    // Also where the order would be that of the file.
+    let file = tokens(&bench.run(&["--train_sampler_random", "false"]));
+    assert!(file != usual && file != tried);
+}
+
+#[test]
+fn broken_rows_are_left_out_or_end_the_run() {
+    let bench = Bench::new();
+    let rows = std::fs::read_to_string(bench.path("rows.jsonl")).unwrap();
+    std::fs::write(bench.path("rows.jsonl"), rows + "{\"query\": \"a\", \"response\": 5}\n").unwrap();
+    for strategy in ["none", "discard", "warning"] {
+        let ran = bench.run(&["--check_dataset_strategy", strategy]);
+        let skipped = ran
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Dataset { train, .. } if train.skipped == 1 && train.rows == 24));
+        let told = ran
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Warning { message } if message.contains("rows.jsonl, line 25")));
+        assert!(skipped && told, "{strategy}");
+    }
+    let e = bench.refused(&["--check_dataset_strategy", "error"]);
+    assert!(e.contains("rows.jsonl, line 25"), "{e}");
+}
+
+/// Answers of several tokens: some of them are right long before all are.
+#[test]
+fn accuracy_is_of_tokens_or_of_whole_answers() {
+    let bench = Bench::new();
+    let acc = |strategy: &str| -> Vec<f64> {
+        let flags = ["--acc_strategy", strategy, "--lora_target_modules", "ALL", "--num_train_epochs", "5"];
+        let acc = |e: &Event| match e {
+            Event::Log { acc, .. } => Some(*acc),
+            _ => None,
+        };
+        bench.run(&flags).events.iter().filter_map(acc).collect()
+    };
+    let (token, sentence) = (acc("token"), acc("sentence"));
+    println!("acc by token {token:.2?}, by sentence {sentence:.2?}");
+    // Of four rows of nine label tokens each.
+    assert!(token.iter().all(|a| (a * 36.0 - (a * 36.0).round()).abs() < 1e-9));
+    assert!(sentence.iter().all(|a| (a * 4.0 - (a * 4.0).round()).abs() < 1e-9));
+    assert!(sentence.iter().zip(&token).all(|(s, t)| s <= t) && sentence != token);
+}
+
+#[test]
+fn checkpoints_are_as_many_and_as_much_as_asked_for() {
+    let bench = Bench::new();
+    bench.copy("rows.jsonl", "val.jsonl");
+    let validation = bench.path("val.jsonl").display().to_string();
+    let run = |more: &[&str]| {
+        let flags =
+            ["--custom_val_dataset_path", &validation, "--val_dataset_sample", "4", "--eval_steps", "1"];
+        bench.run(&[&flags[..], more].concat())
+    };
+    let kept = |ran: &Ran| (1..=6).filter(|&step| ran.run.checkpoint(step).is_dir()).collect::<Vec<u64>>();
+    let all = run(&["--save_total_limit", "-1"]);
+    assert_eq!(kept(&all), [1, 2, 3, 4, 5, 6]);
+    let best = all.events.iter().rev().find_map(|e| match e {
+        Event::Finished { best_checkpoint: Some(best), .. } => Some(best.clone()),
+        _ => None,
+    });
+    let best: u64 = best.unwrap().trim_start_matches("checkpoint-").parse().unwrap();
+    let mut two = vec![best, 6];
+    two.dedup();
+    let limited = kept(&run(&["--save_total_limit", "2"]));
+    assert!(two.iter().all(|step| limited.contains(step)) && limited.len() == 2, "{limited:?}, best {best}");
+    let state =
+        |ran: &Ran| ["optimizer.safetensors", "resume.json"].map(|f| ran.run.checkpoint(6).join(f).is_file());
+    assert_eq!(state(&all), [true, true]);
+    let light = run(&["--save_only_model", "true"]);
+    assert_eq!(state(&light), [false, false]);
+    // Full training saves weights alone unless told otherwise.
+    assert_eq!(state(&run(&FULL)), [false, false]);
+    assert_eq!(state(&run(&[&FULL[..], &["--save_only_model", "false"]].concat())), [true, true]);
 }

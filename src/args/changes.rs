@@ -6,7 +6,7 @@ use super::field::{Group, Status};
 use super::sft::{FIELDS, SftArgs};
 
 /// Arguments that a resumed run may be given anew: where it is looked for, how often it is saved, and the machine.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "resume_from_checkpoint",
     "output_dir",
     "add_output_dir_suffix",
@@ -15,6 +15,7 @@ const FREE: [&str; 8] = [
     "save_total_limit",
     "device",
     "threads",
+    "preprocess_num_proc",
 ];
 
 /// An argument with two values.
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn what_makes_another_run_is_told_with_both_values() {
         let old = args("");
-        let free = "--save_total_limit 5 --threads 2 --output_dir b --device cpu --max_new_tokens 7";
+        let free = "--save_total_limit 5 --threads 2 --output_dir b --device cpu --preprocess_num_proc 3 --max_new_tokens 7";
         assert_eq!(old.changes(&args(free)), []);
         let changes = old.changes(&args("--learning_rate 3e-4 --lora_alpha 16"));
         let told: Vec<_> = changes.iter().map(|c| format!("{} {} {}", c.key, c.old, c.new)).collect();

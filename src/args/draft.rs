@@ -58,13 +58,14 @@ impl Draft {
     /// # Errors
     /// `Error::User` names place, key, value and what is allowed.
     pub fn load(file: Option<&Path>, flags: &[String]) -> Result<ReadDraft> {
-        let flags = flags::parse(flags, FIELDS)?;
-        no_texts(&flags.texts)?;
+        let mut flags = flags::parse(flags, FIELDS)?;
         let mut values = Values::new(FIELDS);
         let (mut warnings, mut idle) = (Vec::new(), Vec::new());
         if let Some(path) = file.or(flags.config.as_deref()) {
             idle = take_config(&mut values, path, FIELDS, &mut warnings)?;
         }
+        warnings.extend(flags.leave_out_unknown(FIELDS, values.flag("ignore_args_error"))?);
+        no_texts(&flags.texts)?;
         let file_derived = derived_keys(&values);
         for (field, value) in &flags.values {
             values.take(field, value, Source::Flag)?;

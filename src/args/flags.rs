@@ -17,12 +17,37 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// What belongs to no flag.
     pub texts: Vec<String>,
+    /// Flags that the table does not know, each with its values, as typed.
+    unknown: Vec<Vec<String>>,
 }
 
-/// Reads the flags of a table. A flag for a list takes all that follows up to the next flag, others one
+impl Flags {
+    /// Refuses flags that the table does not know. Where `ignore_args_error` is set, here or else in the file's values
+    /// (`or`), they and all texts are left out, which a warning tells.
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn leave_out_unknown(&mut self, fields: &[Field], or: bool) -> Result<Option<String>> {
+        let asked = self.values.iter().rev().find(|(field, _)| field.name == IGNORE);
+        if !asked.map_or(or, |(_, value)| *value == Value::Bool(true)) {
+            return match self.unknown.first().and_then(|words| words.first()) {
+                Some(flag) => Err(unknown(flag, fields)),
+                None => Ok(None),
+            };
+        }
+        let words = self.unknown.drain(..).flatten().chain(self.texts.drain(..));
+        let words: Vec<String> = words.collect();
+        Ok((!words.is_empty()).then(|| format!("left out, as {IGNORE} is true: {}", words.join(" "))))
+    }
+}
+
+/// SWIFT's argument for what it does not know.
+const IGNORE: &str = "ignore_args_error";
+
+/// Reads the flags of a table; [`Flags::leave_out_unknown`] says what becomes of others. A flag for a list takes all that follows up to the next flag, others one
 /// value; a lone `--` ends the flags.
 pub fn parse(line: &[String], fields: &'static [Field]) -> Result<Flags> {
-    let mut flags = Flags { values: Vec::new(), config: None, texts: Vec::new() };
+    let mut flags = Flags { values: Vec::new(), config: None, texts: Vec::new(), unknown: Vec::new() };
     let mut rest = line;
     while let Some((token, after)) = rest.split_first() {
         rest = after;
@@ -47,7 +72,9 @@ pub fn parse(line: &[String], fields: &'static [Field]) -> Result<Flags> {
             continue;
         }
         let Some(field) = fields.iter().find(|f| f.name == name) else {
-            return Err(unknown(typed, fields));
+            let values = std::iter::from_fn(|| take(&mut rest));
+            flags.unknown.push(std::iter::once(token.clone()).chain(values).collect());
+            continue;
         };
         let value = if field.kind.is_list() {
             // `--name=` is the empty list, as is `--name` alone.
@@ -108,7 +135,8 @@ pub(super) fn nearest(typed: &str, fields: &[Field]) -> Option<&'static str> {
     (edits <= 1 + name.chars().count() / 3).then_some(known)
 }
 
-fn unknown(typed: &str, fields: &[Field]) -> Error {
+fn unknown(flag: &str, fields: &[Field]) -> Error {
+    let typed = flag.trim_start_matches("--").split('=').next().unwrap_or_default();
     let hint = nearest(typed, fields).map(|known| format!("did you mean --{known}? ")).unwrap_or_default();
     Error::user(format!("the command line: unknown flag --{typed}; {hint}--help lists them all"))
 }

@@ -94,9 +94,8 @@ arguments! {
     /// Use the flash-attn package.
     use_flash_attn: Option<bool>, Elsewhere, Kind::Bool, Null,
         Status::NoEffect("libtorch chooses its attention kernels");
-    /// Accept unknown flags.
-    ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("unknown flags are always refused");
+    /// Leave out flags that are unknown, with a warning, instead of refusing them.
+    ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Print an answer while it is written.
     stream: bool, Inference, Kind::Bool, Bool(true), WORKS;
     /// Fold the adapter into the model first.

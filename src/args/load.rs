@@ -30,8 +30,7 @@ pub const ARGS_FILE: &str = "sft_args.json";
 /// # Errors
 /// [`Error::User`] names place, key, value and what is allowed.
 pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
-    let flags = flags::parse(flags, FIELDS)?;
-    no_texts(&flags.texts)?;
+    let mut flags = flags::parse(flags, FIELDS)?;
     let file = match (file, &flags.config) {
         (Some(_), Some(_)) => {
             return Err(Error::user("the command line: --config is given twice; one file is read"));
@@ -43,6 +42,8 @@ pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
     if let Some(path) = file {
         idle = take_config(&mut values, path, FIELDS, &mut warnings)?;
     }
+    warnings.extend(flags.leave_out_unknown(FIELDS, values.flag("ignore_args_error"))?);
+    no_texts(&flags.texts)?;
     let file_derived = derived_keys(&values);
     for (field, value) in &flags.values {
         values.take(field, value, Source::Flag)?;
@@ -126,12 +127,13 @@ pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<Stri
 
 /// `works` tells whether an argument of `infer` does something.
 fn load_with(flags: &[String], works: fn(&str) -> bool) -> Result<(Loaded<InferArgs>, Vec<String>)> {
-    let flags = flags::parse(flags, INFER_FIELDS)?;
+    let mut flags = flags::parse(flags, INFER_FIELDS)?;
     let mut values = Values::new(INFER_FIELDS);
     let (mut warnings, mut idle) = (Vec::new(), Vec::new());
     if let Some(path) = &flags.config {
         idle = take_config(&mut values, path, INFER_FIELDS, &mut warnings)?;
     }
+    warnings.extend(flags.leave_out_unknown(INFER_FIELDS, values.flag("ignore_args_error"))?);
     let unused = flags.values.iter().filter(|(field, _)| field.status == Status::Works && !works(field.name));
     idle.extend(unused.map(|(field, _)| format!("{} (of no use to classify)", field.name)));
     for (field, value) in &flags.values {

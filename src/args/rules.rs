@@ -56,6 +56,12 @@ pub fn sft(values: &mut Values) -> Result<()> {
     if values.text("lr_scheduler_type") == "polynomial" && values.number("learning_rate") <= POLYNOMIAL_END {
         return Err(values.refuse("learning_rate", "more than 1e-7, where lr_scheduler_type polynomial ends"));
     }
+    if values.flag("resume_only_model") && values.is_null("resume_from_checkpoint") {
+        return Err(values.refuse(
+            "resume_only_model",
+            "false without resume_from_checkpoint, which names the run or the checkpoint",
+        ));
+    }
     for key in ["bnb_4bit_comp_dtype", "hub_model_id"] {
         if values.is_null(key) || values.text(key) == "AUTO" {
             let usual = usual(values, key).unwrap_or_default();

@@ -117,6 +117,8 @@ arguments! {
     seed: u64, Training, SEED, Int(42), WORKS;
     /// Go on with a run: last (the newest in output_dir), or the directory of a run or of one of its checkpoints.
     resume_from_checkpoint: Option<String>, Training, Kind::Path, Null, WORKS;
+    /// Take the weights alone of resume_from_checkpoint: a new run, with a new optimizer and schedule.
+    resume_only_model: bool, Training, Kind::Bool, Bool(false), WORKS;
     /// Number format of the base weights; AUTO: bf16 on a GPU, fp32 on the CPU.
     dtype: String, Model, Kind::Choice(&["bf16", "fp16", "fp32", "AUTO"]), Str("AUTO"), WORKS;
     /// Data sets by name or file.
@@ -196,6 +198,8 @@ arguments! {
     adam_beta1: f64, Training, below(0.0, 1.0), Float(0.9), WORKS;
     /// AdamW: how slowly the mean squared gradient changes.
     adam_beta2: f64, Training, below(0.0, 1.0), Float(0.999), WORKS;
+    /// AdamW: keeps the step finite where gradients are tiny.
+    adam_epsilon: f64, Training, from(0.0), Float(1e-8), WORKS;
     /// Highest learning rate; not set: 1e-4 for lora, 1e-5 for full.
     learning_rate: f64, Training, above(0.0, f64::INFINITY), Null, WORKS;
     /// How much weights shrink at each step, by the learning rate; biases do not.
@@ -240,20 +244,18 @@ arguments! {
     hub_token: Option<String>, Elsewhere, Kind::Text, Null, NO_HUB;
     /// Train on the longest rows first, to see at once whether memory suffices.
     test_oom_error: bool, Training, Kind::Bool, Bool(false), WORKS;
-    /// Show no progress bar.
-    disable_tqdm: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("the progress bar shows on terminals only");
+    /// Show lines instead of the progress bar.
+    disable_tqdm: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Tokenize rows when they are needed.
     lazy_tokenize: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("all rows are tokenized at once, on all cores");
-    /// Processes that tokenize.
-    preprocess_num_proc: u64, Elsewhere, int(1, MANY), Int(1), Status::NoEffect("all cores tokenize");
+        Status::NoEffect("all rows are tokenized before the model is loaded, at once");
+    /// Threads that tokenize; 1: one a core.
+    preprocess_num_proc: usize, Machine, int(1, 4096), Int(1), WORKS;
     /// Use the flash-attn package.
     use_flash_attn: Option<bool>, Elsewhere, Kind::Bool, Null,
         Status::NoEffect("libtorch chooses its attention kernels");
-    /// Accept unknown flags.
-    ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("unknown flags are always refused");
+    /// Leave out flags that are unknown, with a warning, instead of refusing them.
+    ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Ask the hub for newer weights.
     check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true),
         Status::NoEffect("models are read from disk");
@@ -298,8 +300,6 @@ arguments! {
     neftune_alpha: Option<f64>, Elsewhere, from(0.0), Null, WORKS;
     /// Take the rows in a random order in each epoch; false: in the order of the file.
     train_sampler_random: bool, Training, Kind::Bool, Null, WORKS;
-    /// AdamW: keeps the step finite where gradients are tiny.
-    adam_epsilon: f64, Training, from(0.0), Float(1e-8), WORKS;
     /// Adapter weights to start from, a safetensors file.
     init_adapter: Option<String>, Lora, Kind::Path, Null, WORKS;
     /// Where to compute; auto: on the GPU if there is one.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::inputs::Inputs;
-use qwen_tui::job::{Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground};
+use qwen_tui::job::{
+    Begin, Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground,
+};
 use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
 use super::{out, wants_help};
@@ -27,7 +29,7 @@ ends. At the end standard output has three lines for scripts (a checkpoint that 
 
 --resume_from_checkpoint last goes on with the newest unfinished run of these arguments in output_dir, or starts one
 where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as
-if the run had never ended (docs/resume.md).
+if the run had never ended (docs/resume.md). With --resume_only_model true a new run starts from its weights alone.
 
 Examples:
   qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path DIR
@@ -49,17 +51,19 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     ready_engine()?;
     let mut args = loaded.args;
     args.make_paths_absolute();
-    if let Some(from) = args.resume_from_checkpoint.clone() {
-        if let Some(resume) = find_run(&from, &args)? {
-            return go_on(resume, args);
+    let args = match Begin::from(args)? {
+        Begin::Resume { resume, args } => return go_on(*resume, *args),
+        Begin::New { args, notes, .. } => {
+            notes.iter().for_each(|note| out::note(note));
+            args
         }
-        args.resume_from_checkpoint = None;
-    }
+    };
     // Before the directory is made: what is told then leaves nothing behind.
-    Inputs::from(&args).look()?;
+    Inputs::from(args.as_ref()).look()?;
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
-    let result = run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path()));
+    let result =
+        run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
     let refused = match &result {
         Ok(_) => false,
         Err(Error::User(_)) => !began(&run),
@@ -71,21 +75,6 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         return result.map(drop);
     }
     end(&run, result)
-}
-
-/// The run that `resume_from_checkpoint` means; none where the training starts from the beginning in a new one.
-fn find_run(from: &str, args: &SftArgs) -> Result<Option<Resume>> {
-    if from != "last" {
-        return Resume::of(Path::new(from)).map(Some);
-    }
-    let found = Resume::last(args)?;
-    if found.is_none() {
-        out::note(&format!(
-            "no run to go on with in {}: starting from the beginning",
-            std::path::absolute(&args.output_dir).unwrap_or_default().display()
-        ));
-    }
-    Ok(found)
 }
 
 /// Goes on with a run in its own directory.
@@ -103,7 +92,7 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
         None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
     });
-    end(run, resume_foreground(run.path(), resume.step))
+    end(run, resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm))
 }
 
 /// Reports what lies on disk, and how to go on with a run that was stopped.
@@ -128,7 +117,9 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
     });
     let Some(dir) = named.filter(|dir| *dir != "last" && config.is_none()) else { return Ok(config) };
     let file = Path::new(dir).join(args::ARGS_FILE);
-    if !file.is_file() {
+    // For its weights alone an adapter without arguments will do.
+    let weights_alone = flags.iter().any(|word| word.starts_with("--resume_only_model"));
+    if !file.is_file() && !weights_alone {
         Resume::of(Path::new(dir))?;
     }
     Ok(file.is_file().then_some(file))

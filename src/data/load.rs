@@ -137,7 +137,7 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     let limit = args.max_length_limit();
     let split = |rows: &[Row], skipped: u64| -> Result<(Vec<Example>, Rows)> {
         template.check_read(rows, chosen.unplain.as_deref())?;
-        let all = encode_rows(tokenizer, &template, rows, limit, truncation, 0);
+        let all = encode_rows(tokenizer, &template, rows, limit, truncation, threads(args));
         let too_long = all.iter().filter(|e| e.is_none()).count() as u64;
         let kept: Vec<Example> = all.into_iter().flatten().collect();
         let stats = Rows {
@@ -174,6 +174,11 @@ pub fn encode(args: &SftArgs, tokenizer: &Tokenizer, chosen: &Chosen) -> Result<
     Ok(Encoded { train, validation, train_stats, validation_stats })
 }
 
+/// Threads that tokenize; 0 is one a core. SWIFT's default of one process is none that anybody chose.
+fn threads(args: &SftArgs) -> usize {
+    if args.preprocess_num_proc == 1 { 0 } else { args.preprocess_num_proc }
+}
+
 /// Token lengths as SWIFT's `dataset_info` gives them (population standard deviation).
 fn lengths(examples: &[Example]) -> TokenLengths {
     let lengths: Vec<u64> = examples.iter().map(|e| e.ids.len() as u64).collect();
@@ -200,4 +205,18 @@ pub fn balance(rows: &[Row]) -> BTreeMap<String, u64> {
         }
     }
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swifts_default_of_one_process_is_a_thread_a_core() {
+        for (flag, wanted) in [("1", 0), ("2", 2), ("7", 7)] {
+            let words = ["--model_type", "qwen-7b", "--dataset", "a", "--preprocess_num_proc", flag];
+            let args = crate::args::load_sft(None, &words.map(str::to_owned)).unwrap().args;
+            assert_eq!(threads(&args), wanted);
+        }
+    }
 }

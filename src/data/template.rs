@@ -266,11 +266,15 @@ pub fn encode_rows(
     threads: usize,
 ) -> Vec<Option<Example>> {
     let encode = |row| template.encode(tokenizer, row, max_length, truncation);
-    match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-        Ok(pool) => pool.install(|| rows.par_iter().map(encode).collect()),
-        // A machine that gives no more threads still has this one.
-        Err(_) => rows.iter().map(encode).collect(),
+    match workers(threads) {
+        Some(pool) => pool.install(|| rows.par_iter().map(encode).collect()),
+        None => rows.iter().map(encode).collect(),
     }
+}
+
+/// So many threads, or with 0 one a core; none on a machine that gives no more than the one that asks.
+fn workers(threads: usize) -> Option<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
 }
 
 #[cfg(test)]
@@ -390,5 +394,13 @@ mod tests {
         let one: Vec<_> = rows.iter().map(|r| template.encode(&t, r, Some(20), Truncation::Delete)).collect();
         assert!(one.iter().any(Option::is_none) && one.iter().any(Option::is_some));
         assert_eq!(encode_rows(&t, &template, &rows, Some(20), Truncation::Delete, 2), one);
+    }
+
+    #[test]
+    fn as_many_threads_as_asked_for() {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        for (asked, wanted) in [(0, cores), (1, 1), (3, 3)] {
+            assert_eq!(workers(asked).unwrap().current_num_threads(), wanted);
+        }
     }
 }

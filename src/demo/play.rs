@@ -163,7 +163,7 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Option<Report>> {
         job.args.add_output_dir_suffix,
     )?;
     run.write_args(&job.args.to_json())?;
-    let outcome = match run_foreground(run.path()) {
+    let outcome = match run_foreground(run.path(), !job.args.disable_tqdm) {
         Err(Error::Internal(message)) if message == NOT_BEGUN => {
             run.discard(Path::new(&job.args.output_dir));
             return Err(Error::Internal(message));

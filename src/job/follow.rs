@@ -38,23 +38,24 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a worker that is to stop at once may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts a worker on `run_dir` and shows the run on stderr until it ends: a progress bar on a terminal, lines elsewhere.
+/// Starts a worker on `run_dir` and shows the run on stderr until it ends: with `bar` a progress bar on a terminal, lines
+/// elsewhere.
 ///
 /// Ctrl-C makes the worker save and end; this keeps following until it has. A second one ends the worker at once.
 ///
 /// # Errors
 /// What the worker's `Failed` event says, or why it ended without one.
-pub fn run_foreground(run_dir: &Path) -> Result<Outcome> {
-    resume_foreground(run_dir, None)
+pub fn run_foreground(run_dir: &Path, bar: bool) -> Result<Outcome> {
+    resume_foreground(run_dir, None, bar)
 }
 
 /// [`run_foreground`] on a run that goes on from `checkpoint-STEP`.
-pub fn resume_foreground(run_dir: &Path, step: Option<u64>) -> Result<Outcome> {
+pub fn resume_foreground(run_dir: &Path, step: Option<u64>, bar: bool) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .internal("starting the async runtime")?;
-    runtime.block_on(follow(&find_engine()?, run_dir, step, Screen::for_stderr(run_dir)))
+    runtime.block_on(follow(&find_engine()?, run_dir, step, Screen::for_stderr(run_dir, bar)))
 }
 
 async fn follow(engine: &Path, run_dir: &Path, step: Option<u64>, mut screen: Screen) -> Result<Outcome> {
@@ -143,9 +144,9 @@ struct Screen {
 }
 
 impl Screen {
-    fn for_stderr(run_dir: &Path) -> Screen {
+    fn for_stderr(run_dir: &Path, bar: bool) -> Screen {
         let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
-        let bar = (std::io::stderr().is_terminal() && !dumb).then(|| {
+        let bar = (bar && std::io::stderr().is_terminal() && !dumb).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(spinner());
             bar.enable_steady_tick(Duration::from_millis(200));

@@ -1,6 +1,7 @@
 //! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
 //! started, and how a run is followed.
 
+pub mod begin;
 pub mod branch;
 pub mod checkpoints;
 pub mod curves;
@@ -20,6 +21,7 @@ pub mod runs;
 pub mod socket;
 pub mod worker;
 
+pub use begin::Begin;
 pub use engine::{find_engine, ready_engine};
 pub use event::Event;
 pub use follow::{NOT_BEGUN, Outcome, resume_foreground, run_foreground};

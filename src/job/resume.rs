@@ -83,36 +83,12 @@ impl Resume {
         Ok(Resume { run, args, step: None, finished, warnings: Vec::new() })
     }
 
-    /// By the time of writing. A run that went on from an earlier checkpoint has left those of later steps behind: they
-    /// come after all that it comes from.
     fn at_newest(mut self) -> Result<Resume> {
-        if self.finished {
-            return Ok(self);
+        if !self.finished {
+            let Newest { step, warnings } = newest(&self.run, resumable)?;
+            (self.step, self.warnings) = (step, warnings);
         }
-        let mut whole = list_checkpoints(&self.run);
-        for step in steps(&self.run).into_iter().filter(|step| !whole.iter().any(|c| c.step == *step)) {
-            self.warnings.push(format!("{} is not whole and left out", self.run.checkpoint(step).display()));
-        }
-        let branch = Branch::read(self.run.path());
-        branch.sort(&mut whole);
-        let mut refused = None;
-        for checkpoint in whole {
-            if let Err(e) = verify_checkpoint(&checkpoint.path) {
-                self.warnings.push(format!("checkpoint-{} is left out: {e}", checkpoint.step));
-            } else if let Err(e) = resumable(&checkpoint.path) {
-                refused.get_or_insert(e);
-            } else {
-                if branch.has_left(checkpoint.step, checkpoint.written) {
-                    self.warnings.push(format!(
-                        "the run had gone back from checkpoint-{}; no other whole one is left",
-                        checkpoint.step
-                    ));
-                }
-                self.step = Some(checkpoint.step);
-                return Ok(self);
-            }
-        }
-        refused.map_or(Ok(self), Err)
+        Ok(self)
     }
 
     /// Takes over what `args` may change, for the worker to read.
@@ -133,6 +109,45 @@ impl Resume {
         }
         Ok(())
     }
+}
+
+/// The newest checkpoint of a run that is of use.
+#[derive(Debug)]
+pub(super) struct Newest {
+    pub step: Option<u64>,
+    /// Those that were passed over, and why.
+    pub warnings: Vec<String>,
+}
+
+/// The newest whole checkpoint of `run` that is `usable`, by the time of writing. A run that went on from an earlier
+/// checkpoint has left those of later steps behind: they come after all that it comes from.
+///
+/// # Errors
+/// There are whole ones and none of them is usable: that of the newest.
+pub(super) fn newest(run: &RunDir, usable: impl Fn(&Path) -> Result<()>) -> Result<Newest> {
+    let mut whole = list_checkpoints(run);
+    let broken = steps(run).into_iter().filter(|step| !whole.iter().any(|c| c.step == *step));
+    let mut warnings: Vec<String> =
+        broken.map(|step| format!("{} is not whole and left out", run.checkpoint(step).display())).collect();
+    let branch = Branch::read(run.path());
+    branch.sort(&mut whole);
+    let mut refused = None;
+    for checkpoint in whole {
+        if let Err(e) = verify_checkpoint(&checkpoint.path) {
+            warnings.push(format!("checkpoint-{} is left out: {e}", checkpoint.step));
+        } else if let Err(e) = usable(&checkpoint.path) {
+            refused.get_or_insert(e);
+        } else {
+            if branch.has_left(checkpoint.step, checkpoint.written) {
+                warnings.push(format!(
+                    "the run had gone back from checkpoint-{}; no other whole one is left",
+                    checkpoint.step
+                ));
+            }
+            return Ok(Newest { step: Some(checkpoint.step), warnings });
+        }
+    }
+    refused.map_or(Ok(Newest { step: None, warnings }), Err)
 }
 
 /// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own.
@@ -172,7 +187,7 @@ fn same(root: &Path, old: &SftArgs, new: &SftArgs) -> Result<()> {
 }
 
 /// The runs that `args` could have made, newest first.
-fn runs(args: &SftArgs) -> Vec<PathBuf> {
+pub(super) fn runs(args: &SftArgs) -> Vec<PathBuf> {
     let is_run = |dir: &PathBuf| [EVENTS, ARGS_FILE].iter().all(|file| dir.join(file).is_file());
     let output_dir = Path::new(&args.output_dir);
     if !args.add_output_dir_suffix {

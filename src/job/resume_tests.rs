@@ -88,7 +88,7 @@ fn weights_alone_are_refused_and_no_checkpoint_is_the_beginning() {
     let run = run(&mine, &[STARTED], &[]);
     assert_eq!(Resume::last(&mine).unwrap().unwrap().step, None);
     checkpoint(&run, 5, &["weights"]);
-    refused(Resume::last(&mine), &["checkpoint-5", "save_only_model", "init_adapter"]);
+    refused(Resume::last(&mine), &["checkpoint-5", "save_only_model", "resume_only_model true"]);
     refused(Resume::of(&run.checkpoint(5)), &["save_only_model"]);
     checkpoint(&run, 5, &["weights", "optimizer.pt"]);
     refused(Resume::of(run.path()), &["pickle"]);

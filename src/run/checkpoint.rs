@@ -297,7 +297,7 @@ pub fn resumable(checkpoint: &Path) -> Result<()> {
     };
     Err(Error::user(format!(
         "{} holds weights and no state of the training ({why}): no run can go on from it exactly; a new run can start \
-         from an adapter's weights (init_adapter)",
+         from its weights alone (resume_only_model true)",
         checkpoint.display()
     )))
 }

@@ -93,7 +93,7 @@ fn swifts_own_file_loads_silently_and_comes_out_the_same() {
         assert_eq!(&written[key], value, "{key}");
     }
     let ours: Vec<_> = written.keys().filter(|key| !expected.contains_key(*key)).collect();
-    assert_eq!(ours, ["adam_epsilon", "init_adapter", "device", "threads"]);
+    assert_eq!(ours, ["resume_only_model", "adam_epsilon", "init_adapter", "device", "threads"]);
 
     // Flags change what the file's other values followed from: still nothing to warn about.
     let flags = words("--dtype fp32 --model_type qwen-7b --output_dir out");
@@ -261,4 +261,22 @@ fn help_names_everything() {
         assert!(text.contains(field.name), "{}", field.name);
     }
     says(&text, &["LoRA:\n", "  --lora_rank <N>\n", "default: 8"]);
+}
+
+#[test]
+fn unknown_flags_are_left_out_where_that_is_asked_for() {
+    let base = "--model_type qwen-7b --dataset a.csv";
+    for ignore in ["--ignore_args_error true", "--ignore_args_error"] {
+        let Loaded { args, warnings } =
+            sft(&format!("{base} --xyzzy 8 9 --lora_rank 4 {ignore} --deep_speed=x --seed 7"));
+        assert_eq!((args.lora_rank, args.seed, args.ignore_args_error), (4, 7, true));
+        assert_eq!(warnings, ["left out, as ignore_args_error is true: --xyzzy 8 9 --deep_speed=x"]);
+    }
+    let file = write(&with(json!({"ignore_args_error": true})));
+    let loaded = load_sft(Some(file.path()), &words("-f kernel.json")).unwrap();
+    assert_eq!(loaded.warnings, ["left out, as ignore_args_error is true: -f kernel.json"]);
+    // A flag outweighs the file, and a known flag's wrong value is refused all the same.
+    let flags = words("--ignore_args_error false --xyzzy");
+    says(&refused(load_sft(Some(file.path()), &flags)), &["unknown flag --xyzzy"]);
+    says(&refused(load_sft(Some(file.path()), &words("--seed x"))), &["seed is \"x\""]);
 }

@@ -238,6 +238,62 @@ fn a_killed_worker_is_told_and_the_cockpit_lives() {
     terminal.assert_clean();
 }
 
+/// The weights of an earlier run, and nothing else of it.
+#[test]
+fn a_job_from_weights_alone_is_started_with_a_key() {
+    let bench = Bench::new();
+    let first = bench.sft(&["--max_steps", "4", "--learning_rate", "1e-2", "--dataset_test_ratio", "0"]);
+    let run = first.ok().lines().find_map(|l| l.strip_prefix("run_dir: ")).unwrap().to_owned();
+    let path = |name: &str| bench.path(name).display().to_string();
+    let mut job = serde_json::json!({
+        "model_type": "qwen-1_8b", "model_id_or_path": path("model"), "device": "cpu", "threads": 1,
+        "custom_train_dataset_path": [path("rows.jsonl")], "dataset_test_ratio": 0.0, "max_steps": 7,
+        "output_dir": path("output"), "resume_from_checkpoint": run,
+    });
+    let open = |job: &serde_json::Value| {
+        let mut command = cockpit(&bench);
+        command.arg("--config").arg(bench.write("job.json", job.to_string()));
+        let mut terminal = Terminal::start(command, 120, 30);
+        terminal.see(&["job.json", "starts the training"]);
+        terminal.press("s");
+        terminal
+    };
+    // Without the wish for weights alone it is told which key goes on with a run.
+    let mut terminal = open(&job);
+    terminal.see(&["R on the Checkpoints tab", "resume_only_model"]);
+    terminal.press(CTRL_C);
+    terminal.ended();
+    assert!(qwen_tui::job::runs::list_runs(&bench.path("output")).is_empty());
+
+    job["resume_only_model"] = true.into();
+    let mut terminal = open(&job);
+    terminal.see(&["7/7", "finished at step 7"]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    let runs = qwen_tui::job::runs::list_runs(&bench.path("output"));
+    let args = qwen_tui::args::SftArgs::from_run_dir(&runs[0].path).unwrap();
+    let weights = Path::new(&run).join("checkpoint-4/default/adapter_model.safetensors");
+    assert_eq!(args.init_adapter.as_deref(), weights.to_str());
+}
+
+#[test]
+fn sft_shows_a_bar_or_lines() {
+    let bench = Bench::new();
+    for (flags, wanted, other) in [
+        (&[][..], "/1000000  loss ", "step 5/1000000"),
+        (&["--disable_tqdm", "true"], "step 40/1000000  epoch", "/1000000  loss "),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        let more = [&["--max_steps", "1000000", "--logging_steps", "1"][..], flags].concat();
+        command.args(bench.sft_words(&more)).env_remove("QWEN_TUI_ENGINE");
+        let mut terminal = Terminal::start(command, 100, 60);
+        terminal.see(&[wanted]);
+        assert!(!terminal.text().contains(other), "{}", terminal.text());
+        terminal.press(CTRL_C);
+        assert_eq!(terminal.ended().code(), Some(0));
+    }
+}
+
 #[test]
 fn a_dumb_terminal_is_told_why_there_is_no_cockpit() {
     let bench = Bench::new();

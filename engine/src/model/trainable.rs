@@ -125,6 +125,9 @@ impl Trainable {
 
     /// Full-parameter training. `frozen` is the share of parameters frozen from the embedding upwards
     /// (`freeze_parameters`); `additional` are name prefixes trained all the same.
+    ///
+    /// # Errors
+    /// Nothing is left to train; a prefix that matches nothing.
     pub fn full(
         config: &QwenConfig,
         base: &Named,
@@ -133,13 +136,21 @@ impl Trainable {
         device: Device,
     ) -> Result<Self> {
         let all = config.tensors();
+        let starts = |name: &str, prefix: &String| name.starts_with(prefix.as_str());
+        if let Some(unmatched) = additional.iter().find(|a| !all.iter().any(|(name, _)| starts(name, a))) {
+            return Err(Error::user(format!(
+                "additional_trainable_parameters: {unmatched:?} begins no weight's name of this model; they are \
+                 transformer.wte, transformer.h.N.(ln_1, attn.c_attn, attn.c_proj, ln_2, mlp.w1, mlp.w2, mlp.c_proj), \
+                 transformer.ln_f, lm_head"
+            )));
+        }
         let size = |shape: &[i64]| shape.iter().product::<i64>();
         let budget = all.iter().map(|(_, s)| size(s)).sum::<i64>() as f64 * frozen;
         let mut before = 0i64;
         let mut names = Vec::new();
         for (name, shape) in all {
             before += size(&shape);
-            if before as f64 > budget || additional.iter().any(|a| name.starts_with(a.as_str())) {
+            if before as f64 > budget || additional.iter().any(|a| starts(&name, a)) {
                 names.push((name, Role::Weight, shape));
             }
         }

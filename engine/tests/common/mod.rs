@@ -1,6 +1,7 @@
 //! Small models for tests, and the reference's figures where they are.
 #![allow(dead_code, unused_imports)]
 
+pub mod bench;
 #[path = "../../../tests/common/shared.rs"]
 mod shared;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use qwen_tui::args::load_sft;
+use qwen_tui::args::{SftArgs, load_sft};
 use qwen_tui::error::Result;
 use qwen_tui::job::event::Event;
 use qwen_tui::run::{RunDir, canonical_key};
@@ -133,13 +134,12 @@ pub fn write_vocabulary(path: &Path, words: &[&str]) {
 
 /// Trains as the flags say: the run and what it told.
 pub fn train(flags: &[&str]) -> (RunDir, Vec<Event>) {
-    try_train(flags).unwrap()
+    let flags: Vec<String> = flags.iter().map(|&f| f.to_owned()).collect();
+    train_as(&load_sft(None, &flags).unwrap().args).unwrap()
 }
 
-/// [`train`] of flags that may be refused.
-pub fn try_train(flags: &[&str]) -> Result<(RunDir, Vec<Event>)> {
-    let flags: Vec<String> = flags.iter().map(|&f| f.to_owned()).collect();
-    let args = load_sft(None, &flags)?.args;
+/// Trains in a run of its own: the run and what it told.
+pub fn train_as(args: &SftArgs) -> Result<(RunDir, Vec<Event>)> {
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, true)?;
     let mut events = Vec::new();
     let mut emit = |event: Event| {
@@ -147,7 +147,7 @@ pub fn try_train(flags: &[&str]) -> Result<(RunDir, Vec<Event>)> {
         Ok(())
     };
     let (_keep, commands) = mpsc::channel();
-    train::train(&args, &run, None, &commands, &mut emit)?;
+    train::train(args, &run, None, &commands, &mut emit)?;
     Ok((run, events))
 }
 

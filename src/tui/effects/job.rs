@@ -6,7 +6,7 @@ use crate::args::SftArgs;
 use crate::error::{Context, Error, Result};
 use crate::job::event::Command;
 use crate::job::inputs::Inputs;
-use crate::job::{Session, Worker, ready_engine, socket};
+use crate::job::{Begin, Session, Worker, ready_engine, socket};
 use crate::run::{RunDir, existing};
 
 /// A run that has just been made.
@@ -16,6 +16,8 @@ pub struct Started {
     pub worker: Worker,
     /// What was there before it, and stays where the run comes to nothing.
     pub there_before: PathBuf,
+    /// What the user should know of its beginning.
+    pub notes: Vec<String>,
 }
 
 /// Makes the run directory, writes its arguments, starts the worker in a session of its own.
@@ -25,22 +27,26 @@ pub struct Started {
 /// behind.
 pub fn start(args: &SftArgs) -> Result<Started> {
     // A new run cannot go on with an old one; in silence it would begin anew.
-    if args.resume_from_checkpoint.is_some() {
+    if args.resume_from_checkpoint.is_some() && !args.resume_only_model {
         return Err(Error::user(
-            "resume_from_checkpoint: R on the Checkpoints tab goes on from a checkpoint; unset it to start a new run",
+            "resume_from_checkpoint: R on the Checkpoints tab goes on from a checkpoint; set resume_only_model to start \
+             a new run from its weights alone, or unset it",
         ));
     }
     let engine = ready_engine()?;
     let mut args = args.clone();
     args.make_paths_absolute();
-    Inputs::from(&args).look()?;
+    let Begin::New { args, notes, .. } = Begin::from(args)? else {
+        return Err(Error::internal("a new run goes on with none"));
+    };
+    Inputs::from(args.as_ref()).look()?;
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let started = run
         .write_args(&args.to_json())
         .and_then(|()| Worker::start_engine(&engine, run.path(), Session::Background));
     match started {
-        Ok(worker) => Ok(Started { run, worker, there_before }),
+        Ok(worker) => Ok(Started { run, worker, there_before, notes }),
         Err(e) => {
             run.discard(&there_before);
             Err(e)

@@ -175,9 +175,10 @@ impl Drop for Effects {
 
 /// Follows a new run; where its worker goes before its first event, nothing is left of it but what it said.
 fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message)) {
-    let job::Started { run, worker, there_before } = started;
+    let job::Started { run, worker, there_before, notes } = started;
     let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
     let wanted = || followed.load(Ordering::Relaxed) == this;
+    notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
     if let Some(why) = watch::watch_new(run.path(), worker, &wanted, send) {
         let path = run.path().to_owned();
         run.discard(&there_before);
@@ -219,7 +220,7 @@ mod tests {
         std::fs::write(run.args_file(), "{}").unwrap();
         let worker = Worker::start_engine(Path::new("/bin/false"), &path, Session::Background).unwrap();
         let heard = Mutex::new(Vec::new());
-        let started = job::Started { run, worker, there_before: dir.path().to_owned() };
+        let started = job::Started { run, worker, there_before: dir.path().to_owned(), notes: Vec::new() };
         follow_new(started, &AtomicU64::new(0), &|message| heard.lock().unwrap().push(message));
         let heard = heard.into_inner().unwrap();
         assert!(matches!(&heard[0], Message::Opened(opened) if *opened == path), "{heard:?}");
