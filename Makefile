@@ -31,9 +31,9 @@ test: build ## pass every test
 	@scripts/get-reviews.sh || true
 	$(CARGO) test --release --workspace
 
-pictures: ## draw the pictures of the README, the snapshots and docs/keys.md again
+pictures: ## draw the pictures of the README, the snapshots, docs/keys.md and docs/arguments.md again
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --test tui
-	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --lib tui::keys
+	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --lib -- tui::keys args::page
 
 lint: libtorch ## formatting and clippy, as CI has them
 	$(CARGO) fmt --all --check

@@ -27,8 +27,7 @@ arguments! {
     /// Whether the checkpoint is an adapter (lora) or a whole model (full); not set: the checkpoint's.
     sft_type: String, Model, Kind::Choice(&["lora", "full"]), Str("lora"), WORKS;
     /// How query and response become the model's text; AUTO: the model type's own.
-    template_type: String, Data,
-        Kind::Choice(&["AUTO", "default-generation", "default-generation-bos", "qwen"]), Str("AUTO"), WORKS;
+    template_type: String, Data, Kind::Choice(models::TEMPLATE_TYPES), Str("AUTO"), WORKS;
     /// What computes the answers.
     infer_backend: String, Elsewhere, Kind::Choice(&["AUTO", "pt"]), Str("AUTO"), NO_VLLM;
     /// Checkpoint of a training run; none: the base model itself.

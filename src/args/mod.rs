@@ -13,6 +13,8 @@ mod infer;
 mod kind;
 mod load;
 pub mod models;
+#[cfg(test)]
+mod page;
 mod paths;
 mod rules;
 pub mod schedule;

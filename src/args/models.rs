@@ -40,6 +40,17 @@ pub const MODEL_TYPES: &[&str] = &{
     names
 };
 
+/// The linear layers of a Qwen-1's blocks, by the ends of their names: what `lora_target_modules` ALL stands for.
+/// `lm_head` is none of them, as in SWIFT and PEFT.
+pub const LINEAR_LAYERS: [&str; 4] = ["c_attn", "c_proj", "w1", "w2"];
+
+/// What `lora_target_modules` DEFAULT stands for.
+pub const DEFAULT_TARGETS: [&str; 1] = ["c_attn"];
+
+/// The templates, under SWIFT's names, with AUTO for the model type's own. Another name of `qwen` is `chatml`.
+pub const TEMPLATE_TYPES: &[&str] =
+    &["AUTO", "default-generation", "default-generation-bos", "default", "qwen"];
+
 pub fn by_type(model_type: &str) -> Option<&'static Model> {
     MODELS.iter().find(|m| m.model_type == model_type)
 }

@@ -216,10 +216,11 @@ fn targets(values: &mut Values) -> Result<()> {
     let key = "lora_target_modules";
     let targets = values.list(key);
     let is_default = |t: &Value| t == "DEFAULT" || t == "AUTO";
+    let is_word = |t: &Value| t == "ALL" || is_default(t);
     let error = if targets.is_empty() && values.text("sft_type") == "lora" {
         Some("at least one name, such as c_attn or ALL")
-    } else if targets.len() > 1 && targets.iter().any(is_default) {
-        Some("DEFAULT (or AUTO) alone, or names without it")
+    } else if targets.len() > 1 && targets.iter().any(is_word) {
+        Some("DEFAULT (or AUTO) or ALL alone, or names without these")
     } else {
         None
     };
@@ -227,7 +228,10 @@ fn targets(values: &mut Values) -> Result<()> {
         return Err(values.refuse(key, allowed));
     }
     if targets.iter().any(is_default) {
-        values.put(key, vec!["c_attn"]);
+        values.put(key, models::DEFAULT_TARGETS.to_vec());
+    } else if targets.iter().any(is_word) {
+        // An adapter's config has the names: neither SWIFT's nor PEFT's reader knows the word.
+        values.put(key, models::LINEAR_LAYERS.to_vec());
     }
     Ok(())
 }

@@ -105,8 +105,7 @@ arguments! {
     /// Layout of a saved adapter: SWIFT's, or PEFT's.
     tuner_backend: String, Saving, Kind::Choice(&["swift", "peft"]), Str("swift"), WORKS;
     /// How query and response become the model's text; AUTO: the model type's own.
-    template_type: String, Data,
-        Kind::Choice(&["AUTO", "default-generation", "default-generation-bos", "qwen"]), Str("AUTO"), WORKS;
+    template_type: String, Data, Kind::Choice(models::TEMPLATE_TYPES), Str("AUTO"), WORKS;
     /// Directory that runs are written to.
     output_dir: String, Saving, Kind::Path, Str("output"), WORKS;
     /// Give each run a folder of its own there: MODEL_TYPE/vN-DATE-TIME.

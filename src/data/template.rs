@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::tokenizer::Tokenizer;
+use crate::args::models;
 use crate::error::{Error, Result};
 
 /// The label words, by `int(label)` of a JD row.
@@ -10,9 +11,6 @@ pub const LABELS: [&str; 2] = ["negative", "positive"];
 
 /// The label of a token without loss.
 pub const IGNORE: i64 = -100;
-
-/// The templates there are, under SWIFT's names.
-pub const TEMPLATES: [&str; 4] = ["default-generation", "default", "qwen", "chatml"];
 
 const DEFAULT_SYSTEM: &str = "You are a helpful assistant.";
 
@@ -131,8 +129,8 @@ impl Template {
             }
             other => {
                 return Err(Error::user(format!(
-                    "template_type {other:?} is not known; there are {}",
-                    TEMPLATES.join(", ")
+                    "template_type {other:?} is not known; there are {} and chatml",
+                    models::TEMPLATE_TYPES.join(", ")
                 )));
             }
         };

@@ -1,3 +1,6 @@
+use serde_json::json;
+
+use super::super::adapter_config::Bias;
 use super::*;
 
 fn config() -> AdapterConfig {
@@ -82,6 +85,9 @@ fn unusable_configs_are_named_with_file_and_key() {
         ("rank_pattern", json!({"c_attn": 4})),
         ("layers_to_transform", json!([1])),
         ("init_lora_weights", json!("pissa")),
+        ("use_dora", json!(true)),
+        ("kasa_config", json!({"rank": 1})),
+        ("something_new", json!(1)),
     ] {
         let mut bad = good.clone();
         bad.insert(key.into(), value);
@@ -119,4 +125,14 @@ fn missing_files_are_named() {
         fs::write(dir.path().join(name).join(CONFIG), "{}").unwrap();
     }
     assert!(message(dir.path()).contains("one, two"));
+}
+
+#[test]
+fn biases_that_peft_would_lose_are_not_saved_in_its_layout() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = AdapterConfig { bias: Bias::LoraOnly, ..config() };
+    let e = config.write(dir.path(), Layout::Peft).unwrap_err();
+    assert!(e.exit_code() == 2 && e.to_string().contains("base_layer.bias"), "{e}");
+    assert!(!dir.path().join(CONFIG).exists());
+    config.write(dir.path(), Layout::Swift).unwrap();
 }

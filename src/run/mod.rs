@@ -4,6 +4,7 @@
 //! in one rename or is a list of lines whose torn last line is dropped on reading.
 
 pub mod adapter;
+pub mod adapter_config;
 pub mod adapter_keys;
 pub mod checkpoint;
 pub mod configuration;
@@ -14,7 +15,8 @@ pub mod logging;
 pub mod rotate;
 pub mod trainer_state;
 
-pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
+pub use adapter::{AdapterFiles, Layout, find_adapter};
+pub use adapter_config::{AdapterConfig, Bias};
 pub use adapter_keys::{canonical_key, file_key, matches_target};
 pub use checkpoint::{
     CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,

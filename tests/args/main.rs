@@ -185,7 +185,7 @@ fn rules() {
     let args = sft("--model_type qwen-1_8b --dataset a --do_sample false --template_type chatml --truncation_strategy ignore --lora_target_modules ALL").args;
     assert_eq!((args.temperature, args.top_p, args.top_k), (1.0, 1.0, 50));
     assert_eq!((args.template_type.as_str(), args.truncation_strategy.as_str()), ("qwen", "delete"));
-    assert_eq!(args.lora_target_modules, ["ALL"]);
+    assert_eq!(args.lora_target_modules, ["c_attn", "c_proj", "w1", "w2"]);
 
     // Old names; a flag of the new name is stronger than the old name in a file.
     assert_eq!(load(json!({"per_device_train_batch_size": 4})).unwrap().args.batch_size, 4);

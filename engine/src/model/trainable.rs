@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::run::matches_target;
+use qwen_tui::run::{Bias, matches_target};
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
@@ -33,12 +33,12 @@ struct Entry {
 /// Which LoRA to attach.
 #[derive(Debug, Clone)]
 pub struct LoraOptions {
-    /// Modules by the ends of their paths, such as `c_attn` or `mlp.c_proj`; `ALL` is every linear layer of the blocks.
+    /// Modules by the ends of their paths, such as `c_attn` or `mlp.c_proj`.
     pub targets: Vec<String>,
     pub rank: i64,
     pub alpha: f64,
-    /// `lora_bias_trainable all`.
-    pub biases: bool,
+    /// Which biases of the base are trained too.
+    pub bias: Bias,
     /// `lora_modules_to_save`: endings of module paths that are trained whole.
     pub modules_to_save: Vec<String>,
     /// The dtype the adapter computes in.
@@ -80,10 +80,9 @@ impl Trainable {
         device: Device,
     ) -> Result<Self> {
         let modules = config.linear_modules();
-        let all = options.targets.iter().any(|t| t == "ALL");
-        let matches = |module: &str| all || matches_target(module, &options.targets);
+        let matches = |module: &str| matches_target(module, &options.targets);
         let named = |target: &String| modules.iter().any(|m| matches_target(m, std::slice::from_ref(target)));
-        if let Some(unmatched) = options.targets.iter().find(|t| *t != "ALL" && !named(t)) {
+        if let Some(unmatched) = options.targets.iter().find(|t| !named(t)) {
             return Err(Error::user(format!(
                 "lora_target_modules: {unmatched:?} matches no linear layer of this model; they end in c_attn, c_proj \
                  (attn.c_proj, mlp.c_proj), w1, w2; DEFAULT is c_attn, ALL is all of them"
@@ -97,8 +96,19 @@ impl Trainable {
             names.push((format!("{module}.lora_B"), Role::LoraB, vec![shape[0], options.rank]));
         }
         let saved = |module: &str| options.modules_to_save.iter().any(|m| module.ends_with(m.as_str()));
+        if let Some(both) = modules.iter().find(|m| matches(m) && saved(m)) {
+            return Err(Error::user(format!(
+                "lora_modules_to_save: {both} has LoRA already (lora_target_modules); a module is trained whole or by \
+                 LoRA"
+            )));
+        }
+        let trained = |name: &str| match options.bias {
+            Bias::None => false,
+            Bias::All => name.ends_with(".bias"),
+            Bias::LoraOnly => name.ends_with(".bias") && matches(module_of(name)),
+        };
         for (name, shape) in config.tensors() {
-            if (options.biases && name.ends_with(".bias")) || saved(module_of(&name)) {
+            if trained(&name) || saved(module_of(&name)) {
                 names.push((name, Role::Weight, shape));
             }
         }

@@ -267,6 +267,11 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
     Ok(())
 }
 
+/// Which biases of the base are trained beside an adapter.
+pub fn bias(args: &SftArgs) -> Bias {
+    if args.lora_bias_trainable == "all" { Bias::All } else { Bias::None }
+}
+
 fn adapter_config(args: &SftArgs) -> (run::Layout, AdapterConfig) {
     let layout = if args.tuner_backend == "peft" { run::Layout::Peft } else { run::Layout::Swift };
     let config = AdapterConfig {
@@ -274,7 +279,7 @@ fn adapter_config(args: &SftArgs) -> (run::Layout, AdapterConfig) {
         lora_alpha: args.lora_alpha,
         lora_dropout: args.lora_dropout_p,
         target_modules: args.lora_target_modules.clone(),
-        bias: if args.lora_bias_trainable == "all" { Bias::All } else { Bias::None },
+        bias: bias(args),
         modules_to_save: args.lora_modules_to_save.clone(),
         lora_dtype: Some(args.lora_dtype.clone()),
         base_model_name_or_path: args.model_id_or_path.clone(),
@@ -347,7 +352,11 @@ pub fn attach(
         targets: adapter.target_modules.clone(),
         rank: adapter.r as i64,
         alpha: adapter.lora_alpha,
-        biases: adapter.bias == Bias::All,
+        // PEFT up to 0.7.1 loses the biases of `lora_only` when it saves; what is left is the base's, there as here.
+        bias: match adapter.bias {
+            Bias::LoraOnly if !tensors.keys().any(|name| name.ends_with(".bias")) => Bias::None,
+            bias => bias,
+        },
         modules_to_save: adapter.modules_to_save.clone(),
         kind: lora_kind,
     };

@@ -333,7 +333,7 @@ fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOption
         targets: args.lora_target_modules.clone(),
         rank: args.lora_rank as i64,
         alpha: args.lora_alpha,
-        biases: args.lora_bias_trainable == "all",
+        bias: checkpoint::bias(args),
         modules_to_save: args.lora_modules_to_save.clone(),
         kind: match args.lora_dtype.as_str() {
             "AUTO" => kind,

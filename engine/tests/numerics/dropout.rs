@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use qwen_tui::run::Bias;
 use qwen_tui_engine::model::{LoraOptions, Mode, Packed, Qwen, Trainable};
 use tch::{Device, Kind, Tensor};
 
@@ -23,7 +24,7 @@ fn telltale(small: &Small) -> Qwen {
         targets: vec!["mlp.c_proj".into()],
         rank: width,
         alpha: width as f64,
-        biases: false,
+        bias: Bias::None,
         modules_to_save: Vec::new(),
         kind: Kind::Float,
     };

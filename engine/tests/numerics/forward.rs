@@ -1,5 +1,6 @@
 //! The forward pass: against the published formulas in f64, and its ways of computing against each other.
 
+use qwen_tui::args::models::LINEAR_LAYERS;
 use qwen_tui_engine::model::weights::Named;
 use qwen_tui_engine::model::{KvCache, Mode, Packed, Qwen};
 use qwen_tui_engine::train::step::{self, Limits, WeightedRow};
@@ -50,7 +51,7 @@ fn logits_are_those_of_the_published_formulas() {
 fn an_adapter_adds_its_scaled_update_and_leaves_the_base_alone() {
     let _dice = dice();
     let small = Small::new(&[]);
-    let adapter = small.lora(&["ALL"]);
+    let adapter = small.lora(&LINEAR_LAYERS);
     let oracle = small.oracle().with(&adapter.export(Kind::Float), ALPHA / RANK as f64);
     let model = adapter.assemble(&small.config, &small.base);
     let ids = row(&mut Mt::new(4), 30, 1).ids;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use qwen_tui::args::models::LINEAR_LAYERS;
 use qwen_tui::data::template::Example;
 use qwen_tui::data::{Row, Template, Tokenizer};
 use qwen_tui::job::event::Event;
@@ -54,7 +55,7 @@ fn a_batch_has_the_gradient_of_its_rows_one_by_one() {
     let examples = uneven_rows();
     let rows = weighted(&examples);
     let full = || Trainable::full(&small.config, &small.base, 0.0, &[], Device::Cpu).unwrap();
-    for (name, mut trainable) in [("LoRA", small.lora(&["ALL"])), ("full", full())] {
+    for (name, mut trainable) in [("LoRA", small.lora(&LINEAR_LAYERS)), ("full", full())] {
         let mut of =
             |rows: &[WeightedRow<'_>], limits| gradient(&small, &mut trainable, rows, limits, &TRAIN, false);
         let (loss, whole) = of(&rows, WIDE);
@@ -104,7 +105,7 @@ fn a_gradient_is_the_slope_of_the_loss_in_f64() {
             .map(|r| -r.weight * oracle.label_logps(r.ids, r.labels, TRAINING).iter().sum::<f64>())
             .sum()
     };
-    let adapter = small.lora(&["ALL"]);
+    let adapter = small.lora(&LINEAR_LAYERS);
     let full = Trainable::full(&small.config, &small.base, 0.0, &[], Device::Cpu).unwrap();
     let adapted = small.oracle().with(&adapter.export(Kind::Float), ALPHA / RANK as f64);
     for (name, mut trainable, oracle) in [("LoRA", adapter, adapted), ("full", full, small.oracle())] {
@@ -150,8 +151,8 @@ fn recomputation_changes_no_gradient() {
         assert!(distance(&again, &kept) < 1e-6, "{name}");
         loss
     };
-    let still = compare("LoRA", &small, small.lora(&["ALL"]), &TRAIN);
-    let dropped = compare("LoRA with dropout", &small, small.lora(&["ALL"]), &dropping);
+    let still = compare("LoRA", &small, small.lora(&LINEAR_LAYERS), &TRAIN);
+    let dropped = compare("LoRA with dropout", &small, small.lora(&LINEAR_LAYERS), &dropping);
     assert!((still - dropped).abs() > 1e-3, "nothing was dropped");
     let full = |small: &Small| Trainable::full(&small.config, &small.base, 0.0, &[], Device::Cpu).unwrap();
     let still = compare("full", &small, full(&small), &dropping);
@@ -172,7 +173,7 @@ fn a_split_changes_no_dropout() {
     (small.config.attn_dropout_prob, small.config.emb_dropout_prob) = (0.2, 0.1);
     let examples = uneven_rows();
     let rows = weighted(&examples);
-    let mut adapter = small.lora(&["ALL"]);
+    let mut adapter = small.lora(&LINEAR_LAYERS);
     let mut of = |tokens, seed| {
         let mode = Mode { lora_dropout: 0.3, neftune_alpha: 2.0, seed, ..TRAIN };
         gradient(&small, &mut adapter, &rows, Limits { tokens, ..WIDE }, &mode, false)

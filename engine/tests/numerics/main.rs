@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use qwen_tui::data::template::Example;
+use qwen_tui::run::Bias;
 use qwen_tui_engine::model::weights::{self, Named};
 use qwen_tui_engine::model::{LoraOptions, Qwen, QwenConfig, Trainable};
 use rand_mt::Mt;
@@ -67,7 +68,7 @@ impl Small {
             targets: targets.iter().map(|&t| t.to_owned()).collect(),
             rank: RANK,
             alpha: ALPHA,
-            biases: false,
+            bias: Bias::None,
             modules_to_save: Vec::new(),
             kind: Kind::Float,
         };
