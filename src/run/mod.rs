@@ -12,6 +12,7 @@ pub mod event_log;
 mod files;
 pub mod logging;
 pub mod rotate;
+pub mod tensorboard;
 pub mod trainer_state;
 
 pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
@@ -26,4 +27,5 @@ pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
 pub use files::{read_json, write_atomic, write_json};
 pub use logging::{LogLine, Logging};
 pub use rotate::rotate;
+pub use tensorboard::EventFile;
 pub use trainer_state::TrainerState;
