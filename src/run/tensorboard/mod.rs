@@ -91,9 +91,7 @@ impl EventFile {
                 tensor_shape: Some(Shape { dim: vec![Dim { size: 1 }] }),
                 string_val: vec![text.as_bytes().to_vec()],
             }),
-            metadata: Some(Metadata {
-                plugin_data: Some(PluginData { plugin_name: "text".to_owned() }),
-            }),
+            metadata: Some(Metadata { plugin_data: Some(PluginData { plugin_name: "text".to_owned() }) }),
         };
         self.append(&[summary(0, value)])
     }

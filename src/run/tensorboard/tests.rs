@@ -131,7 +131,8 @@ fn each_figure_is_an_event_under_its_tag() {
     let runs = dir.path().join("a/runs");
     let mut file = EventFile::create(&runs).unwrap();
     file.text("args", "{\"系统\": 1}").unwrap();
-    file.log(&entry(json!({"acc": 0.5, "epoch": 0.03, "grad_norm": null, "loss": 14.31546211, "step": 1}))).unwrap();
+    file.log(&entry(json!({"acc": 0.5, "epoch": 0.03, "grad_norm": null, "loss": 14.31546211, "step": 1})))
+        .unwrap();
     file.log(&entry(json!({"epoch": 0.27, "eval_loss": 2.5, "eval_runtime": 1, "step": 300}))).unwrap();
     file.log(&entry(json!({"train_loss": 7.25, "train_runtime": 53.0266, "step": 300}))).unwrap();
     let found = files(&runs);
