@@ -5,14 +5,17 @@ use serde_json::Value;
 use super::field::{Group, Status};
 use super::sft::{FIELDS, SftArgs};
 
-/// Arguments that a resumed run may be given anew: where it is looked for, how often it is saved, and the machine.
-const FREE: [&str; 9] = [
+/// Arguments that a resumed run may be given anew: where it is looked for, how often it is saved, who is told of
+/// it, and the machine.
+const FREE: [&str; 11] = [
     "resume_from_checkpoint",
     "output_dir",
     "add_output_dir_suffix",
     "save_strategy",
     "save_steps",
     "save_total_limit",
+    "logging_dir",
+    "report_to",
     "device",
     "threads",
     "preprocess_num_proc",

@@ -13,7 +13,7 @@ use super::values::{File, Values};
 use crate::error::Result;
 
 /// Where a run lies is known to who reads its arguments.
-const PLACES: [&str; 2] = ["output_dir", "add_output_dir_suffix"];
+const PLACES: [&str; 3] = ["output_dir", "add_output_dir_suffix", "logging_dir"];
 /// Defaults that a rule replaces, as it does what is null.
 const BY_RULE: [&str; 5] = ["template_type", "lora_target_modules", "temperature", "top_k", "top_p"];
 

@@ -86,6 +86,11 @@ impl SftArgs {
     pub fn max_length_limit(&self) -> Option<usize> {
         usize::try_from(self.max_length).ok()
     }
+
+    /// Whether TensorBoard's files are written; as in transformers, an empty list is nobody.
+    pub fn reports_to_tensorboard(&self) -> bool {
+        self.report_to.iter().any(|program| program != rules::NO_REPORT)
+    }
 }
 
 impl InferArgs {

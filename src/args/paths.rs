@@ -15,6 +15,11 @@ impl SftArgs {
             self.init_adapter = Some(text.to_owned());
         }
         self.output_dir = without_dots(&self.output_dir);
+        // It need not exist yet.
+        self.logging_dir = self.logging_dir.take().map(|dir| {
+            let absolute = std::path::absolute(&dir).ok().and_then(|path| path.to_str().map(str::to_owned));
+            without_dots(&absolute.unwrap_or(dir))
+        });
         let named = [&mut self.model_id_or_path, &mut self.model_cache_dir, &mut self.init_adapter];
         let listed =
             [&mut self.dataset, &mut self.custom_train_dataset_path, &mut self.custom_val_dataset_path];

@@ -16,6 +16,11 @@ pub const ALIASES: [(&str, &str); 4] = [
     ("neftune_alpha", "neftune_noise_alpha"),
 ];
 
+/// `report_to` of a run that reports to nobody.
+pub const NO_REPORT: &str = "none";
+/// What `report_to` may name.
+const REPORTS: [&str; 3] = ["all", "tensorboard", NO_REPORT];
+
 /// Rules of `sft`.
 pub fn sft(values: &mut Values) -> Result<()> {
     for (old, new) in ALIASES {
@@ -25,6 +30,7 @@ pub fn sft(values: &mut Values) -> Result<()> {
     data(values);
     generation(values);
     tuning(values)?;
+    reports(values)?;
     let no_training_data =
         values.list("dataset").is_empty() && values.list("custom_train_dataset_path").is_empty();
     if no_training_data {
@@ -121,8 +127,6 @@ pub fn usual(values: &Values, key: &str) -> Option<Value> {
             Some(values.get(key).clone())
         }
         "hub_model_id" => Some(format!("{}-{}", values.text("model_type"), values.text("sft_type")).into()),
-        "logging_dir" if outdated(&["output_dir"]) => Some(values.get(key).clone()),
-        "logging_dir" => Some(format!("{}/runs", values.text("output_dir")).into()),
         "model_revision" => Some("master".into()),
         _ => None,
     }
@@ -212,6 +216,20 @@ fn tuning(values: &mut Values) -> Result<()> {
     targets(values)
 }
 
+/// TensorBoard is the one program that is reported to; `none` stands alone.
+fn reports(values: &Values) -> Result<()> {
+    let programs = values.list("report_to");
+    let known = |program: &Value| REPORTS.iter().any(|name| program == name);
+    let allowed = match programs.iter().find(|program| !known(program)) {
+        Some(other) => format!("{}, and {other} is none of them", REPORTS.join(", ")),
+        None if programs.len() > 1 && programs.iter().any(|program| program == NO_REPORT) => {
+            "none without another beside it".to_owned()
+        }
+        None => return Ok(()),
+    };
+    Err(values.refuse("report_to", &allowed))
+}
+
 fn targets(values: &mut Values) -> Result<()> {
     let key = "lora_target_modules";
     let targets = values.list(key);
@@ -238,6 +256,7 @@ fn targets(values: &mut Values) -> Result<()> {
 
 /// A file that SWIFT (or this program) wrote for a run names that run's folder; a new run gets one beside.
 pub fn leave_run_folder(values: &mut Values) {
+    leave_logging_dir(values);
     if values.source("output_dir") != Source::File || !values.flag("add_output_dir_suffix") {
         return;
     }
@@ -250,10 +269,23 @@ pub fn leave_run_folder(values: &mut Values) {
             _ if full.starts_with('/') => "/".to_owned(),
             _ => ".".to_owned(),
         };
-        if values.text("logging_dir") == format!("{full}/runs") {
-            values.put("logging_dir", Value::Null);
-        }
         values.put("output_dir", base);
+    }
+}
+
+/// SWIFT's own `logging_dir` of a file, `runs` in its `output_dir`, is that of the file's run.
+fn leave_logging_dir(values: &mut Values) {
+    let logging_dir = values.text("logging_dir").trim_end_matches('/');
+    let Some(above) =
+        logging_dir.strip_suffix("/runs").filter(|_| values.source("logging_dir") == Source::File)
+    else {
+        return;
+    };
+    let of_a_run = above.rsplit('/').next().is_some_and(is_run_name);
+    let followed = values.source("output_dir") == Source::Flag
+        || above == values.text("output_dir").trim_end_matches('/');
+    if of_a_run || followed {
+        values.put("logging_dir", Value::Null);
     }
 }
 

@@ -258,12 +258,10 @@ arguments! {
     /// Ask the hub for newer weights.
     check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true),
         Status::NoEffect("models are read from disk");
-    /// Folder of TensorBoard's files.
-    logging_dir: Option<String>, Elsewhere, Kind::Path, Null,
-        Status::NoEffect("they stand in the run's own folder");
-    /// Programs to report to.
-    report_to: Vec<String>, Elsewhere, Kind::List, List(&["all"]),
-        Status::NoEffect("a run is reported in its own folder");
+    /// Folder of TensorBoard's files; not set: runs in the run's own folder.
+    logging_dir: Option<String>, Saving, Kind::Path, Null, WORKS;
+    /// Programs to report to: tensorboard (all is the same) or none.
+    report_to: Vec<String>, Saving, Kind::List, List(&["all"]), WORKS;
     /// Accuracy of single tokens, or of whole answers.
     acc_strategy: String, Saving, Kind::Choice(&["token", "sentence"]), Str("token"), WORKS;
     /// Save on every machine.

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value};
 
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
+use crate::args::SftArgs;
 use crate::error::{Context, Error, Result};
 
 /// SWIFT's log in the run directory, see [`super::logging`].
@@ -139,6 +140,16 @@ impl RunDir {
 
     pub fn worker_log(&self) -> PathBuf {
         self.root.join(WORKER_LOG)
+    }
+
+    /// Where TensorBoard's files go: `logging_dir`, or `runs` here.
+    pub fn tensorboard_dir(&self, args: &SftArgs) -> PathBuf {
+        args.logging_dir.as_ref().map_or_else(|| self.root.join("runs"), PathBuf::from)
+    }
+
+    /// The plots of a run that has ended.
+    pub fn images_dir(&self) -> PathBuf {
+        self.root.join("images")
     }
 
     /// The worker's socket. A socket's path has room for 107 bytes, which a deep run directory can exceed: bind and

@@ -100,8 +100,34 @@ fn swifts_own_file_loads_silently_and_comes_out_the_same() {
     let Loaded { args, warnings } = load_sft(Some(&root("tests/data/sft_args_swift.json")), &flags).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(args.model_id_or_path.as_deref(), Some("qwen/Qwen-7B"));
-    assert_eq!(args.output_dir, "out");
+    assert_eq!((args.output_dir.as_str(), args.logging_dir), ("out", None));
     assert_eq!(args.to_json()["torch_dtype"], "torch.float32");
+}
+
+/// `logging_dir` of a file is the one of the file's run, unless somebody chose it.
+#[test]
+fn a_logging_dir_that_was_chosen_stays() {
+    let logging_dir = |file: Value, flags: &str| {
+        let loaded = load_sft(Some(write(&file).path()), &words(flags)).unwrap();
+        assert_eq!(loaded.warnings, Vec::<String>::new());
+        loaded.args.logging_dir
+    };
+    let file = |output_dir: &str, logging_dir: &str| {
+        let mut object = swift_file();
+        object["output_dir"] = output_dir.into();
+        object["logging_dir"] = logging_dir.into();
+        Value::Object(object)
+    };
+    let run = "/data/m/v3-20240301-101500";
+    for (output_dir, flags) in [(run, ""), ("out", ""), (run, "--output_dir b")] {
+        assert_eq!(logging_dir(file(output_dir, &format!("{run}/runs")), flags), None);
+    }
+    assert_eq!(logging_dir(file("/out", "/out/runs/"), "--add_output_dir_suffix false"), None);
+    assert_eq!(logging_dir(file("/out", "/out/runs"), "--output_dir /b"), None);
+    assert_eq!(logging_dir(file(run, "/boards/jd"), "").as_deref(), Some("/boards/jd"));
+    assert_eq!(logging_dir(file("out", "/boards/runs"), "").as_deref(), Some("/boards/runs"));
+    let flags = format!("--logging_dir {run}/runs");
+    assert_eq!(logging_dir(file(run, "x"), &flags), Some(format!("{run}/runs")));
 }
 
 #[test]
@@ -112,12 +138,11 @@ fn one_warning_for_all_that_is_without_effect() {
     object.insert("lora_rnk".into(), 4.into());
     object.insert("bf16".into(), false.into());
     object["dataloader_num_workers"] = 4.into();
-    object["report_to"] = json!(["wandb"]);
     let warnings = load_sft(Some(write(&object.into()).path()), &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     says(&warnings[0], &["accepted without effect: use_rslora (unknown", "gamma (unknown)"]);
     says(&warnings[0], &["lora_rnk (unknown; did you mean lora_rank?)"]);
-    says(&warnings[0], &["dataloader_num_workers (", "report_to (", "bf16 (follows from dtype)"]);
+    says(&warnings[0], &["dataloader_num_workers (", "bf16 (follows from dtype)"]);
     // A derived key that says something else than the argument it follows from.
     let warnings = load(json!({"dtype": "fp32", "bf16": true, "fp16": false})).unwrap().warnings;
     assert_eq!(warnings, ["accepted without effect: bf16 (follows from dtype)"]);

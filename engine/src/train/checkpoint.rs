@@ -12,6 +12,7 @@ use qwen_tui::run::{
     write_configuration,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
 use super::optimizer::Optimizer;
@@ -19,16 +20,21 @@ use super::resume::{self, Progress};
 use crate::device;
 use crate::model::{Trainable, weights};
 
-/// Files of the base model that a checkpoint of full training carries along, where they are there.
-const MODEL_FILES: [&str; 9] = [
-    "config.json",
+/// The base model's tokenizer, which every checkpoint carries along as far as it is there.
+const TOKENIZER_FILES: [&str; 5] = [
     "qwen.tiktoken",
     "tokenizer_config.json",
-    "generation_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenization_qwen.py",
+];
+/// What a checkpoint of full training, a whole model, carries along besides.
+const MODEL_FILES: [&str; 6] = [
+    "config.json",
     "configuration_qwen.py",
     "modeling_qwen.py",
-    "tokenization_qwen.py",
     "qwen_generation_utils.py",
+    "cpp_kernels.py",
     "LICENSE",
 ];
 
@@ -40,6 +46,8 @@ pub struct State<'a> {
     /// Dtype of the base weights.
     pub kind: Kind,
     pub model_dir: &'a Path,
+    /// Token id of the end of text.
+    pub eos: u32,
     pub epoch: f64,
     /// Where the training stands; the keeper adds its book.
     pub progress: Progress,
@@ -140,6 +148,11 @@ impl Keeper {
         self.book.best.map(|best| (name(best.step), best.loss))
     }
 
+    /// What the log has told so far.
+    pub fn history(&self) -> &[Map<String, Value>] {
+        &self.state.log_history
+    }
+
     /// Path of the last checkpoint, relative to the run.
     pub fn last(&self) -> Option<String> {
         self.last.map(name)
@@ -229,18 +242,12 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
     run::write_json(&dir.join("sft_args.json"), &json)?;
     write_configuration(dir, Some(state.model_dir), &json)?;
     trainer.write(dir)?;
+    let generation = run::generation_config(args, state.eos, state.model_dir);
+    run::write_json(&dir.join(run::GENERATION_CONFIG), &generation)?;
+    copy_files(state.model_dir, dir, &TOKENIZER_FILES)?;
     if args.sft_type == "full" {
         // Frozen weights too: a checkpoint of full training is a whole model.
-        for file in MODEL_FILES {
-            let from = state.model_dir.join(file);
-            if from.is_file() {
-                std::fs::copy(&from, dir.join(file)).user(format!(
-                    "copying {} to {}",
-                    from.display(),
-                    dir.display()
-                ))?;
-            }
-        }
+        copy_files(state.model_dir, dir, &MODEL_FILES)?;
         let mut tensors = state.trainable.export(state.kind);
         let frozen = weights::load_except(state.model_dir, state.kind, |name| tensors.contains_key(name))?;
         tensors.extend(frozen);
@@ -255,10 +262,6 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
             .map(|(name, tensor)| (file_key(&name, layout, &args.lora_target_modules), tensor))
             .collect();
         weights::save(&path, &tensors)?;
-        let generation = state.model_dir.join("generation_config.json");
-        if generation.is_file() {
-            std::fs::copy(&generation, dir.join("generation_config.json")).user(generation.display())?;
-        }
     }
     if !args.save_only_model {
         weights::save(&dir.join(run::OPTIMIZER), &resume::tensors(state))?;
@@ -270,6 +273,20 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
 /// Which biases of the base are trained beside an adapter.
 pub fn bias(args: &SftArgs) -> Bias {
     if args.lora_bias_trainable == "all" { Bias::All } else { Bias::None }
+}
+
+/// Copies those of `files` that are in `from`.
+fn copy_files(from: &Path, to: &Path, files: &[&str]) -> Result<()> {
+    for file in files.iter().map(|name| from.join(name)).filter(|file| file.is_file()) {
+        // A file that is there has a name.
+        let name = file.file_name().unwrap_or_default();
+        std::fs::copy(&file, to.join(name)).user(format!(
+            "copying {} to {}",
+            file.display(),
+            to.display()
+        ))?;
+    }
+    Ok(())
 }
 
 fn adapter_config(args: &SftArgs) -> (run::Layout, AdapterConfig) {

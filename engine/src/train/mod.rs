@@ -6,6 +6,7 @@ mod limits;
 mod metrics;
 mod micro;
 pub mod optimizer;
+mod reports;
 mod resume;
 pub mod step;
 mod trainer;
@@ -20,10 +21,12 @@ use qwen_tui::args::{
 };
 use qwen_tui::data;
 use qwen_tui::data::template::Example;
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::job::inputs::{check_model_dir, model_dir};
+use qwen_tui::run::training_args::Facts;
 use qwen_tui::run::{self, Logging, RunDir};
+use serde_json::{Map, Value};
 use tch::{Device, Kind};
 
 use crate::device;
@@ -33,6 +36,7 @@ pub use limits::limits;
 pub use metrics::AccStrategy;
 use micro::MicroBatches;
 use optimizer::Optimizer;
+use reports::Reports;
 use resume::{Fingerprint, Machine, Passes, Progress};
 use trainer::Trainer;
 
@@ -204,6 +208,15 @@ pub fn train<'a>(
     }
     // Lines of steps that are done again.
     Logging::cut(&run.logging_file(), progress.step)?;
+    let facts = Facts {
+        run,
+        model_dir: dir,
+        eos: tokenizer.eos(),
+        validation: !encoded.validation.is_empty(),
+        dtype: device::dtype_name(kind),
+        recompute: passes.recompute,
+    };
+    let reports = report(args, &facts, progress.step, checkpoints.history())?;
     emit(Event::Stage { stage: Stage::Training })?;
 
     let acc = AccStrategy::parse(&args.acc_strategy);
@@ -221,6 +234,8 @@ pub fn train<'a>(
         micro,
         acc,
         checkpoints,
+        reports,
+        eos: facts.eos,
         seconds_before: progress.seconds,
         progress,
         total,
@@ -271,6 +286,15 @@ pub fn train<'a>(
         stopped = trainer.close_step()?;
     }
     trainer.finish(stopped)
+}
+
+/// Writes `training_args.json` and begins the reports, for a run that goes on after `step`.
+fn report(args: &SftArgs, facts: &Facts<'_>, step: u64, history: &[Map<String, Value>]) -> Result<Reports> {
+    let all = run::training_args(args, facts)?;
+    run::write_training_args(facts.run, &all)?;
+    let as_text = serde_json::to_string_pretty(&all).internal("the training arguments as a text")?;
+    let model = std::fs::read_to_string(facts.model_dir.join("config.json")).unwrap_or_default();
+    Reports::open(args, facts.run, step, history, &[("args", &as_text), ("model_config", &model)])
 }
 
 /// The adapter's weights that `init_adapter` names, by themselves or by a checkpoint's directory.

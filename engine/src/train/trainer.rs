@@ -12,6 +12,7 @@ use tch::Kind;
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
 use super::optimizer::Optimizer;
+use super::reports::Reports;
 use super::resume::Progress;
 use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
@@ -33,6 +34,9 @@ pub struct Trainer<'a> {
     pub micro: MicroBatches,
     pub acc: AccStrategy,
     pub checkpoints: checkpoint::Keeper,
+    pub reports: Reports,
+    /// Token id of the end of text.
+    pub eos: u32,
     /// Where the training stands.
     pub progress: Progress,
     /// Seconds of training before this worker began.
@@ -147,7 +151,21 @@ impl Trainer<'_> {
     /// An event that is also a line of `logging.jsonl`.
     pub fn log(&mut self, event: Event) -> Result<()> {
         self.checkpoints.log(self.run, &event, self.args.eval_batch_size)?;
-        (self.emit)(event)
+        (self.emit)(event)?;
+        self.report()
+    }
+
+    /// Tells TensorBoard of the newest line of the log.
+    fn report(&mut self) -> Result<()> {
+        if let Some(entry) = self.checkpoints.history().last() {
+            self.reports.log(entry);
+        }
+        self.warn()
+    }
+
+    /// Emits what the reports have to warn of.
+    fn warn(&mut self) -> Result<()> {
+        self.reports.warning().map_or(Ok(()), |message| (self.emit)(Event::Warning { message }))
     }
 
     /// Seconds of training, those of earlier workers included.
@@ -168,12 +186,16 @@ impl Trainer<'_> {
         }
         (self.emit)(Event::Stage { stage: Stage::Saving })?;
         self.progress.seconds = self.seconds();
+        // As with the log: what the checkpoint goes on from is on disk before it is.
+        self.reports.sync();
+        self.warn()?;
         let state = checkpoint::State {
             args: self.args,
             trainable: &self.trainable,
             optimizer: &self.optimizer,
             kind: self.kind,
             model_dir: model_dir(self.args)?,
+            eos: self.eos,
             epoch: self.micro.epoch(),
             progress: self.progress.clone(),
             planned,
@@ -215,6 +237,9 @@ impl Trainer<'_> {
         }
         let (step, seconds) = (self.progress.step, self.seconds());
         self.checkpoints.log_end(self.run, step, self.micro.epoch(), seconds)?;
+        self.report()?;
+        self.reports.draw(self.checkpoints.history());
+        self.warn()?;
         (self.emit)(Event::Finished {
             step,
             seconds,
