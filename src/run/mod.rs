@@ -13,6 +13,7 @@ mod files;
 pub mod logging;
 pub mod rotate;
 pub mod trainer_state;
+mod whole;
 
 pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
 pub use adapter_keys::{canonical_key, file_key, matches_target};
@@ -23,7 +24,8 @@ pub use checkpoint::{
 pub use configuration::write_configuration;
 pub use dir::{RunDir, existing};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
-pub use files::{read_json, write_atomic, write_json};
+pub use files::{free_bytes, read_json, sha256, write_atomic, write_json};
 pub use logging::{LogLine, Logging};
 pub use rotate::rotate;
 pub use trainer_state::TrainerState;
+pub use whole::write_directory;

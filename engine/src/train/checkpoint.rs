@@ -8,8 +8,8 @@ use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Event, number};
 use qwen_tui::run::{
-    self, AdapterConfig, Bias, LogLine, Logging, RunDir, TrainerState, canonical_key, file_key, find_adapter,
-    write_configuration,
+    self, AdapterConfig, AdapterFiles, Bias, LogLine, Logging, RunDir, TrainerState, canonical_key, file_key,
+    find_adapter, write_configuration,
 };
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -17,20 +17,7 @@ use tch::{Device, Kind, Tensor};
 use super::optimizer::AdamW;
 use super::resume::{self, Progress};
 use crate::device;
-use crate::model::{Trainable, weights};
-
-/// Files of the base model that a checkpoint of full training carries along, where they are there.
-const MODEL_FILES: [&str; 9] = [
-    "config.json",
-    "qwen.tiktoken",
-    "tokenizer_config.json",
-    "generation_config.json",
-    "configuration_qwen.py",
-    "modeling_qwen.py",
-    "tokenization_qwen.py",
-    "qwen_generation_utils.py",
-    "LICENSE",
-];
+use crate::model::{LoraOptions, QwenConfig, Trainable, beside, weights};
 
 /// What goes into a checkpoint.
 pub struct State<'a> {
@@ -231,16 +218,7 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
     trainer.write(dir)?;
     if args.sft_type == "full" {
         // Frozen weights too: a checkpoint of full training is a whole model.
-        for file in MODEL_FILES {
-            let from = state.model_dir.join(file);
-            if from.is_file() {
-                std::fs::copy(&from, dir.join(file)).user(format!(
-                    "copying {} to {}",
-                    from.display(),
-                    dir.display()
-                ))?;
-            }
-        }
+        beside::copy(state.model_dir, dir)?;
         let mut tensors = state.trainable.export(state.kind);
         let frozen = weights::load_except(state.model_dir, state.kind, |name| tensors.contains_key(name))?;
         tensors.extend(frozen);
@@ -324,35 +302,66 @@ pub fn load_weights(dir: &Path, trainable: &mut Trainable) -> Result<()> {
     load_adapter_file(&find_adapter(dir)?.weights, trainable)
 }
 
+/// A checkpoint's adapter: its config and its tensors, under canonical names.
+pub struct Adapter {
+    pub files: AdapterFiles,
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Adapter {
+    /// Reads the adapter of the checkpoint `dir`, in either layout.
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged or has none, a config that asks for what gives other numbers here.
+    pub fn read(dir: &Path) -> Result<Self> {
+        run::verify_checkpoint(dir)?;
+        let files = find_adapter(dir)?;
+        let tensors = read_adapter(&files.weights)?;
+        Ok(Self { files, tensors })
+    }
+
+    /// The adapter over `base` (which may be empty where only the adapter's own numbers are wanted), computing in `kind`.
+    ///
+    /// # Errors
+    /// Tensors that do not fit `config`: each names the file.
+    pub fn attach(
+        &self,
+        config: &QwenConfig,
+        base: &weights::Named,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Trainable> {
+        let adapter = &self.files.config;
+        let options = LoraOptions {
+            targets: adapter.target_modules.clone(),
+            rank: adapter.r as i64,
+            alpha: adapter.lora_alpha,
+            biases: adapter.bias == Bias::All,
+            modules_to_save: adapter.modules_to_save.clone(),
+            kind,
+        };
+        let mut trainable = Trainable::lora(config, base, &options, 0, device)
+            .map_err(|e| e.context(self.files.config_file.display()))?;
+        trainable.import(&self.tensors).map_err(|e| e.context(self.files.weights.display()))?;
+        Ok(trainable)
+    }
+}
+
 /// A fresh adapter of the shape that a checkpoint's `adapter_config.json` tells, with its weights in it.
 pub fn attach(
     dir: &Path,
-    config: &crate::model::QwenConfig,
+    config: &QwenConfig,
     base: &weights::Named,
     kind: Kind,
     device: Device,
 ) -> Result<Trainable> {
-    run::verify_checkpoint(dir)?;
-    let files = find_adapter(dir)?;
-    let tensors = read_adapter(&files.weights)?;
-    let adapter = &files.config;
-    let lora_kind = match adapter.lora_dtype.as_deref() {
+    let adapter = Adapter::read(dir)?;
+    let lora_kind = match adapter.files.config.lora_dtype.as_deref() {
         // fp16 from a GPU is exact in fp32, which a CPU can multiply.
         Some("fp16") if device == Device::Cpu => Kind::Float,
         Some(dtype @ ("bf16" | "fp16" | "fp32")) => device::kind(dtype, device)?,
         Some(_) => kind,
         None => Kind::Float,
     };
-    let options = crate::model::LoraOptions {
-        targets: adapter.target_modules.clone(),
-        rank: adapter.r as i64,
-        alpha: adapter.lora_alpha,
-        biases: adapter.bias == Bias::All,
-        modules_to_save: adapter.modules_to_save.clone(),
-        kind: lora_kind,
-    };
-    let mut trainable = Trainable::lora(config, base, &options, 0, device)
-        .map_err(|e| e.context(files.config_file.display()))?;
-    trainable.import(&tensors).map_err(|e| e.context(files.weights.display()))?;
-    Ok(trainable)
+    adapter.attach(config, base, lora_kind, device)
 }
