@@ -9,6 +9,7 @@ pub mod merge;
 pub mod prompt;
 mod room;
 pub mod rows;
+mod sampling;
 pub mod stdio;
 
 use std::path::{Path, PathBuf};

@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::model::weights::{bytes_of, dtype_of, kind_of, to_tensor};
 
-/// Elements computed at once: 64 MB of fp32.
-const BLOCK: usize = 1 << 24;
+/// Elements computed at once: 16 MB of fp32.
+const BLOCK: usize = 1 << 22;
 
 /// The trained tensors, which the model's take one by one.
 pub struct Folded {
@@ -127,7 +127,7 @@ impl<'a> Piece<'a> {
                 Change::Updated { a, b, scale } => tch::no_grad(|| {
                     let update =
                         b.f_narrow(0, from, count)?.f_to_kind(wide)?.f_matmul(&a.f_to_kind(wide)?)?;
-                    Ok(update.f_mul_scalar(*scale)?)
+                    update.f_mul_scalar(*scale)
                 })
                 .and_then(|update: Tensor| update.f_add(&base().map_err(|e| torch(&e))?))
                 .internal(&self.name)?,
