@@ -336,7 +336,6 @@ fn asked_for_in_vain() {
         (&["--dtype", "fp16"], &["dtype", "fp16 needs a GPU"]),
         (&["--device", "cuda:99"], &["device", "cuda:99"]),
         (&["--num_beams", "4"], &["num_beams is 4", "not supported"]),
-        (&["--merge_lora_and_save", "true"], &["merge_lora_and_save", "not supported"]),
         (&["--template_type", "nonsense"], &["template_type", "\"nonsense\""]),
         (&["--val_dataset_sample", "0", "--load_dataset_config", "true"], &["val_dataset_sample is 0"]),
         (&["--eval_human", "false"], &["eval_human", "--load_dataset_config true"]),

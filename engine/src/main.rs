@@ -33,6 +33,8 @@ enum Task {
     Infer(Raw),
     /// Label texts: `--ckpt_dir DIR TEXT...`, or texts from standard input.
     Classify(Raw),
+    /// Fold a checkpoint's adapter into its base model (`--ckpt_dir DIR`).
+    MergeLora(Raw),
     /// Answer JSON lines of standard input with a model that stays loaded (arguments of `infer`; docs/repl.md).
     Repl(Raw),
     /// Tell version, libtorch, devices and threads.
@@ -126,6 +128,7 @@ fn run(task: Task) -> Result<()> {
         Task::Worker { run_dir, resume_at } => worker::run(&run_dir, resume_at),
         Task::Infer(raw) => stdio::infer(&raw.args),
         Task::Classify(raw) => stdio::classify(&raw.args),
+        Task::MergeLora(raw) => stdio::merge_lora(&raw.args),
         Task::Repl(raw) => stdio::repl(&raw.args),
         Task::Info { json } => info::tell(json),
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),

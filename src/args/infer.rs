@@ -97,17 +97,16 @@ arguments! {
     ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Print an answer while it is written.
     stream: bool, Inference, Kind::Bool, Bool(true), WORKS;
-    /// Fold the adapter into the model first.
-    merge_lora_and_save: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::Refused("merging is not supported yet");
+    /// Fold the adapter into the model first (merge-lora), and answer with what comes of it.
+    merge_lora_and_save: bool, Inference, Kind::Bool, Bool(false), WORKS;
     /// Save as safetensors.
     save_safetensors: bool, Elsewhere, Kind::Bool, Bool(true),
         Status::NoEffect("weights are always saved as safetensors");
     /// Write the generation settings to the checkpoint.
     overwrite_generation_config: Option<bool>, Elsewhere, Kind::Bool, Null,
         Status::NoEffect("a checkpoint is never changed");
-    /// Say more.
-    verbose: Option<bool>, Elsewhere, Kind::Bool, Null, Status::NoEffect("every answer is printed");
+    /// Print rows and answers; not set: below 100 rows.
+    verbose: Option<bool>, Inference, Kind::Bool, Null, WORKS;
     /// Share of GPU memory that vLLM takes.
     gpu_memory_utilization: f64, Elsewhere, from(0.0), Float(0.9), NO_VLLM;
     /// GPUs that vLLM takes.
@@ -121,4 +120,8 @@ arguments! {
     device: String, Machine, Kind::Device, Str("auto"), WORKS;
     /// Threads on the CPU; not set: one a core.
     threads: Option<usize>, Machine, int(1, 4096), Null, WORKS;
+    /// Directory of the merged model; not set: the checkpoint's name with -merged, beside it.
+    output: Option<String>, Saving, Kind::Path, Null, WORKS;
+    /// Merge anew in the place of an earlier merge.
+    overwrite: bool, Saving, Kind::Bool, Bool(false), WORKS;
 }

@@ -105,13 +105,48 @@ impl InferArgs {
 /// # Errors
 /// [`Error::User`] names place, key, value and what is allowed.
 pub fn load_infer(flags: &[String]) -> Result<Loaded<InferArgs>> {
-    let (loaded, texts) = load_with(flags, |_| true)?;
+    let (loaded, texts) = load_with(flags, &INFER)?;
     no_texts(&texts)?;
     Ok(loaded)
 }
 
-/// The arguments of `infer` that `classify` works with: it generates nothing and reads no data set.
-pub const CLASSIFY: [&str; 11] = [
+/// A command that takes the arguments of `infer`, or some of them.
+#[derive(Debug)]
+pub struct Uses {
+    command: &'static str,
+    /// Whether an argument is one of them.
+    pub works: fn(&str) -> bool,
+    /// Whether the dtype that was trained with is the one to work with.
+    trained_dtype: bool,
+}
+
+/// `infer`: all but where a merge goes.
+pub const INFER: Uses =
+    Uses { command: "infer", works: |key| !ONLY_MERGE.contains(&key), trained_dtype: true };
+/// `classify`: it generates nothing and reads no data set.
+pub const CLASSIFY: Uses =
+    Uses { command: "classify", works: |key| CLASSIFY_KEYS.contains(&key), trained_dtype: true };
+/// `merge-lora`: it computes no answers; weights stay in the base's own dtype.
+pub const MERGE: Uses = Uses {
+    command: "merge-lora",
+    works: |key| MERGE_KEYS.contains(&key) || ONLY_MERGE.contains(&key),
+    trained_dtype: false,
+};
+
+const ONLY_MERGE: [&str; 2] = ["output", "overwrite"];
+
+const MERGE_KEYS: [&str; 8] = [
+    "model_type",
+    "model_id_or_path",
+    "model_cache_dir",
+    "sft_type",
+    "ckpt_dir",
+    "load_args_from_ckpt_dir",
+    "dtype",
+    "threads",
+];
+
+const CLASSIFY_KEYS: [&str; 11] = [
     "model_type",
     "model_id_or_path",
     "model_cache_dir",
@@ -127,11 +162,17 @@ pub const CLASSIFY: [&str; 11] = [
 
 /// [`load_infer`] for `classify`, whose command line ends in texts: `--ckpt_dir DIR TEXT...`.
 pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<String>)> {
-    load_with(flags, |key| CLASSIFY.contains(&key))
+    load_with(flags, &CLASSIFY)
 }
 
-/// `works` tells whether an argument of `infer` does something.
-fn load_with(flags: &[String], works: fn(&str) -> bool) -> Result<(Loaded<InferArgs>, Vec<String>)> {
+/// [`load_infer`] for `merge-lora`, whose dtype is AUTO (the base's own) unless a flag names one.
+pub fn load_merge(flags: &[String]) -> Result<Loaded<InferArgs>> {
+    let (loaded, texts) = load_with(flags, &MERGE)?;
+    no_texts(&texts)?;
+    Ok(loaded)
+}
+
+fn load_with(flags: &[String], uses: &Uses) -> Result<(Loaded<InferArgs>, Vec<String>)> {
     let mut flags = flags::parse(flags, INFER_FIELDS)?;
     let mut values = Values::new(INFER_FIELDS);
     let (mut warnings, mut idle) = (Vec::new(), Vec::new());
@@ -139,8 +180,9 @@ fn load_with(flags: &[String], works: fn(&str) -> bool) -> Result<(Loaded<InferA
         idle = take_config(&mut values, path, INFER_FIELDS, &mut warnings)?;
     }
     warnings.extend(flags.leave_out_unknown(INFER_FIELDS, values.flag("ignore_args_error"))?);
-    let unused = flags.values.iter().filter(|(field, _)| field.status == Status::Works && !works(field.name));
-    idle.extend(unused.map(|(field, _)| format!("{} (of no use to classify)", field.name)));
+    let unused =
+        flags.values.iter().filter(|(field, _)| field.status == Status::Works && !(uses.works)(field.name));
+    idle.extend(unused.map(|(field, _)| format!("{} (of no use to {})", field.name, uses.command)));
     for (field, value) in &flags.values {
         values.take(field, value, Source::Flag)?;
     }
@@ -149,7 +191,7 @@ fn load_with(flags: &[String], works: fn(&str) -> bool) -> Result<(Loaded<InferA
     }
     let mut bare = None;
     if values.flag("load_args_from_ckpt_dir") {
-        bare = from_checkpoint(&mut values)?;
+        bare = from_checkpoint(&mut values, uses.trained_dtype)?;
         warnings.extend(bare.clone());
     } else if values.flag("load_dataset_config") {
         return Err(values.refuse(
@@ -199,7 +241,7 @@ const DATASET_FROM_CHECKPOINT: [&str; 6] = [
 
 /// Takes the checkpoint's arguments where none are set: unlike SWIFT's, a flag wins.
 /// Returns a warning when there are none.
-fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
+fn from_checkpoint(values: &mut Values, trained_dtype: bool) -> Result<Option<String>> {
     let dir = Path::new(values.text("ckpt_dir")).to_owned();
     if !dir.is_dir() {
         let what = if dir.exists() { "this is a file" } else { "there is none of this name" };
@@ -250,7 +292,8 @@ fn from_checkpoint(values: &mut Values) -> Result<Option<String>> {
     for key in FROM_CHECKPOINT.into_iter().chain(DATASET_FROM_CHECKPOINT) {
         let set = values.source(key) != Source::Default
             || checkpoint.source(key) == Source::Default
-            || (renamed && key == "model_cache_dir");
+            || (renamed && key == "model_cache_dir")
+            || (key == "dtype" && !trained_dtype);
         if !set {
             values.put(key, checkpoint.get(key).clone());
         }

@@ -27,5 +27,7 @@ pub use draft::{Draft, Problem, ReadDraft, same, value_text};
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};
-pub use load::{ARGS_FILE, CLASSIFY, Loaded, load_infer, load_infer_texts, load_sft};
+pub use load::{
+    ARGS_FILE, CLASSIFY, INFER, Loaded, MERGE, Uses, load_infer, load_infer_texts, load_merge, load_sft,
+};
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};

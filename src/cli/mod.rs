@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use qwen_tui::args::{CLASSIFY, Field, INFER_FIELDS, help_text};
+use qwen_tui::args::{CLASSIFY, Field, INFER, INFER_FIELDS, MERGE, Uses, help_text};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::engine::run_engine;
 use qwen_tui::tui;
@@ -57,6 +57,9 @@ enum Command {
     /// Label texts with a checkpoint: one JSON object a line
     #[command(disable_help_flag = true)]
     Classify(Raw),
+    /// Fold a checkpoint's adapter into its base model: a whole model directory
+    #[command(name = "merge-lora", alias = "merge_lora", disable_help_flag = true)]
+    MergeLora(Raw),
     /// Turn JSON strings into lists of token ids, a line each
     Tokenize(tokenize::Arguments),
     /// Run the whole job on real Chinese reviews with a small model
@@ -105,6 +108,22 @@ Examples:
   qwen-tui classify --ckpt_dir CHECKPOINT < reviews.txt > labels.jsonl
 ";
 
+const MERGE_HELP: &str = "\
+Fold a checkpoint's adapter into its base model
+
+Usage: qwen-tui merge-lora --ckpt_dir DIR [--output DIR] [--overwrite]
+
+Writes a whole model directory, CHECKPOINT-merged unless --output names another: weights in safetensors (in files of at \
+most 2 GB), config, tokenizer and code of the base model. It loads wherever a model directory does: --model_id_or_path \
+of sft, --ckpt_dir of infer and classify, transformers.
+Computed in fp32 and rounded once to the dtype of the base's own weights, or to --dtype.
+What is there already is left alone; --overwrite replaces an earlier merge. Ctrl-C leaves nothing behind.
+
+Examples:
+  qwen-tui merge-lora --ckpt_dir output/qwen-1_8b/v0-20250101-120000/checkpoint-125
+  qwen-tui merge-lora --ckpt_dir CHECKPOINT --model_id_or_path ~/models/Qwen-1_8B --output merged
+";
+
 /// Runs the program; the exit status says how it went.
 pub fn main() -> ExitCode {
     let status = Cli::try_parse_from(words()).map_or_else(say, |cli| match cli.command {
@@ -149,10 +168,9 @@ fn say(told: clap::Error) -> Result<i32> {
 fn run(command: Command) -> Result<i32> {
     match command {
         Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
-        Command::Infer(raw) => pass_on("infer", INFER_HELP, |_| true, &raw.args),
-        Command::Classify(raw) => {
-            pass_on("classify", CLASSIFY_HELP, |field| CLASSIFY.contains(&field.name), &raw.args)
-        }
+        Command::Infer(raw) => pass_on("infer", INFER_HELP, &INFER, &raw.args),
+        Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &CLASSIFY, &raw.args),
+        Command::MergeLora(raw) => pass_on("merge-lora", MERGE_HELP, &MERGE, &raw.args),
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
         Command::Demo(arguments) => demo::run(arguments.args),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -191,10 +209,10 @@ fn cockpit(options: tui::Options) -> Result<i32> {
     Ok(2)
 }
 
-/// A subcommand that the engine does, on this terminal; `works` tells of which arguments its help speaks.
-fn pass_on(subcommand: &str, help: &str, works: fn(&Field) -> bool, args: &[OsString]) -> Result<i32> {
+/// A subcommand that the engine does, on this terminal; its help speaks of the arguments that it `uses`.
+fn pass_on(subcommand: &str, help: &str, uses: &Uses, args: &[OsString]) -> Result<i32> {
     if wants_help(args) {
-        let fields: Vec<Field> = INFER_FIELDS.iter().copied().filter(works).collect();
+        let fields: Vec<Field> = INFER_FIELDS.iter().copied().filter(|f| (uses.works)(f.name)).collect();
         return out::help(&format!("{help}\n{}", help_text(&fields))).map(|()| 0);
     }
     run_engine(subcommand, args)

@@ -6,17 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::dir::RunDir;
-use super::files::{file_error, make_room, pretty_json, read_json, sync_dir};
+use super::files::{file_error, make_room, pretty_json, read_json, sha256, sync_dir};
+use super::whole::{Temporary, is_dead, put, remove};
 use crate::error::{Error, Result};
 
 /// The optimizer's state in a checkpoint.
@@ -109,55 +107,13 @@ fn write_by(
         .map_err(|e| file_error("write", &list, &e))?;
     sync_dir(&tmp.0);
     let bytes = size(&tmp.0).map_err(|e| file_error("read", &tmp.0, &e))?;
-    put(run, step, &tmp.0, target).map_err(|e| file_error("create", target, &e))?;
+    put(&tmp.0, target, &hidden(run, step, "old")).map_err(|e| file_error("create", target, &e))?;
     sync_dir(run.path());
     Ok((target.to_owned(), bytes))
 }
 
-/// Removes its directory when it goes out of scope: after an error or a panic what was half-written, after an
-/// exchange the checkpoint that was replaced, and nothing after a plain rename.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = remove(&self.0);
-    }
-}
-
 pub(super) fn hidden(run: &RunDir, step: u64, state: &str) -> PathBuf {
     run.path().join(format!(".checkpoint-{step}.{state}-{}", std::process::id()))
-}
-
-/// Removes a directory that may not exist.
-pub(super) fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(file_error("remove", dir, &e)),
-        _ => Ok(()),
-    }
-}
-
-/// Renames `tmp` to `target`, in the place of what may be there.
-fn put(run: &RunDir, step: u64, tmp: &Path, target: &Path) -> io::Result<()> {
-    if !target.exists() {
-        return fs::rename(tmp, target);
-    }
-    if renameat_with(CWD, tmp, CWD, target, RenameFlags::EXCHANGE).is_ok() {
-        return Ok(());
-    }
-    put_in_two_steps(run, step, tmp, target)
-}
-
-/// For a file system without exchange. Should we die between the two renames, `clean_partial` takes the first back.
-fn put_in_two_steps(run: &RunDir, step: u64, tmp: &Path, target: &Path) -> io::Result<()> {
-    let old = hidden(run, step, "old");
-    remove(&old).map_err(io::Error::other)?;
-    fs::rename(target, &old)?;
-    if let Err(e) = fs::rename(tmp, target) {
-        let _ = fs::rename(&old, target);
-        return Err(e);
-    }
-    let _ = remove(&old);
-    Ok(())
 }
 
 /// Syncs every file and directory under `dir` and lists the files, named relative to the checkpoint.
@@ -178,19 +134,8 @@ fn seal(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Checksum>) -> Res
 }
 
 fn checksum(path: &Path) -> io::Result<Checksum> {
-    let mut file = File::open(path)?;
-    let mut sha = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        sha.update(&buffer[..n]);
-        bytes += n as u64;
-    }
-    Ok(Checksum { bytes, sha256: sha.finalize().iter().map(|b| format!("{b:02x}")).collect() })
+    let (bytes, sha256) = sha256(path)?;
+    Ok(Checksum { bytes, sha256 })
 }
 
 fn size(dir: &Path) -> io::Result<u64> {
@@ -312,9 +257,7 @@ pub fn clean_partial(run: &RunDir) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some((step, state, pid)) = parse_hidden(&name.to_string_lossy()) else { continue };
-        let dead = pid == std::process::id() as i32
-            || Pid::from_raw(pid).is_none_or(|p| test_kill_process(p) == Err(rustix::io::Errno::SRCH));
-        if !dead {
+        if !is_dead(pid) {
             continue;
         }
         if state == "old" && !run.checkpoint(step).exists() {

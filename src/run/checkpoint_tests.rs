@@ -1,3 +1,4 @@
+use super::super::whole::put_in_two_steps;
 use super::*;
 
 fn run() -> (tempfile::TempDir, RunDir) {
@@ -122,12 +123,12 @@ fn without_exchange_a_checkpoint_is_replaced_in_two_steps() {
     let (_out, run) = run();
     write_checkpoint(&run, 5, fill("old")).unwrap();
     let (new, _) = write_checkpoint(&run, 6, fill("new")).unwrap();
-    put_in_two_steps(&run, 5, &new, &run.checkpoint(5)).unwrap();
+    put_in_two_steps(&new, &run.checkpoint(5), &hidden(&run, 5, "old")).unwrap();
     assert_eq!(names(&run), ["checkpoint-5"]);
     let weights = run.checkpoint(5).join("default/adapter_model.safetensors");
     assert_eq!(fs::read_to_string(&weights).unwrap(), "new");
     // The second rename fails: the old one is back.
-    assert!(put_in_two_steps(&run, 5, &new, &run.checkpoint(5)).is_err());
+    assert!(put_in_two_steps(&new, &run.checkpoint(5), &hidden(&run, 5, "old")).is_err());
     assert_eq!(names(&run), ["checkpoint-5"]);
     assert_eq!(fs::read_to_string(&weights).unwrap(), "new");
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statvfs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Error, Result};
 
@@ -29,12 +30,35 @@ pub(super) fn advice(path: &Path, e: &io::Error) -> String {
 
 /// What to do where the disk of `path` is full.
 pub(super) fn make_room(path: &Path) -> String {
-    let there = path.ancestors().find(|p| p.exists());
-    let left = match there.and_then(|p| statvfs(p).ok()) {
-        Some(disk) => format!(" ({:.1} MB are left)", (disk.f_bavail * disk.f_frsize) as f64 / 1e6),
+    let left = match free_bytes(path) {
+        Some(bytes) => format!(" ({:.1} MB are left)", bytes as f64 / 1e6),
         None => String::new(),
     };
     format!("; free some space there{left}, or set output_dir to another disk")
+}
+
+/// Bytes that are free where `path` lies, or would; none where the system does not say.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|p| p.exists())?;
+    statvfs(there).ok().map(|disk| disk.f_bavail * disk.f_frsize)
+}
+
+/// A file's bytes, and their SHA-256 in lower-case hexadecimal.
+pub fn sha256(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let mut sha = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        sha.update(&buffer[..n]);
+        bytes += n as u64;
+    }
+    Ok((bytes, sha.finalize().iter().map(|b| format!("{b:02x}")).collect()))
 }
 
 /// Makes the entries of `dir` (new names, renames) survive a power cut. File systems that cannot sync a directory

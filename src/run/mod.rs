@@ -18,6 +18,7 @@ pub mod rotate;
 pub mod tensorboard;
 pub mod trainer_state;
 pub mod training_args;
+mod whole;
 
 pub use adapter::{AdapterFiles, Layout, find_adapter};
 pub use adapter_config::{AdapterConfig, Bias};
@@ -29,10 +30,11 @@ pub use checkpoint::{
 pub use configuration::write_configuration;
 pub use dir::{EVENTS, LOGGING, RunDir, WORKER_EXIT, WORKER_LOG, existing};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
-pub use files::{read_json, write_atomic, write_json};
+pub use files::{free_bytes, read_json, sha256, write_atomic, write_json};
 pub use generation_config::{GENERATION_CONFIG, generation_config};
 pub use logging::{LogLine, Logging};
 pub use rotate::rotate;
 pub use tensorboard::EventFile;
 pub use trainer_state::TrainerState;
 pub use training_args::{training_args, write_training_args};
+pub use whole::write_directory;

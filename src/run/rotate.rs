@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 use std::fs;
 
-use super::checkpoint::{CheckpointInfo, hidden, list_checkpoints, remove};
+use super::checkpoint::{CheckpointInfo, hidden, list_checkpoints};
 use super::dir::RunDir;
 use super::files::{file_error, sync_dir};
+use super::whole::remove;
 use crate::error::Result;
 
 /// Removes checkpoints until `limit` are left, and returns their steps.

@@ -8,7 +8,10 @@ use qwen_tui::error::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status of a program that Ctrl-C ended, as shells have it.
-const INTERRUPTED: i32 = 130;
+pub const INTERRUPTED: i32 = 130;
+
+/// Whether a conversation listens for SIGINT.
+pub static CONVERSING: AtomicBool = AtomicBool::new(false);
 
 /// What the conversation and its listener for SIGINT share.
 #[derive(Debug, Default)]
@@ -28,6 +31,7 @@ impl Interrupt {
             tokio::runtime::Builder::new_current_thread().enable_all().build().internal("starting tokio")?;
         let mut signals =
             runtime.block_on(async { signal(SignalKind::interrupt()) }).internal("catching SIGINT")?;
+        CONVERSING.store(true, Ordering::SeqCst);
         let heard = Arc::clone(&shared);
         // The conversation itself waits for a line meanwhile.
         std::thread::spawn(move || {

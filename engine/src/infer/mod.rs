@@ -5,9 +5,11 @@ pub mod classify;
 pub mod generate;
 mod interrupt;
 mod lines;
+pub mod merge;
 pub mod prompt;
 mod room;
 pub mod rows;
+mod sampling;
 pub mod stdio;
 
 use std::path::{Path, PathBuf};

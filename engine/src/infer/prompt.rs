@@ -49,7 +49,8 @@ fn talk(
     let mut several = false;
     eprintln!("{HINT}");
     loop {
-        write!(out, "<<< ").and_then(|()| out.flush()).user("standard output")?;
+        let sign = if several { "<<<[M] " } else { "<<< " };
+        write!(out, "{sign}").and_then(|()| out.flush()).user("standard output")?;
         let Some(query) = read_query(input, several)? else {
             writeln!(out).user("standard output")?;
             return Ok(());

@@ -13,7 +13,7 @@ use super::answers::Answers;
 use super::generate::Generation;
 use super::room::{Fit, Room};
 
-/// From this many rows on only the result file has the answers.
+/// From this many rows on only the result file has the answers, unless `verbose` says otherwise.
 const VERBOSE_LIMIT: usize = 100;
 
 /// Answers the first `val_dataset_sample` validation rows; prints query, response and `[LABELS]label`.
@@ -30,7 +30,7 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
     let mut answers = Answers::new(args);
     let how = Generation::from(args);
     let mut random = Mt::new(args.seed as u32);
-    let verbose = rows.len() < VERBOSE_LIMIT;
+    let verbose = args.verbose.unwrap_or(rows.len() < VERBOSE_LIMIT);
     let count = rows.len();
     let mut right = 0;
     for (n, (row, prompt)) in rows.iter().enumerate() {

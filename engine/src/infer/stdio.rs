@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
-use qwen_tui::args::{load_infer, load_infer_texts};
+use qwen_tui::args::{load_infer, load_infer_texts, load_merge};
 use qwen_tui::error::{Context, Error, Result};
 
 use super::classify::Text;
 use super::lines::Lines;
-use super::{Session, prompt, rows};
+use super::{Session, merge, prompt, rows};
 
 /// Texts labelled at once when they come from standard input.
 const CHUNK: usize = 256;
@@ -75,8 +75,11 @@ fn say_loading() {
 
 /// `infer` with SWIFT's arguments: answers to validation rows, or to queries at a prompt.
 pub fn infer(args: &[OsString]) -> Result<()> {
-    let loaded = load_infer(&utf8(args)?)?;
+    let mut loaded = load_infer(&utf8(args)?)?;
     warn(&loaded.warnings);
+    if loaded.args.merge_lora_and_save {
+        merge::command::before_infer(&mut loaded.args)?;
+    }
     say_loading();
     let session = Session::open(&loaded.args)?;
     let mut out = Out::new(std::io::stdout().lock());
@@ -86,6 +89,16 @@ pub fn infer(args: &[OsString]) -> Result<()> {
         rows::answer_rows(&session, &loaded.args, &mut out)
     };
     out.unless_closed(done)
+}
+
+/// `merge-lora`: a whole model of a checkpoint's adapter and its base; its directory goes to standard output.
+pub fn merge_lora(args: &[OsString]) -> Result<()> {
+    let loaded = load_merge(&utf8(args)?)?;
+    warn(&loaded.warnings);
+    let dir = merge::command::run(&loaded.args)?;
+    let mut out = Out::new(std::io::stdout().lock());
+    let told = writeln!(out, "{dir}").and_then(|()| out.flush()).user("standard output");
+    out.unless_closed(told)
 }
 
 /// `repl`: JSON lines in and out with a model that stays loaded.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use qwen_tui::error::{Context, Result};
+use qwen_tui::error::Result;
 use qwen_tui::job::inputs::check_model_dir;
 use tch::Device;
 
+use super::beside;
 use super::config::QwenConfig;
 use super::create::in_new_directory;
 use super::weights;
@@ -22,12 +23,7 @@ pub fn convert(model: &Path, out: &Path, dtype: &str) -> Result<()> {
     QwenConfig::load(model)?;
     in_new_directory(out, |dir| {
         let tensors = weights::load_except(model, kind, |_| false)?;
-        for file in ["config.json", "generation_config.json", "qwen.tiktoken"] {
-            let from = model.join(file);
-            if from.is_file() {
-                std::fs::copy(&from, dir.join(file)).user(format!("copying {}", from.display()))?;
-            }
-        }
+        beside::copy(model, dir)?;
         weights::save(&dir.join("model.safetensors"), &tensors)
     })
 }

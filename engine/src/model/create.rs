@@ -126,17 +126,6 @@ fn new_place(out: &Path) -> Result<()> {
 pub(super) fn in_new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     new_place(out)?;
     // An `out` that is a link to an empty directory leads there.
-    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
-    let name = out.file_name().ok_or_else(|| Error::user(format!("{}: has no name", out.display())))?;
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).user(parent.display())?;
-    let tmp = parent.join(format!(".{}.tmp-{}", name.to_string_lossy(), std::process::id()));
-    let made = std::fs::create_dir(&tmp)
-        .user(tmp.display())
-        .and_then(|()| fill(&tmp))
-        .and_then(|()| std::fs::rename(&tmp, &out).user(out.display()));
-    if made.is_err() {
-        let _ = std::fs::remove_dir_all(&tmp);
-    }
-    made
+    let out = out.canonicalize().or_else(|_| std::path::absolute(out)).user(out.display())?;
+    qwen_tui::run::write_directory(&out, fill)
 }

@@ -46,12 +46,24 @@ impl Shard {
 }
 
 /// The libtorch kind of a safetensors dtype that weights come in.
-fn kind_of(dtype: Dtype) -> Option<Kind> {
+pub fn kind_of(dtype: Dtype) -> Option<Kind> {
     match dtype {
         Dtype::F32 => Some(Kind::Float),
         Dtype::BF16 => Some(Kind::BFloat16),
         Dtype::F16 => Some(Kind::Half),
         Dtype::F64 => Some(Kind::Double),
+        _ => None,
+    }
+}
+
+/// The safetensors dtype of a kind that is written.
+pub fn dtype_of(kind: Kind) -> Option<Dtype> {
+    match kind {
+        Kind::Float => Some(Dtype::F32),
+        Kind::BFloat16 => Some(Dtype::BF16),
+        Kind::Half => Some(Dtype::F16),
+        Kind::Double => Some(Dtype::F64),
+        Kind::Int64 => Some(Dtype::I64),
         _ => None,
     }
 }
@@ -79,14 +91,59 @@ pub fn to_tensor(
     tensor.map_err(|e| e.to_string())
 }
 
+/// The files of the model in `dir`, and for every tensor the config asks for the one it is in.
+pub struct Places {
+    files: Vec<PathBuf>,
+    /// By the tensor's name: the file's place among `files`.
+    of: HashMap<String, usize>,
+}
+
+impl Places {
+    /// Looks at the headers alone.
+    ///
+    /// # Errors
+    /// A missing or truncated shard, a tensor that is missing or of another shape, layers that the config does not
+    /// count: each names file and tensor, the first one in the model's order.
+    pub fn find(dir: &Path, config: &QwenConfig) -> Result<Self> {
+        let files = weight_files(dir)?;
+        let shapes = shapes(&files, config)?;
+        check(dir, config, &shapes)?;
+        let place = |path: &Path| files.iter().position(|(p, _)| p == path).unwrap_or_default();
+        let of = shapes.iter().map(|(name, (path, _))| (name.clone(), place(path))).collect();
+        Ok(Self { of, files: files.into_iter().map(|(path, _)| path).collect() })
+    }
+
+    /// The files, in the order of their names.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether the tensor `name` in `file` is the model's: one that the config does not know stands for itself.
+    pub fn counts(&self, name: &str, file: usize) -> bool {
+        self.of.get(name).is_none_or(|&place| place == file)
+    }
+}
+
 /// Loads every tensor the config asks for, as `kind` on `device`.
 ///
 /// # Errors
-/// A missing or truncated shard, a tensor that is missing, of another shape or dtype, layers that the config does not
-/// count: each names file and tensor, the first one in the model's order.
+/// As [`Places::find`]; a tensor of a dtype that weights do not have.
 pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Result<Named> {
-    let files = weight_files(dir)?;
-    let shapes = shapes(&files, config)?;
+    let places = Places::find(dir, config)?;
+    let mut found = Named::with_capacity(places.of.len());
+    for (number, path) in places.files.iter().enumerate() {
+        let shard = Shard::open(path)?;
+        for (name, view) in shard.tensors()?.iter().filter(|(name, _)| places.of.get(*name) == Some(&number))
+        {
+            let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
+            found.insert(name.to_owned(), tensor);
+        }
+    }
+    Ok(found)
+}
+
+/// Compares the shapes that are there with those that the config asks for.
+fn check(dir: &Path, config: &QwenConfig, shapes: &HashMap<String, (&PathBuf, Vec<i64>)>) -> Result<()> {
     let order = config.tensors();
     for (name, expected) in &order {
         if let Some((path, stored)) = shapes.get(name).filter(|(_, stored)| stored != expected) {
@@ -104,18 +161,7 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
             order.len()
         )));
     }
-    let mut found = Named::with_capacity(order.len());
-    for (path, _) in &files {
-        let shard = Shard::open(path)?;
-        let tensors = shard.tensors()?;
-        for (name, view) in
-            tensors.iter().filter(|(name, _)| shapes.get(*name).is_some_and(|(p, _)| *p == path))
-        {
-            let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
-            found.insert(name.to_owned(), tensor);
-        }
-    }
-    Ok(found)
+    Ok(())
 }
 
 /// The shape of each tensor of `config` that is in `files`, and which file it is in.
@@ -180,20 +226,22 @@ pub fn load_except(
     Ok(found)
 }
 
+/// The elements of a contiguous tensor on the CPU, as they lie in memory.
+pub fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, tch::TchError> {
+    let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(bytes)
+}
+
 /// Writes `tensors` to `path` in safetensors, names sorted, with the metadata Python's tools expect.
 pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let mut buffers = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let tensor = tensor.to_device(Device::Cpu).contiguous();
-        let dtype = match tensor.kind() {
-            Kind::Float => Dtype::F32,
-            Kind::BFloat16 => Dtype::BF16,
-            Kind::Half => Dtype::F16,
-            Kind::Int64 => Dtype::I64,
-            kind => return Err(Error::internal(format!("{name}: {kind:?} is not written"))),
-        };
-        let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel()).internal(name)?;
+        let kind = tensor.kind();
+        let dtype =
+            dtype_of(kind).ok_or_else(|| Error::internal(format!("{name}: {kind:?} is not written")))?;
+        let bytes = bytes_of(&tensor).internal(name)?;
         let shape = tensor.size().iter().map(|&n| n as usize).collect::<Vec<_>>();
         buffers.push((name.as_str(), dtype, shape, bytes));
     }

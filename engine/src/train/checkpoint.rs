@@ -8,8 +8,8 @@ use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Event, number};
 use qwen_tui::run::{
-    self, AdapterConfig, Bias, LogLine, Logging, RunDir, TrainerState, canonical_key, file_key, find_adapter,
-    write_configuration,
+    self, AdapterConfig, AdapterFiles, Bias, LogLine, Logging, RunDir, TrainerState, canonical_key, file_key,
+    find_adapter, write_configuration,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,25 +18,7 @@ use tch::{Device, Kind, Tensor};
 use super::optimizer::Optimizer;
 use super::resume::{self, Progress};
 use crate::device;
-use crate::model::{Trainable, weights};
-
-/// The base model's tokenizer, which every checkpoint carries along as far as it is there.
-const TOKENIZER_FILES: [&str; 5] = [
-    "qwen.tiktoken",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenization_qwen.py",
-];
-/// What a checkpoint of full training, a whole model, carries along besides.
-const MODEL_FILES: [&str; 6] = [
-    "config.json",
-    "configuration_qwen.py",
-    "modeling_qwen.py",
-    "qwen_generation_utils.py",
-    "cpp_kernels.py",
-    "LICENSE",
-];
+use crate::model::{LoraOptions, QwenConfig, Trainable, beside, weights};
 
 /// What goes into a checkpoint.
 pub struct State<'a> {
@@ -242,17 +224,15 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
     run::write_json(&dir.join("sft_args.json"), &json)?;
     write_configuration(dir, Some(state.model_dir), &json)?;
     trainer.write(dir)?;
-    let generation = run::generation_config(args, state.eos, state.model_dir);
-    run::write_json(&dir.join(run::GENERATION_CONFIG), &generation)?;
-    copy_files(state.model_dir, dir, &TOKENIZER_FILES)?;
     if args.sft_type == "full" {
         // Frozen weights too: a checkpoint of full training is a whole model.
-        copy_files(state.model_dir, dir, &MODEL_FILES)?;
+        beside::copy(state.model_dir, dir)?;
         let mut tensors = state.trainable.export(state.kind);
         let frozen = weights::load_except(state.model_dir, state.kind, |name| tensors.contains_key(name))?;
         tensors.extend(frozen);
         weights::save(&dir.join("model.safetensors"), &tensors)?;
     } else {
+        beside::copy_tokenizer(state.model_dir, dir)?;
         let (layout, config) = adapter_config(args);
         let path = config.write(dir, layout)?;
         let tensors = state
@@ -263,6 +243,9 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
             .collect();
         weights::save(&path, &tensors)?;
     }
+    // In the place of the model's own: how SWIFT generates.
+    let generation = run::generation_config(args, state.eos, state.model_dir);
+    run::write_json(&dir.join(run::GENERATION_CONFIG), &generation)?;
     if !args.save_only_model {
         weights::save(&dir.join(run::OPTIMIZER), &resume::tensors(state))?;
         run::write_json(&dir.join(run::PROGRESS), &state.progress)?;
@@ -273,20 +256,6 @@ fn fill(dir: &Path, state: &State<'_>, trainer: &TrainerState) -> Result<()> {
 /// Which biases of the base are trained beside an adapter.
 pub fn bias(args: &SftArgs) -> Bias {
     if args.lora_bias_trainable == "all" { Bias::All } else { Bias::None }
-}
-
-/// Copies those of `files` that are in `from`.
-fn copy_files(from: &Path, to: &Path, files: &[&str]) -> Result<()> {
-    for file in files.iter().map(|name| from.join(name)).filter(|file| file.is_file()) {
-        // A file that is there has a name.
-        let name = file.file_name().unwrap_or_default();
-        std::fs::copy(&file, to.join(name)).user(format!(
-            "copying {} to {}",
-            file.display(),
-            to.display()
-        ))?;
-    }
-    Ok(())
 }
 
 fn adapter_config(args: &SftArgs) -> (run::Layout, AdapterConfig) {
@@ -346,39 +315,70 @@ pub fn load_weights(dir: &Path, trainable: &mut Trainable) -> Result<()> {
     load_adapter_file(&find_adapter(dir)?.weights, trainable)
 }
 
+/// A checkpoint's adapter: its config and its tensors, under canonical names.
+pub struct Adapter {
+    pub files: AdapterFiles,
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Adapter {
+    /// Reads the adapter of the checkpoint `dir`, in either layout.
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged or has none, a config that asks for what gives other numbers here.
+    pub fn read(dir: &Path) -> Result<Self> {
+        run::verify_checkpoint(dir)?;
+        let files = find_adapter(dir)?;
+        let tensors = read_adapter(&files.weights)?;
+        Ok(Self { files, tensors })
+    }
+
+    /// The adapter over `base` (which may be empty where only the adapter's own numbers are wanted), computing in `kind`.
+    ///
+    /// # Errors
+    /// Tensors that do not fit `config`: each names the file.
+    pub fn attach(
+        &self,
+        config: &QwenConfig,
+        base: &weights::Named,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Trainable> {
+        let adapter = &self.files.config;
+        let options = LoraOptions {
+            targets: adapter.target_modules.clone(),
+            rank: adapter.r as i64,
+            alpha: adapter.lora_alpha,
+            // PEFT up to 0.7.1 loses the biases of `lora_only` when it saves; what is left is the base's, there as here.
+            bias: match adapter.bias {
+                Bias::LoraOnly if !self.tensors.keys().any(|name| name.ends_with(".bias")) => Bias::None,
+                bias => bias,
+            },
+            modules_to_save: adapter.modules_to_save.clone(),
+            kind,
+        };
+        let mut trainable = Trainable::lora(config, base, &options, 0, device)
+            .map_err(|e| e.context(self.files.config_file.display()))?;
+        trainable.import(&self.tensors).map_err(|e| e.context(self.files.weights.display()))?;
+        Ok(trainable)
+    }
+}
+
 /// A fresh adapter of the shape that a checkpoint's `adapter_config.json` tells, with its weights in it.
 pub fn attach(
     dir: &Path,
-    config: &crate::model::QwenConfig,
+    config: &QwenConfig,
     base: &weights::Named,
     kind: Kind,
     device: Device,
 ) -> Result<Trainable> {
-    run::verify_checkpoint(dir)?;
-    let files = find_adapter(dir)?;
-    let tensors = read_adapter(&files.weights)?;
-    let adapter = &files.config;
-    let lora_kind = match adapter.lora_dtype.as_deref() {
+    let adapter = Adapter::read(dir)?;
+    let lora_kind = match adapter.files.config.lora_dtype.as_deref() {
         // fp16 from a GPU is exact in fp32, which a CPU can multiply.
         Some("fp16") if device == Device::Cpu => Kind::Float,
         Some(dtype @ ("bf16" | "fp16" | "fp32")) => device::kind(dtype, device)?,
         Some(_) => kind,
         None => Kind::Float,
     };
-    let options = crate::model::LoraOptions {
-        targets: adapter.target_modules.clone(),
-        rank: adapter.r as i64,
-        alpha: adapter.lora_alpha,
-        // PEFT up to 0.7.1 loses the biases of `lora_only` when it saves; what is left is the base's, there as here.
-        bias: match adapter.bias {
-            Bias::LoraOnly if !tensors.keys().any(|name| name.ends_with(".bias")) => Bias::None,
-            bias => bias,
-        },
-        modules_to_save: adapter.modules_to_save.clone(),
-        kind: lora_kind,
-    };
-    let mut trainable = Trainable::lora(config, base, &options, 0, device)
-        .map_err(|e| e.context(files.config_file.display()))?;
-    trainable.import(&tensors).map_err(|e| e.context(files.weights.display()))?;
-    Ok(trainable)
+    adapter.attach(config, base, lora_kind, device)
 }

@@ -1,0 +1,173 @@
+//! `merge-lora`, and the merge before `infer` (`merge_lora_and_save`).
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use qwen_tui::args::InferArgs;
+use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::human;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::record::Record;
+use super::{Job, Merged, SHARD_BYTES, check_lora, merge, named_kind, usual_target};
+use crate::infer::base_dir;
+use crate::infer::interrupt::{CONVERSING, INTERRUPTED};
+use crate::train::checkpoint::Adapter;
+
+/// What `args` ask for.
+///
+/// # Errors
+/// No checkpoint or no base is named.
+fn job(args: &InferArgs) -> Result<Job> {
+    let Some(checkpoint) = args.ckpt_dir.as_ref().map(PathBuf::from) else {
+        return Err(Error::user(
+            "merge-lora needs the checkpoint whose adapter it merges: give --ckpt_dir DIR",
+        ));
+    };
+    check_lora(&checkpoint)?;
+    let target = match &args.output {
+        Some(output) => PathBuf::from(output),
+        None => usual_target(&checkpoint)?,
+    };
+    Ok(Job {
+        base: base_dir(args)?.to_owned(),
+        checkpoint,
+        target,
+        overwrite: args.overwrite,
+        kind: named_kind(&args.dtype)?,
+        shard_bytes: SHARD_BYTES,
+    })
+}
+
+/// `merge-lora`: tells on standard error how far it is, and on standard output the directory.
+pub fn run(args: &InferArgs) -> Result<String> {
+    let job = job(args)?;
+    if let Some(threads) = args.threads {
+        tch::set_num_threads(threads as i32);
+    }
+    let merged = watched(&job)?;
+    eprintln!("{}", told(&merged));
+    Ok(job.target.display().to_string())
+}
+
+fn told(merged: &Merged) -> String {
+    let replaced = match merged.replaced {
+        0 => String::new(),
+        n => format!(" and {}", human::counted(n as u64, "trained weight")),
+    };
+    format!(
+        "merged {}{replaced}: {} in {}",
+        human::counted(merged.modules as u64, "module"),
+        human::bytes(merged.bytes),
+        human::counted(merged.files as u64, "file")
+    )
+}
+
+/// The merge that `infer` makes first, as SWIFT's does: one that is there already is used again. `args` name the merged
+/// model after it.
+///
+/// # Errors
+/// What [`merge`] returns; an earlier merge of other weights.
+pub fn before_infer(args: &mut InferArgs) -> Result<()> {
+    // The dtype of the answers is no matter of the weights on disk.
+    let job = job(&InferArgs { dtype: "AUTO".to_owned(), ..args.clone() })?;
+    if job.target.exists() {
+        let adapter = Adapter::read(&job.checkpoint)?;
+        if Record::new(&job, &adapter)?.differs(&job.target) {
+            return Err(Error::user(format!(
+                "{}: is a merge of other weights than the checkpoint's now: `qwen-tui merge-lora --ckpt_dir {} \
+                 --overwrite` makes it anew",
+                job.target.display(),
+                job.checkpoint.display()
+            )));
+        }
+        eprintln!("merged already: {}", job.target.display());
+    } else {
+        eprintln!("{}\nmerged model: {}", told(&watched(&job)?), job.target.display());
+    }
+    let target = job.target.to_str().ok_or_else(|| Error::user("ckpt_dir: its path is not UTF-8"))?;
+    args.ckpt_dir = Some(target.to_owned());
+    args.sft_type = "full".to_owned();
+    Ok(())
+}
+
+/// The merge with its progress on standard error: a bar on a terminal, a line for each tenth elsewhere. SIGINT and
+/// SIGTERM end it, cleaned up, with status 130; a second one ends it at once.
+fn watched(job: &Job) -> Result<Merged> {
+    let signals = Signals::listen()?;
+    let bar = match std::io::stderr().is_terminal() {
+        true => ProgressBar::new(0),
+        false => ProgressBar::hidden(),
+    };
+    if let Ok(style) = ProgressStyle::with_template("{bytes} of {total_bytes} [{bar:30}] {eta}") {
+        bar.set_style(style.progress_chars("##-"));
+    }
+    let mut tenths = 0;
+    let outcome = merge(job, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        let now = done * 10 / total.max(1);
+        if bar.is_hidden() && now > tenths {
+            tenths = now;
+            eprintln!("merging: {} %", now * 10);
+        }
+        !signals.stop()
+    });
+    bar.finish_and_clear();
+    signals.merging.store(false, Ordering::SeqCst);
+    match outcome {
+        Err(e) if signals.stop() => {
+            eprintln!("{e}");
+            std::process::exit(INTERRUPTED)
+        }
+        outcome => outcome,
+    }
+}
+
+/// SIGINT and SIGTERM, which a process that has once listened for them has to answer itself ever after.
+struct Signals {
+    count: AtomicUsize,
+    merging: AtomicBool,
+}
+
+impl Signals {
+    /// Listens from now on.
+    fn listen() -> Result<Arc<Signals>> {
+        let shared = Arc::new(Signals { count: AtomicUsize::new(0), merging: AtomicBool::new(true) });
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().internal("starting tokio")?;
+        let catch = async { Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)) };
+        let caught: std::io::Result<_> = runtime.block_on(catch);
+        let (mut interrupt, mut terminate) = caught.internal("catching SIGINT and SIGTERM")?;
+        let heard = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            loop {
+                let interrupted = runtime.block_on(async {
+                    tokio::select! {
+                        _ = interrupt.recv() => true,
+                        _ = terminate.recv() => false,
+                    }
+                });
+                heard.hear(interrupted && CONVERSING.load(Ordering::SeqCst));
+            }
+        });
+        Ok(shared)
+    }
+
+    /// Whether the merge is to end.
+    fn stop(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Takes a signal; `elsewhere`: a conversation has heard it too.
+    fn hear(&self, elsewhere: bool) {
+        let first = self.count.fetch_add(1, Ordering::SeqCst) == 0;
+        let cleaning = first && self.merging.load(Ordering::SeqCst);
+        if !cleaning && !elsewhere {
+            std::process::exit(INTERRUPTED);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A checkpoint's adapter folded into its base model: a whole model directory (SWIFT's `merge_lora`).
+//!
+//! `W' = W + alpha / r * B A`, in fp32 and a block of rows at a time, rounded once to the dtype of `W`. The base's files
+//! are mapped and each tensor goes from there to the new file, so memory does not grow with the model.
+
+pub mod command;
+mod piece;
+mod record;
+mod shards;
+
+use std::path::{Path, PathBuf};
+
+use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::human;
+use qwen_tui::job::inputs::check_model_dir;
+use qwen_tui::run::{free_bytes, write_configuration, write_directory, write_json};
+use serde_json::{Map, Value};
+use tch::{Device, Kind};
+
+use crate::device;
+use crate::model::{QwenConfig, beside, weights};
+use crate::train::checkpoint::Adapter;
+use piece::{Folded, Piece};
+use record::Record;
+
+/// The most bytes of tensors in one file, unless a single tensor has more (transformers' `max_shard_size` of 2GB).
+pub const SHARD_BYTES: u64 = 2_000_000_000;
+/// Room for what lies beside the weights.
+const BESIDE_BYTES: u64 = 16_000_000;
+
+/// What is merged, and where it goes.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The base model's directory.
+    pub base: PathBuf,
+    pub checkpoint: PathBuf,
+    /// The directory to make.
+    pub target: PathBuf,
+    /// Whether an earlier merge in `target` is replaced.
+    pub overwrite: bool,
+    /// The dtype of the merged weights; none: each tensor's own.
+    pub kind: Option<Kind>,
+    pub shard_bytes: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// Modules with a low-rank update.
+    pub modules: usize,
+    /// Weights that the training has replaced (biases, `modules_to_save`).
+    pub replaced: usize,
+    /// Files of weights, and the bytes of their tensors.
+    pub files: usize,
+    pub bytes: u64,
+}
+
+/// Hears the bytes done and their total; false ends the merge.
+pub type Told<'a> = dyn FnMut(u64, u64) -> bool + 'a;
+
+/// Where a checkpoint's merge goes if nothing else is said: `checkpoint-N-merged`, beside it.
+///
+/// # Errors
+/// A path without a name.
+pub fn usual_target(checkpoint: &Path) -> Result<PathBuf> {
+    let whole = checkpoint.canonicalize().user(checkpoint.display())?;
+    let name = whole.file_name().ok_or_else(|| {
+        Error::user(format!(
+            "{}: has no name to make the merge's of: give --output DIR",
+            checkpoint.display()
+        ))
+    })?;
+    let mut merged = name.to_owned();
+    merged.push("-merged");
+    Ok(whole.with_file_name(merged))
+}
+
+/// Refuses a checkpoint without an adapter.
+pub fn check_lora(checkpoint: &Path) -> Result<()> {
+    if super::is_whole(checkpoint) {
+        return Err(Error::user(format!(
+            "{}: there is nothing to merge: it is a whole model already (sft_type full, or merged before); give it as \
+             --ckpt_dir or --model_id_or_path as it is",
+            checkpoint.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Merges as `job` says.
+///
+/// # Errors
+/// No adapter, an adapter that does not fit the base, a target that is there or in the way, too little room, a merged
+/// weight that is not finite. Nothing is left behind, and what was at the target stays.
+pub fn merge(job: &Job, told: &mut Told<'_>) -> Result<Merged> {
+    check_lora(&job.checkpoint)?;
+    check_model_dir(&job.base)?;
+    let config = QwenConfig::load(&job.base)?;
+    let target = std::path::absolute(&job.target).user(job.target.display())?;
+    check_target(job, &target)?;
+
+    let adapter = Adapter::read(&job.checkpoint)?;
+    // Over an empty base: the adapter's own numbers, checked against the model's shapes.
+    let tensors = adapter.attach(&config, &Default::default(), Kind::Float, Device::Cpu)?.export(Kind::Float);
+    let lora = &adapter.files.config;
+    let mut folded = Folded::new(tensors, lora.lora_alpha / lora.r as f64);
+
+    let places = weights::Places::find(&job.base, &config)?;
+    let shards = places.files().iter().map(|path| weights::Shard::open(path)).collect::<Result<Vec<_>>>()?;
+    let headers = shards.iter().map(weights::Shard::tensors).collect::<Result<Vec<_>>>()?;
+    let order: Vec<String> = config.tensors().into_iter().map(|(name, _)| name).collect();
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
+    for (number, tensors) in headers.iter().enumerate() {
+        for (name, view) in tensors.iter().filter(|(name, _)| places.counts(name, number)) {
+            if !pieces.iter().any(|p| p.name == name) {
+                pieces.push(Piece::new(name, view, job.kind, &mut folded)?);
+            }
+        }
+    }
+    folded.all_taken()?;
+    // The model's order, as transformers fills its files; what it does not know comes last.
+    let place: std::collections::HashMap<&str, usize> =
+        order.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+    pieces.sort_by_key(|p| (place.get(p.name.as_str()).copied().unwrap_or(usize::MAX), p.name.clone()));
+
+    let bytes = pieces.iter().map(Piece::len).sum();
+    check_room(&target, bytes)?;
+    let plan = shards::plan(&pieces, job.shard_bytes);
+    let merged = Merged { modules: folded.modules, replaced: folded.replaced, files: plan.len(), bytes };
+    write_directory(&target, |dir| {
+        let mut done = 0;
+        shards::write(dir, &plan, bytes, &mut |part| {
+            done += part;
+            match told(done, bytes) {
+                true => Ok(()),
+                false => Err(Error::user("stopped; nothing is left behind")),
+            }
+        })?;
+        fill(dir, job, &adapter)
+    })?;
+    Ok(merged)
+}
+
+/// Refuses a target that is in the way of what is merged, or not to be replaced.
+fn check_target(job: &Job, target: &Path) -> Result<()> {
+    let there = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    for (what, dir) in [("base model", &job.base), ("checkpoint", &job.checkpoint)] {
+        let dir = dir.canonicalize().user(dir.display())?;
+        if there == dir || dir.starts_with(&there) || there.starts_with(&dir) {
+            return Err(Error::user(format!(
+                "{}: the merged model cannot take the place of the {what} {}, lie in it or hold it: give another \
+                 --output",
+                target.display(),
+                dir.display()
+            )));
+        }
+    }
+    if !target.exists() || target.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
+        return Ok(());
+    }
+    if !Record::is_in(target) {
+        return Err(Error::user(format!(
+            "{}: is there already, and merge-lora has not made it: remove it yourself, or give another --output",
+            target.display()
+        )));
+    }
+    if job.overwrite {
+        return Ok(());
+    }
+    Err(Error::user(format!(
+        "{}: is there already: --overwrite replaces it, --output DIR writes elsewhere",
+        target.display()
+    )))
+}
+
+fn check_room(target: &Path, bytes: u64) -> Result<()> {
+    let needed = bytes + BESIDE_BYTES;
+    match free_bytes(target) {
+        Some(free) if free < needed => Err(Error::user(format!(
+            "{}: the merged model takes {} and {} are free there: make room, or give --output on another disk",
+            target.display(),
+            human::bytes(needed),
+            human::bytes(free)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What lies beside the weights.
+fn fill(dir: &Path, job: &Job, adapter: &Adapter) -> Result<()> {
+    beside::copy(&job.base, dir)?;
+    if let Some(kind) = job.kind {
+        tell_dtype(&dir.join("config.json"), kind)?;
+    }
+    let generation = job.checkpoint.join("generation_config.json");
+    if generation.is_file() {
+        std::fs::copy(&generation, dir.join("generation_config.json")).user(generation.display())?;
+    }
+    let args_file = job.checkpoint.join(qwen_tui::args::ARGS_FILE);
+    let mut args: Map<String, Value> = Map::new();
+    if args_file.is_file() {
+        args = qwen_tui::run::read_json(&args_file)?;
+        args.insert("sft_type".to_owned(), "full".into());
+        write_json(&dir.join(qwen_tui::args::ARGS_FILE), &args)?;
+    }
+    args.insert("sft_type".to_owned(), "full".into());
+    // The checkpoint's is the base's with the adapter's arguments, which a whole model has none of.
+    write_configuration(dir, Some(&job.base), &args)?;
+    Record::new(job, adapter)?.write(dir)
+}
+
+/// Says in `config.json` what dtype the weights have now.
+fn tell_dtype(path: &Path, kind: Kind) -> Result<()> {
+    let mut config: Map<String, Value> = qwen_tui::run::read_json(path)?;
+    for (key, k) in [("bf16", Kind::BFloat16), ("fp16", Kind::Half), ("fp32", Kind::Float)] {
+        if config.contains_key(key) {
+            config.insert(key.to_owned(), (k == kind).into());
+        }
+    }
+    let torch = match kind {
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "float32",
+    };
+    config.insert("torch_dtype".to_owned(), torch.into());
+    write_json(path, &config)
+}
+
+/// The dtype that an argument names; none for AUTO.
+fn named_kind(dtype: &str) -> Result<Option<Kind>> {
+    match dtype {
+        "AUTO" => Ok(None),
+        // Nothing is multiplied in it.
+        "fp16" => Ok(Some(Kind::Half)),
+        dtype => device::kind(dtype, Device::Cpu).map(Some).map_err(|e| e.context("dtype")),
+    }
+}

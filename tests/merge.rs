@@ -1,0 +1,149 @@
+//! `merge-lora` from the command line: what it makes, refuses and leaves behind.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::Bench;
+use serde_json::Value;
+
+/// A bench with a run, and the run's last checkpoint.
+fn trained(more: &[&str]) -> (Bench, PathBuf) {
+    let bench = Bench::new();
+    let mut flags = vec!["--max_steps", "2", "--add_output_dir_suffix", "false", "--learning_rate", "1e-2"];
+    flags.extend(more);
+    bench.sft(&flags).ok();
+    let checkpoint = bench.path("out/checkpoint-2");
+    assert!(checkpoint.is_dir());
+    (bench, checkpoint)
+}
+
+/// The label and its probability of two texts.
+fn labels(bench: &Bench, model: &[&str]) -> Vec<(String, f64)> {
+    let words =
+        [&["classify", "--device", "cpu", "--dtype", "fp32"], model, &["--", "很好", "太差了"]].concat();
+    let lines = bench.words(&words);
+    lines
+        .ok()
+        .lines()
+        .map(|line| {
+            let verdict: Value = serde_json::from_str(line).unwrap();
+            let label = verdict["label"].as_str().unwrap().to_owned();
+            let probability = verdict["probabilities"][&label].as_f64().unwrap();
+            (label, probability)
+        })
+        .collect()
+}
+
+#[test]
+fn a_merged_model_answers_like_its_checkpoint_and_trains_on() {
+    let (bench, checkpoint) = trained(&[]);
+    let ckpt = checkpoint.to_str().unwrap();
+    // A relative path with a slash at its end, as a shell completes it.
+    let merged = bench.words(&["merge-lora", "--ckpt_dir", "out/checkpoint-2/"]);
+    let target = bench.path("out/checkpoint-2-merged").canonicalize().unwrap();
+    assert_eq!(merged.ok().trim(), target.to_str().unwrap());
+    assert!(
+        merged.stderr.contains("merging: 100 %") && merged.stderr.contains("merged 1 module"),
+        "{merged:?}"
+    );
+    let target = target.to_str().unwrap();
+    let expected = labels(&bench, &["--ckpt_dir", ckpt]);
+    let as_model = ["--model_type", "qwen-1_8b", "--model_id_or_path", target];
+    for model in [&["--ckpt_dir", target][..], &as_model] {
+        for ((label, p), (wanted, q)) in labels(&bench, model).iter().zip(&expected) {
+            assert!(label == wanted && (p - q).abs() < 1e-5, "{model:?}: {label} {p}, not {wanted} {q}");
+        }
+    }
+    let more = ["--max_steps", "1", "--model_id_or_path", target, "--output_dir", "again"];
+    bench.sft(&more).ok();
+    let answers = ["infer", "--ckpt_dir", target, "--load_dataset_config", "true", "--max_new_tokens", "2"];
+    assert!(bench.words(&answers).ok().contains("[LABELS]"));
+    // The checkpoint itself is as it was.
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt, "--output", "elsewhere/deep"]).ok();
+    assert!(bench.path("elsewhere/deep/model.safetensors").is_file());
+}
+
+#[test]
+fn what_is_there_is_replaced_only_where_that_is_asked_for() {
+    let (bench, checkpoint) = trained(&[]);
+    let ckpt = checkpoint.to_str().unwrap();
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt]).ok();
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt]).refused(&["checkpoint-2-merged", "--overwrite"]);
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt, "--overwrite"]).ok();
+    let model = bench.path("model");
+    let model = model.to_str().unwrap();
+    bench
+        .words(&["merge-lora", "--ckpt_dir", ckpt, "--output", model, "--overwrite"])
+        .refused(&["base model"]);
+    bench.write("mine/thesis.txt", "years");
+    bench
+        .words(&["merge-lora", "--ckpt_dir", ckpt, "--output", "mine", "--overwrite"])
+        .refused(&["mine", "remove it"]);
+    assert!(bench.path("mine/thesis.txt").is_file() && bench.path("model/config.json").is_file());
+    bench.words(&["merge-lora"]).refused(&["--ckpt_dir"]);
+    bench.words(&["merge-lora", "--ckpt_dir", "none"]).refused(&["ckpt_dir", "none of this name"]);
+    bench.words(&["merge-lora", "--ckpt_dir", "out"]).refused(&["directory of a run", "checkpoint-2"]);
+    let merged = bench.path("out/checkpoint-2-merged");
+    bench.words(&["merge-lora", "--ckpt_dir", merged.to_str().unwrap()]).refused(&["nothing to merge"]);
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt, "--output", "/proc/x"]).refused(&["/proc"]);
+    fs::rename(bench.path("model"), bench.path("moved")).unwrap();
+    let told = bench.words(&["merge-lora", "--ckpt_dir", ckpt, "--output", "b"]);
+    told.refused(&["no such model directory", "model_id_or_path"]);
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt, "--output", "b", "--model_id_or_path", "moved"]).ok();
+    let hidden = fs::read_dir(bench.path("out"))
+        .unwrap()
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(hidden.count(), 0);
+}
+
+#[test]
+fn a_whole_models_checkpoint_has_nothing_to_merge() {
+    let (bench, checkpoint) = trained(&["--sft_type", "full"]);
+    let ckpt = checkpoint.to_str().unwrap();
+    bench.words(&["merge-lora", "--ckpt_dir", ckpt]).refused(&["nothing to merge", "whole model"]);
+}
+
+#[test]
+fn infer_merges_first_where_it_is_asked_to_and_uses_a_merge_again() {
+    let (bench, checkpoint) = trained(&["--tuner_backend", "peft"]);
+    let ckpt = checkpoint.to_str().unwrap();
+    let words = [
+        "infer",
+        "--ckpt_dir",
+        ckpt,
+        "--merge_lora_and_save",
+        "true",
+        "--load_dataset_config",
+        "true",
+        "--max_new_tokens",
+        "1",
+    ];
+    let first = bench.words(&words);
+    first.ok();
+    assert!(first.stderr.contains("merged model: "), "{}", first.stderr);
+    let merged = bench.path("out/checkpoint-2-merged");
+    let written = || fs::metadata(merged.join("model.safetensors")).unwrap().modified().unwrap();
+    let before = written();
+    let second = bench.words(&words);
+    second.ok();
+    assert!(second.stderr.contains("merged already") && written() == before, "{}", second.stderr);
+    let answers = fs::read_dir(&merged).unwrap().flatten();
+    assert!(answers.into_iter().any(|e| e.file_name().to_string_lossy().starts_with("infer_result_")));
+    // Trained anew into the same place.
+    fs::remove_dir_all(bench.path("out")).ok();
+    let fresh =
+        ["--max_steps", "2", "--add_output_dir_suffix", "false", "--seed", "7", "--tuner_backend", "peft"];
+    let kept = bench.path("kept");
+    fs::create_dir(&kept).unwrap();
+    bench.words(&words[..]).refused(&["ckpt_dir"]);
+    bench.sft(&fresh).ok();
+    bench.words(&words).ok();
+    fs::rename(&merged, kept.join("m")).unwrap();
+    fs::remove_dir_all(bench.path("out")).unwrap();
+    bench.sft(&[&fresh[..], &["--learning_rate", "1e-3"]].concat()).ok();
+    fs::rename(kept.join("m"), &merged).unwrap();
+    bench.words(&words).refused(&["other weights", "--overwrite"]);
+}
