@@ -247,7 +247,7 @@ arguments! {
     disable_tqdm: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
     /// Tokenize rows when they are needed.
     lazy_tokenize: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::NoEffect("all rows are tokenized before the model is loaded, at once");
+        Status::NoEffect("all rows are tokenized before the training, some 10,000 a second");
     /// Threads that tokenize; 1: one a core.
     preprocess_num_proc: usize, Machine, int(1, 4096), Int(1), WORKS;
     /// Use the flash-attn package.
