@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use common::{Bench, PROGRAM};
 use qwen_tui::job::runs::list_runs;
 use qwen_tui::run::{RunDir, list_checkpoints};
-use qwen_tui::tui::action::Action;
+use qwen_tui::tui::action::{Action, Notice};
 use qwen_tui::tui::effects::Effects;
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::repl::{Ask, Model, News, Order};
@@ -61,6 +61,24 @@ impl Desk {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Merges a checkpoint; the notice that ends it. Progress comes before it, and the run is looked at.
+    fn merge(&mut self, checkpoint: &Path, overwrite: bool) -> Notice {
+        self.effects.act(Action::Merge { checkpoint: checkpoint.to_owned(), overwrite }, &self.state);
+        let (began, mut looked) = (Instant::now(), false);
+        while began.elapsed() < Duration::from_secs(120) {
+            match self.messages.try_recv() {
+                Ok(Message::RunDetails(_)) => looked = true,
+                Ok(Message::Notice(notice)) if looked => return notice,
+                Ok(Message::Notice(notice)) => {
+                    assert!(notice.text.starts_with("merging checkpoint-4"), "{notice:?}")
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        panic!("no end");
     }
 
     fn ask(&mut self, id: u64, text: &str) {
@@ -154,6 +172,25 @@ fn base_and_checkpoint_answer_a_killed_server_comes_back_and_none_outlives_the_c
     desk.order(Order::Open(missing.clone()));
     assert_eq!(desk.hear(), News::Loading(missing.clone()));
     assert!(matches!(desk.hear(), News::Refused { model, .. } if model == missing));
+
+    // Merged by an engine of its own, and answered with by its path.
+    let Model::Checkpoint(checkpoint) = &tuned else { panic!() };
+    let merged = desk.merge(checkpoint, false);
+    let directory = format!("{}-merged", checkpoint.display());
+    assert!(
+        !merged.is_error && merged.text.contains("merged 4 modules") && merged.text.contains(&directory),
+        "{merged:?}"
+    );
+    desk.open(&Model::At(directory.into()));
+    desk.ask(6, text);
+    let of_merged = desk.positive(6);
+    assert!(
+        (of_merged - of_checkpoint).abs() < 0.1 * (of_base - of_checkpoint).abs(),
+        "{of_merged} {of_checkpoint}"
+    );
+    let again = desk.merge(checkpoint, false);
+    assert!(again.is_error && again.text.contains("is there already"), "{again:?}");
+    assert!(!desk.merge(checkpoint, true).is_error);
 
     desk.order(Order::Unload);
     assert_eq!(desk.hear(), News::Ended { why: None });

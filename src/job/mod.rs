@@ -14,6 +14,7 @@ pub mod human;
 pub mod inputs;
 pub mod libraries;
 pub mod lines;
+pub mod merge;
 pub mod remove;
 pub mod repl;
 pub mod resume;

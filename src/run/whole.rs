@@ -129,7 +129,9 @@ mod tests {
     fn a_directory_is_made_replaced_or_left_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("deep/merged");
-        let fill = |word: &'static str| move |d: &Path| Ok(fs::write(d.join(word), word).unwrap());
+        let fill = |word: &'static str| {
+            move |d: &Path| fs::write(d.join(word), word).map_err(|e| file_error("write", d, &e))
+        };
         write_directory(&target, fill("one")).unwrap();
         write_directory(&target, fill("two")).unwrap();
         assert_eq!(

@@ -58,6 +58,12 @@ pub enum Action {
     Delete(PathBuf),
     /// Goes on training from the checkpoint in this directory, in its own run, which is then followed.
     Resume(PathBuf),
+    /// Folds the adapter of the checkpoint in this directory into its base model.
+    Merge {
+        checkpoint: PathBuf,
+        /// In the place of an earlier merge.
+        overwrite: bool,
+    },
     /// Puts the arguments of this file into the Config tab.
     LoadConfig(PathBuf),
     /// Files of arguments, and the data they name.

@@ -106,6 +106,7 @@ bindings! {
     OPEN_RUN: [key(KeyCode::Enter)], "Enter", "open", "Follow the run; a checkpoint or base model: in the REPL";
     TO_REPL: [char('o')], "o", "REPL", "Try it in the REPL; of a run, its best checkpoint";
     RESUME_FROM: [char('R')], "R", "resume", "Go on training from it; of a run, its last checkpoint; asks first";
+    MERGE: [char('m')], "m", "merge", "Fold its adapter into the base model: a whole model beside it; asks first";
     TO_CONFIG: [char('c')], "c", "config", "The run's arguments into the Config tab";
     DELETE: [char('d'), key(KeyCode::Delete)], "d, Del", "delete", "Delete the checkpoint or run; asks first";
     REFRESH: [char('r')], "r", "look again", "Look for runs again";
@@ -176,6 +177,7 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &OPEN_RUN,
             &TO_REPL,
             &RESUME_FROM,
+            &MERGE,
             &TO_CONFIG,
             &DELETE,
             &REFRESH,

@@ -175,6 +175,32 @@ fn deletion_asks_and_names_what_goes() {
 }
 
 #[test]
+fn merging_asks_and_says_where_the_model_goes() {
+    let mut cockpit = tab(80, 24);
+    assert!(cockpit.press(&["Down", "Down", "m"]).is_empty());
+    cockpit.assert_picture("checkpoints-merge-80x24");
+    assert!(cockpit.press(&["m", "Enter"]).is_empty(), "neither the key that asks nor what is marked first");
+    let best = format!("{RUN}/checkpoint-20");
+    for (keys, anew) in [(["m", "y"], false), (["m", "r"], true)] {
+        let merged = cockpit.press(&keys);
+        assert!(
+            matches!(&merged[..], [Action::Merge { checkpoint, overwrite }]
+                if checkpoint.as_os_str() == best.as_str() && *overwrite == anew),
+            "{merged:?}"
+        );
+    }
+    // Of a run its best.
+    let merged = cockpit.press(&["h", "m", "y"]);
+    assert!(
+        matches!(&merged[..], [Action::Merge { checkpoint, .. }] if checkpoint.ends_with("checkpoint-20"))
+    );
+    cockpit.press(&["Down", "Down", "Down", "m"]);
+    assert!(cockpit.picture().contains("checkpoint-5 is damaged"), "{}", cockpit.picture());
+    cockpit.press(&["Down", "m"]);
+    assert!(cockpit.picture().contains("an adapter is merged"), "{}", cockpit.picture());
+}
+
+#[test]
 fn a_running_run_is_left_alone() {
     let mut cockpit = Cockpit::on_run(80, 24, until_step("finished", 22), Worker::Alive);
     let mut running = runs();
@@ -369,8 +395,8 @@ fn the_quit_question_counts_the_jobs_that_are_not_shown() {
 fn any_key_at_any_moment_and_any_size() {
     let mut cockpit = tab(80, 24);
     let keys = [
-        "Up", "Down", "Home", "End", "PageUp", "PageDown", "h", "l", "Enter", "o", "R", "c", "d", "y", "k",
-        "Esc", "r", "?", "3", "3", "3",
+        "Up", "Down", "Home", "End", "PageUp", "PageDown", "h", "l", "Enter", "o", "R", "c", "m", "d", "y",
+        "k", "Esc", "r", "?", "3", "3", "3",
     ];
     // A fixed sequence that looks like none.
     let mut seed = 7u64;

@@ -124,6 +124,15 @@ impl Effects {
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
+            Action::Merge { checkpoint, overwrite } => {
+                let engine = state.engine.clone();
+                let look = Arc::clone(&self.look);
+                self.background(move |send| match engine {
+                    Some(Ok(engine)) => checkpoints::merge(&engine, &checkpoint, overwrite, &look, send),
+                    Some(Err(why)) => send(Message::Notice(Notice::error(why))),
+                    None => send(Message::Notice(Notice::info("the engine is still being looked for"))),
+                });
+            }
             Action::OpenInRepl(dir) => drop(self.sender.send(Message::Repl(News::Chosen(dir)))),
             Action::Repl(Order::List(runs)) => {
                 self.background(move |send| send(Message::Repl(News::Models(repl::list(&runs)))));

@@ -1,6 +1,6 @@
 //! `merge-lora`, and the merge before `infer` (`merge_lora_and_save`).
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use qwen_tui::args::InferArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::human;
+use qwen_tui::job::merge::PROGRESS;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::record::Record;
@@ -49,7 +50,7 @@ pub fn run(args: &InferArgs) -> Result<String> {
         tch::set_num_threads(threads as i32);
     }
     let merged = watched(&job)?;
-    eprintln!("{}", told(&merged));
+    note(&told(&merged));
     Ok(job.target.display().to_string())
 }
 
@@ -112,7 +113,7 @@ fn watched(job: &Job) -> Result<Merged> {
         let now = done * 10 / total.max(1);
         if bar.is_hidden() && now > tenths {
             tenths = now;
-            eprintln!("merging: {} %", now * 10);
+            note(&format!("{PROGRESS}{} %", now * 10));
         }
         !signals.stop()
     });
@@ -120,11 +121,16 @@ fn watched(job: &Job) -> Result<Merged> {
     signals.merging.store(false, Ordering::SeqCst);
     match outcome {
         Err(e) if signals.stop() => {
-            eprintln!("{e}");
+            note(&e.to_string());
             std::process::exit(INTERRUPTED)
         }
         outcome => outcome,
     }
+}
+
+/// A line on standard error, where anybody still reads it: who started the merge may have gone.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// SIGINT and SIGTERM, which a process that has once listened for them has to answer itself ever after.

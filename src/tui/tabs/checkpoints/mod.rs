@@ -102,6 +102,10 @@ impl Component for Checkpoints {
                 &keys::RESUME_FROM,
                 idle && on(|i| !matches!(i, Item::Base(_))) && !row.is_some_and(|r| is_finished(r, state)),
             ),
+            CommandInfo::main(
+                &keys::MERGE,
+                state.engine.as_ref().is_some_and(Result::is_ok) && on(|i| !matches!(i, Item::Base(_))),
+            ),
             CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
             CommandInfo::main(&keys::REFRESH, true),
@@ -138,6 +142,8 @@ impl Component for Checkpoints {
             let (run, asked) = (row.run.path.clone(), resume(row, state));
             self.resuming = asked.is_ok().then_some(run);
             or_say(asked)
+        } else if keys::MERGE.is(key) {
+            or_say(merge(row))
         } else if keys::DELETE.is(key) {
             or_say(delete(row, state))
         } else {
@@ -287,16 +293,31 @@ fn or_say(outcome: Result<Action, String>) -> Handled {
 /// The marked checkpoint or base in the REPL; of a run its best.
 fn try_it(row: &Row) -> Result<Action, String> {
     let path = match row.item {
-        Item::Checkpoint(checkpoint) => whole(checkpoint)?.path.clone(),
         Item::Base(base) => {
             base.path.clone().ok_or_else(|| format!("{} is not on this machine", base.name))?
         }
-        Item::Run => {
-            let details = row.details.ok_or("the run is still being read")?;
-            details.best_or_last().ok_or("it has no checkpoint yet")?.path.clone()
-        }
+        _ => chosen(row)?.path.clone(),
     };
     Ok(Action::OpenInRepl(path))
+}
+
+/// The marked checkpoint; of a run its best.
+fn chosen<'a>(row: &Row<'a>) -> Result<&'a CheckpointSummary, String> {
+    match row.item {
+        Item::Checkpoint(checkpoint) => whole(checkpoint),
+        Item::Run => {
+            let details = row.details.ok_or("the run is still being read")?;
+            Ok(details.best_or_last().ok_or("it has no checkpoint yet")?)
+        }
+        Item::Base(_) => Err("mark a checkpoint".to_owned()),
+    }
+}
+
+fn merge(row: &Row) -> Result<Action, String> {
+    let checkpoint = chosen(row).map_err(|why| {
+        if matches!(row.item, Item::Base(_)) { format!("an adapter is merged: {why}") } else { why }
+    })?;
+    Ok(Action::Ask(Box::new(questions::merge(row, checkpoint))))
 }
 
 fn whole(checkpoint: &CheckpointSummary) -> Result<&CheckpointSummary, String> {

@@ -1,4 +1,4 @@
-//! What is asked before something is deleted or gone on with.
+//! What is asked before something is deleted, merged or gone on with.
 
 use super::rows::{Item, Row};
 use crate::job::checkpoints::CheckpointSummary;
@@ -59,4 +59,22 @@ pub fn resume(row: &Row, checkpoint: &CheckpointSummary) -> Question {
         Choice::new('k', "Keep it as it is", Vec::new()),
     ];
     Question::new("Resume", text, choices)
+}
+
+/// Whether to merge a checkpoint's adapter into its base.
+pub fn merge(row: &Row, checkpoint: &CheckpointSummary) -> Question {
+    let text = format!(
+        "Merge the adapter of checkpoint-{} of {} into its base model?\n\nA whole model is made beside it, as large as the \
+         base:\n{}-merged",
+        checkpoint.step,
+        short_name(&row.run.path),
+        checkpoint.path.display()
+    );
+    let merge = |overwrite| vec![Action::Merge { checkpoint: checkpoint.path.clone(), overwrite }];
+    let choices = vec![
+        Choice::new('y', "Yes, merge it", merge(false)),
+        Choice::new('r', "Yes, and replace an earlier merge", merge(true)),
+        Choice::new('k', "Keep it as it is", Vec::new()),
+    ];
+    Question::new("Merge", text, choices)
 }
