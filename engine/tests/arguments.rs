@@ -35,6 +35,11 @@ fn each_optimizer_trains_and_no_two_alike() {
         &["--optim", "adafactor", "--weight_decay", "0.5"],
         &["--optim", "sgd", "--learning_rate", "0.1", "--weight_decay", "0.5"],
     ];
+    // An adapter's B is zero at first, and so is the gradient of its A.
+    for optim in ["adamw_hf", "adafactor"] {
+        let losses = bench.run(&["--optim", optim]).losses();
+        assert!(losses.last() < losses.first(), "{optim}: {losses:?}");
+    }
     let mut seen = vec![plain];
     for flags in others {
         let weights = run(flags);
