@@ -7,7 +7,8 @@ use super::infer::INFER_FIELDS;
 use super::sft::FIELDS;
 
 /// Arguments that SWIFT does not have.
-const OURS: [&str; 3] = ["init_adapter", "device", "threads"];
+const OURS: [&str; 7] =
+    ["resume_only_model", "adam_epsilon", "init_adapter", "device", "threads", "output", "overwrite"];
 
 /// Values that SWIFT takes and this program refuses, beside the arguments that have a reason of their own: argument,
 /// values, why.
