@@ -5,6 +5,7 @@ pub mod classify;
 pub mod generate;
 mod interrupt;
 mod lines;
+pub mod logits;
 pub mod prompt;
 mod room;
 pub mod rows;
