@@ -66,7 +66,7 @@ def one(module: str, current: bool, work: str, programs: Path, counts: dict) -> 
     ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
-            first = line.split(maxsplit=1)[:1]
+            first = line.replace(":", " ").split(maxsplit=1)[:1]
             if first and first[0] in counts:
                 counts[first[0]] += 1
     if process.returncode != 0:
