@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use qwen_tui::error::{Error, Result};
-use qwen_tui_engine::infer::stdio;
+use qwen_tui_engine::infer::{logits, stdio};
 use qwen_tui_engine::model::convert::convert;
 use qwen_tui_engine::model::create::{Shape, create};
 use qwen_tui_engine::{info, worker};
@@ -37,6 +37,23 @@ enum Task {
     MergeLora(Raw),
     /// Answer JSON lines of standard input with a model that stays loaded (arguments of `infer`; docs/repl.md).
     Repl(Raw),
+    /// Write the logits of token ids into a safetensors file (arguments of `infer`; docs/python.md).
+    Logits {
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        raw: Raw,
+    },
+    /// Show the token ids and labels that a template makes of a file's rows (docs/python.md).
+    Encode {
+        #[arg(long)]
+        model: PathBuf,
+        #[arg(long, alias = "template_type")]
+        template: String,
+        #[arg(long)]
+        system: Option<String>,
+        rows: PathBuf,
+    },
     /// Tell version, libtorch, devices and threads.
     Info {
         /// As one JSON object, for programs.
@@ -130,6 +147,10 @@ fn run(task: Task) -> Result<()> {
         Task::Classify(raw) => stdio::classify(&raw.args),
         Task::MergeLora(raw) => stdio::merge_lora(&raw.args),
         Task::Repl(raw) => stdio::repl(&raw.args),
+        Task::Logits { out, raw } => logits::logits(&raw.args, &out),
+        Task::Encode { model, template, system, rows } => {
+            logits::encode(&model, &template, system.as_deref(), &rows)
+        }
         Task::Info { json } => info::tell(json),
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),
         Task::NewModel {

@@ -99,9 +99,9 @@ impl AdapterConfig {
     pub fn write(&self, dir: &Path, layout: Layout) -> Result<PathBuf> {
         if self.bias == Bias::LoraOnly && layout == Layout::Peft {
             return Err(Error::user(
-                "biases of the layers with LoRA alone (bias lora_only) are not saved in PEFT's layout: PEFT up to \
-                 0.7.1 looks for them as MODULE.bias and not as MODULE.base_layer.bias, and loses them at its next \
-                 save; use lora_bias_trainable all or none",
+                "biases of the layers with LoRA alone (bias lora_only) are not saved in PEFT's layout: PEFT 0.7.1, \
+                 SWIFT 1.5's, looks for them as MODULE.bias and not as MODULE.base_layer.bias, so it neither trains \
+                 nor saves them; use lora_bias_trainable all or none",
             ));
         }
         let folder = layout.folder(dir);

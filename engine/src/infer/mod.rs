@@ -5,6 +5,7 @@ pub mod classify;
 pub mod generate;
 mod interrupt;
 mod lines;
+pub mod logits;
 pub mod merge;
 pub mod prompt;
 mod room;

@@ -51,7 +51,7 @@ impl<W: Write> Write for Out<W> {
 ///
 /// # Errors
 /// One that is not UTF-8, by its number on the command line.
-fn utf8(args: &[OsString]) -> Result<Vec<String>> {
+pub(super) fn utf8(args: &[OsString]) -> Result<Vec<String>> {
     let text = |(n, arg): (usize, &OsString)| {
         arg.to_str().map(str::to_owned).ok_or_else(|| {
             Error::user(format!("the command line: argument {} ({}) is not UTF-8", n + 1, arg.display()))
@@ -60,7 +60,7 @@ fn utf8(args: &[OsString]) -> Result<Vec<String>> {
     args.iter().enumerate().map(text).collect()
 }
 
-fn warn(warnings: &[String]) {
+pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }

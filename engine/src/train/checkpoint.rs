@@ -349,7 +349,7 @@ impl Adapter {
             targets: adapter.target_modules.clone(),
             rank: adapter.r as i64,
             alpha: adapter.lora_alpha,
-            // PEFT up to 0.7.1 loses the biases of `lora_only` when it saves; what is left is the base's, there as here.
+            // PEFT 0.7.1 neither trains nor saves the biases of `lora_only`: they are the base's, there as here.
             bias: match adapter.bias {
                 Bias::LoraOnly if !self.tensors.keys().any(|name| name.ends_with(".bias")) => Bias::None,
                 bias => bias,
