@@ -130,6 +130,11 @@ pub fn train<'a>(
         progress.check_data(&data)?;
     }
 
+    // Before the model: that takes a while to load.
+    if args.reports_to_tensorboard() {
+        run::tensorboard::make_dir(&run.tensorboard_dir(args)).map_err(|e| e.context("logging_dir"))?;
+    }
+
     // The model.
     if stopped(emit)? {
         return Ok(());
