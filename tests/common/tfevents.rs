@@ -79,7 +79,7 @@ fn checked<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
     let data = take(bytes, n);
     let stored = u32::from_le_bytes(take(bytes, 4).try_into().unwrap());
     let sum = crc(data);
-    assert_eq!(stored, ((sum >> 15) | (sum << 17)).wrapping_add(0xa282_ead8), "checksum");
+    assert_eq!(stored, sum.rotate_right(15).wrapping_add(0xa282_ead8), "checksum");
     data
 }
 
