@@ -120,8 +120,16 @@ mod tests {
             fs::create_dir_all(run.join(format!("checkpoint-{step}/default"))).unwrap();
             fs::write(run.join(format!("checkpoint-{step}/default/weights")), "12345").unwrap();
         }
-        fs::write(run.join("events.jsonl"), "").unwrap();
-        fs::write(run.join("worker.lock"), "").unwrap();
+        for file in [
+            "events.jsonl",
+            "worker.lock",
+            "training_args.json",
+            "runs/events.out.tfevents.1.a.1.0",
+            "images/train_loss.png",
+        ] {
+            fs::create_dir_all(run.join(file).parent().unwrap()).unwrap();
+            fs::write(run.join(file), "").unwrap();
+        }
         (out, run)
     }
 
@@ -141,7 +149,8 @@ mod tests {
         assert_eq!(remove(&run.join("checkpoint-5"), out.path()).unwrap(), 5);
         let mut names: Vec<_> = fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["checkpoint-10", "events.jsonl", "worker.lock"]);
+        let left = ["checkpoint-10", "events.jsonl", "images", "runs", "training_args.json", "worker.lock"];
+        assert_eq!(names, left);
         assert_eq!(remove(&run, out.path()).unwrap(), 5);
         assert_eq!(fs::read_dir(run.parent().unwrap()).unwrap().count(), 0);
         refused(&run, out.path(), "cannot delete");
@@ -163,11 +172,11 @@ mod tests {
     fn nothing_but_checkpoints_and_runs_goes() {
         let (out, run) = output();
         let root = fs::canonicalize(out.path()).unwrap();
-        fs::create_dir_all(run.join("images")).unwrap();
         fs::create_dir_all(root.join("notes/checkpoint-x")).unwrap();
         fs::create_dir_all(run.join("checkpoint-5-merged")).unwrap();
         fs::write(run.join("checkpoint-7"), "a file").unwrap();
         refused(&run.join("images"), &root, "neither");
+        refused(&run.join("runs"), &root, "neither");
         refused(&root.join("notes"), &root, "neither");
         fs::create_dir_all(root.join("copied/checkpoint-5")).unwrap();
         refused(&root.join("copied"), &root, "neither");

@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value};
 
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
+use super::tensorboard;
 use crate::args::SftArgs;
 use crate::error::{Context, Error, Result};
 
@@ -108,11 +109,19 @@ impl RunDir {
     pub fn discard(self, kept: &Path) {
         // A file that cannot be removed keeps its directory, and nobody is worse off.
         let exit = self.root.join(WORKER_EXIT);
-        let made =
-            [self.args_file(), self.events_file(), self.worker_log(), exit, self.lock(), self.socket()];
+        let made = [
+            self.args_file(),
+            self.training_args_file(),
+            self.events_file(),
+            self.worker_log(),
+            exit,
+            self.lock(),
+            self.socket(),
+        ];
         for file in made {
             let _ = fs::remove_file(file);
         }
+        tensorboard::discard(&self.runs_dir());
         let mut dir = self.root.as_path();
         while dir != kept && fs::remove_dir(dir).is_ok() {
             let Some(parent) = dir.parent() else { break };
@@ -142,9 +151,19 @@ impl RunDir {
         self.root.join(WORKER_LOG)
     }
 
-    /// Where TensorBoard's files go: `logging_dir`, or `runs` here.
+    /// transformers' arguments, see [`super::training_args`].
+    pub fn training_args_file(&self) -> PathBuf {
+        self.root.join("training_args.json")
+    }
+
+    /// TensorBoard's files, unless `logging_dir` names another place.
+    pub fn runs_dir(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// Where TensorBoard's files go: `logging_dir`, or [`runs`](Self::runs_dir) here.
     pub fn tensorboard_dir(&self, args: &SftArgs) -> PathBuf {
-        args.logging_dir.as_ref().map_or_else(|| self.root.join("runs"), PathBuf::from)
+        args.logging_dir.as_ref().map_or_else(|| self.runs_dir(), PathBuf::from)
     }
 
     /// The plots of a run that has ended.
@@ -277,7 +296,16 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let run = RunDir::create(&out.path().join("a/b"), "qwen-1_8b", true).unwrap();
         let other = RunDir::create(&out.path().join("a"), "mine", true).unwrap();
-        for file in [run.args_file(), run.worker_log(), other.args_file(), other.path().join("notes.txt")] {
+        fs::create_dir(run.runs_dir()).unwrap();
+        fs::create_dir(other.runs_dir()).unwrap();
+        for file in [
+            run.args_file(),
+            run.training_args_file(),
+            run.worker_log(),
+            run.runs_dir().join("events.out.tfevents.1.a.1.0"),
+            other.args_file(),
+            other.runs_dir().join("notes.txt"),
+        ] {
             fs::write(file, "x").unwrap();
         }
         run.discard(out.path());
@@ -285,7 +313,7 @@ mod tests {
         let kept = other.path().to_owned();
         other.discard(out.path());
         assert_eq!(fs::read_dir(&kept).unwrap().count(), 1);
-        fs::remove_file(kept.join("notes.txt")).unwrap();
+        fs::remove_file(kept.join("runs/notes.txt")).unwrap();
         RunDir { root: kept }.discard(out.path());
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     }

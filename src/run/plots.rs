@@ -25,11 +25,14 @@ const FAMILY: &str = "sans-serif";
 /// The tag that is drawn with its smoothed curve.
 const SMOOTHED: &str = "train/loss";
 const SMOOTHING: f64 = 0.9;
-/// SWIFT's colours, of raw values beneath a smoothed curve and of all others.
-const PALE: RGBColor = RGBColor(0xff, 0xe2, 0xd9);
+/// Of raw values beneath a smoothed curve, and SWIFT's colour of all others.
+const PALE: RGBColor = RGBColor(0xff, 0xcc, 0xbb);
 const STRONG: RGBColor = RGBColor(0xff, 0x70, 0x43);
 const GRID: RGBColor = RGBColor(0xec, 0xec, 0xec);
 const FRAME: RGBColor = RGBColor(0x99, 0x99, 0x99);
+
+/// Numbers on an axis, at most.
+const LABELS: usize = 8;
 
 /// A point: step and value.
 type Point = (f64, f64);
@@ -121,8 +124,8 @@ fn chart(
     chart
         .configure_mesh()
         .x_desc("step")
-        .x_labels(8)
-        .y_labels(8)
+        .x_labels(LABELS)
+        .y_labels(LABELS)
         .x_label_formatter(&|x| step_label(*x))
         .y_label_formatter(&|y| label(*y, span))
         .label_style(text(13))
@@ -132,17 +135,27 @@ fn chart(
         .axis_style(FRAME.stroke_width(FINE))
         .draw()
         .map_err(|e| told(&e))?;
-    let mut line = |points: &[Point], colour: RGBColor| -> std::result::Result<_, String> {
-        let series = LineSeries::new(points.iter().copied(), colour.stroke_width(3 * FINE / 2));
-        chart.draw_series(series).map(drop).map_err(|e| told(&e))
-    };
+    let stroke = |colour: RGBColor| colour.stroke_width(2 * FINE);
     let smoothed = tag == SMOOTHED && points.len() > 1;
     let runs = || points.split(|(_, y)| !y.is_finite());
+    let mut raw = None;
     for run in runs().filter(|run| run.len() > 1) {
-        line(run, if smoothed { PALE } else { STRONG })?;
+        let series = LineSeries::new(run.iter().copied(), stroke(if smoothed { PALE } else { STRONG }));
+        raw = Some(chart.draw_series(series).map_err(|e| told(&e))?);
     }
     if smoothed {
-        line(&smooth(points, SMOOTHING), STRONG)?;
+        let sample = |colour| {
+            move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 20 * FINE as i32, y)], stroke(colour))
+        };
+        if let Some(raw) = raw {
+            raw.label("as logged").legend(sample(PALE));
+        }
+        let curve = LineSeries::new(smooth(points, SMOOTHING), stroke(STRONG));
+        let curve = chart.draw_series(curve).map_err(|e| told(&e))?;
+        curve.label(format!("smoothed by {SMOOTHING}")).legend(sample(STRONG));
+        let mut legend = chart.configure_series_labels();
+        legend.legend_area_size(26 * FINE).margin(8 * FINE).label_font(text(13));
+        legend.position(SeriesLabelPosition::UpperRight).draw().map_err(|e| told(&e))?;
     }
     // What has no neighbour is a dot.
     let dots = runs().filter(|run| run.len() == 1).flatten();
@@ -160,11 +173,11 @@ fn step_label(x: f64) -> String {
 fn label(y: f64, span: f64) -> String {
     // Rounding leaves a trace where 0 is meant.
     let y = if y.abs() < span * 1e-6 { 0.0 } else { y };
-    let digits = (1.0 - (span / 8.0).log10()).ceil();
-    match digits as i32 {
+    let digits = -(span / LABELS as f64).log10().floor() as i32;
+    match digits {
         _ if y == 0.0 => "0".to_owned(),
-        digits @ -4..=0 => format!("{y:.0}").trim_end_matches(if digits < 0 { ' ' } else { '.' }).to_owned(),
-        digits @ 1..=4 => format!("{y:.*}", digits as usize),
+        -5..=0 => format!("{y:.0}"),
+        1..=4 => format!("{y:.*}", digits as usize),
         _ => format!("{y:.1e}"),
     }
 }

@@ -10,9 +10,6 @@ use super::generation_config::generation_config;
 use crate::args::{GradientCheckpointing, SftArgs};
 use crate::error::{Context, Result};
 
-/// File name inside a run.
-pub const TRAINING_ARGS: &str = "training_args.json";
-
 /// All names in the file's order, with the values that transformers and SWIFT's trainer give them unless they are told
 /// others.
 const DEFAULTS: &str = include_str!("training_args_defaults.json");
@@ -113,7 +110,7 @@ pub fn training_args(args: &SftArgs, facts: &Facts<'_>) -> Result<Map<String, Va
 
 /// Writes `training_args.json` into the run.
 pub fn write_training_args(run: &RunDir, all: &Map<String, Value>) -> Result<()> {
-    write_atomic(&run.path().join(TRAINING_ARGS), &pretty_json(all, 2)?)
+    write_atomic(&run.training_args_file(), &pretty_json(all, 2)?)
 }
 
 #[cfg(test)]

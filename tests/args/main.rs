@@ -100,7 +100,7 @@ fn swifts_own_file_loads_silently_and_comes_out_the_same() {
     let Loaded { args, warnings } = load_sft(Some(&root("tests/data/sft_args_swift.json")), &flags).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(args.model_id_or_path.as_deref(), Some("qwen/Qwen-7B"));
-    assert_eq!((args.output_dir.as_str(), args.logging_dir.as_deref()), ("out", None));
+    assert_eq!((args.output_dir.as_str(), &args.logging_dir), ("out", &None));
     assert_eq!(args.to_json()["torch_dtype"], "torch.float32");
 }
 

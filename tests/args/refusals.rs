@@ -72,6 +72,12 @@ fn what_is_not_supported_is_refused() {
         ("num_beams", json!(2), "1: beam search"),
         ("predict_with_generate", json!(true), "false: "),
         ("lr_scheduler_type", json!("reduce_lr_on_plateau"), "cosine_with_restarts"),
+        (
+            "report_to",
+            json!(["tensorboard", "wandb"]),
+            "all, tensorboard, none, and \"wandb\" is none of them",
+        ),
+        ("report_to", json!(["none", "tensorboard"]), "none without another"),
     ];
     for (key, value, allowed) in cases {
         says(&refused(load(json!({ key: value }))), &[&format!("{key} is {value}"), allowed]);
@@ -98,6 +104,12 @@ fn combinations_are_checked() {
     ];
     for (changes, message) in cases {
         says(&refused(load(changes)), &[message]);
+    }
+    for (report_to, tensorboard) in
+        [(json!(["all"]), true), (json!("tensorboard"), true), (json!(["none"]), false), (json!([]), false)]
+    {
+        let args = load(json!({"report_to": report_to})).unwrap().args;
+        assert_eq!(args.reports_to_tensorboard(), tensorboard, "{report_to}");
     }
     // A model's own directory goes with its type.
     assert!(load(json!({"model_id_or_path": "/models/qwen"})).is_ok());

@@ -2,16 +2,14 @@
 //!
 //! A training is worth more than its report: once begun, what cannot be written is warned of, once, and left out.
 
-use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 
 use qwen_tui::args::SftArgs;
-use qwen_tui::error::Result;
-use qwen_tui::run::{EventFile, RunDir, plots, tensorboard};
+use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::run::training_args::Facts;
+use qwen_tui::run::{self, EventFile, RunDir, plots, tensorboard};
 use serde_json::{Map, Value};
-
-use crate::worker::panic_text;
 
 /// An entry of `log_history`.
 type Entry = Map<String, Value>;
@@ -26,40 +24,34 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Begins an event file with `texts` (tag and text). For a run that goes on after `step` it voids what older files
-    /// tell of that step and later ones, and tells of the step again from its history: an older file may also have an
-    /// end there.
+    /// Makes the place of the event files, or refuses it: to be asked before the model is loaded, which takes a while.
     ///
     /// # Errors
-    /// Error::User where the file cannot be made: the place is an argument.
-    pub fn open(
-        args: &SftArgs,
-        run: &RunDir,
-        step: u64,
-        history: &[Entry],
-        texts: &[(&str, &str)],
-    ) -> Result<Self> {
-        let mut reports = Self { tensorboard: None, images: run.images_dir(), warning: None };
-        if !args.reports_to_tensorboard() {
-            return Ok(reports);
+    /// Error::User that names `logging_dir`.
+    pub fn look(args: &SftArgs, run: &RunDir) -> Result<()> {
+        match args.reports_to_tensorboard() {
+            true => tensorboard::make_dir(&run.tensorboard_dir(args)).map_err(|e| e.context("logging_dir")),
+            false => Ok(()),
         }
-        let dir = run.tensorboard_dir(args);
-        // Files in the run's own folder are of workers that ended before their first checkpoint.
-        let goes_on = step > 0 || (args.logging_dir.is_none() && tensorboard::has_event_files(&dir));
-        let begin = || -> Result<EventFile> {
-            let mut file = EventFile::create(&dir)?;
-            if goes_on {
-                file.begin_again(step)?;
+    }
+
+    /// Writes `training_args.json` and begins an event file, for a run that goes on after `step` with `history`.
+    ///
+    /// # Errors
+    /// Error::User where they cannot be made.
+    pub fn open(args: &SftArgs, facts: &Facts<'_>, step: u64, history: &[Entry]) -> Result<Self> {
+        let all = run::training_args(args, facts)?;
+        run::write_training_args(facts.run, &all)?;
+        let training = serde_json::to_string_pretty(&all).internal("the training arguments as a text")?;
+        let model = std::fs::read_to_string(facts.model_dir.join("config.json")).unwrap_or_default();
+        let texts = [("args", training.as_str()), ("model_config", &model)];
+        let tensorboard = match args.reports_to_tensorboard() {
+            true => {
+                Some(begin(args, facts.run, step, history, &texts).map_err(|e| e.context("logging_dir"))?)
             }
-            for (tag, text) in texts {
-                file.text(tag, text)?;
-            }
-            let at_step = |entry: &&Entry| entry.get("step").and_then(Value::as_u64) == Some(step);
-            history.iter().filter(at_step).try_for_each(|entry| file.log(entry))?;
-            Ok(file)
+            false => None,
         };
-        reports.tensorboard = Some(begin().map_err(|e| e.context("logging_dir"))?);
-        Ok(reports)
+        Ok(Self { tensorboard, images: facts.run.images_dir(), warning: None })
     }
 
     /// Tells of a new entry of the history.
@@ -83,17 +75,38 @@ impl Reports {
 
     /// Draws the plots of the whole history.
     pub fn draw(&mut self, history: &[Entry]) {
-        let failed = |why: &dyn Display| Some(format!("not all plots could be drawn: {why}"));
         // The library that draws is not known never to panic.
-        self.warning = match panic::catch_unwind(AssertUnwindSafe(|| plots::draw(&self.images, history))) {
-            Ok(Ok(())) => return,
-            Ok(Err(e)) => failed(&e),
-            Err(panic) => failed(&panic_text(panic.as_ref())),
-        };
+        let drawn = panic::catch_unwind(AssertUnwindSafe(|| plots::draw(&self.images, history)));
+        let drawn = drawn.unwrap_or_else(|_| Err(Error::internal("drawing failed (worker.log says how)")));
+        if let Err(e) = drawn {
+            self.warning = Some(format!("not all plots could be drawn: {e}"));
+        }
     }
 
     /// What there is to warn of, told once.
     pub fn warning(&mut self) -> Option<String> {
         self.warning.take()
     }
+}
+
+/// An event file with `texts` (tag and text). Where the run goes on, what older files tell of `step` and later ones is
+/// void, and `step` is told again from the history: an older file may also have an end there.
+fn begin(
+    args: &SftArgs,
+    run: &RunDir,
+    step: u64,
+    history: &[Entry],
+    texts: &[(&str, &str)],
+) -> Result<EventFile> {
+    let dir = run.tensorboard_dir(args);
+    // Files in the run's own folder are of workers that ended before their first checkpoint.
+    let goes_on = step > 0 || (args.logging_dir.is_none() && tensorboard::has_event_files(&dir));
+    let mut file = EventFile::create(&dir)?;
+    if goes_on {
+        file.begin_again(step)?;
+    }
+    texts.iter().try_for_each(|(tag, text)| file.text(tag, text))?;
+    let at_step = |entry: &&Entry| entry.get("step").and_then(Value::as_u64) == Some(step);
+    history.iter().filter(at_step).try_for_each(|entry| file.log(entry))?;
+    Ok(file)
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
+use rustix::fs::Access;
 use serde_json::{Map, Value};
 
 use super::files::file_error;
@@ -55,7 +56,7 @@ impl EventFile {
     /// # Errors
     /// Error::User where it cannot be made or written.
     pub fn create(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(|e| file_error("create the directory", dir, &e))?;
+        make_dir(dir)?;
         let newest = seconds_of_files(dir).max().map_or(0, |newest| newest + 1);
         let seconds = (now() as u64).max(newest).min(LAST_SECOND);
         let (host, pid) = (host(), std::process::id());
@@ -171,6 +172,25 @@ fn seconds_of_files(dir: &Path) -> impl Iterator<Item = u64> {
 /// Whether there are event files in `dir`.
 pub fn has_event_files(dir: &Path) -> bool {
     seconds_of_files(dir).next().is_some()
+}
+
+/// Makes `dir`, and looks whether files can be made in it.
+///
+/// # Errors
+/// Error::User where not.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(|e| file_error("create the directory", dir, &e))?;
+    rustix::fs::access(dir, Access::WRITE_OK).map_err(|e| file_error("write into", dir, &e.into()))
+}
+
+/// Removes the event files in `dir`, and `dir` where nothing else is in it. What cannot be removed stays.
+pub(super) fn discard(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    let _ = fs::remove_dir(dir);
 }
 
 #[cfg(test)]
