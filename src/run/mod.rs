@@ -25,7 +25,7 @@ pub use configuration::write_configuration;
 pub use dir::{RunDir, existing};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
 pub use files::{free_bytes, read_json, sha256, write_atomic, write_json};
-pub use logging::{LogLine, Logging};
+pub use logging::{LogLine, Logging, NlgScores};
 pub use rotate::rotate;
 pub use trainer_state::TrainerState;
 pub use whole::write_directory;

@@ -1,12 +1,17 @@
 //! The recipe: what `sft` does, from top to bottom.
 
+mod answering;
 pub mod checkpoint;
 mod commands;
 mod limits;
 mod metrics;
 mod micro;
+mod nlg;
 pub mod optimizer;
 mod resume;
+#[cfg(test)]
+#[path = "../../../tests/common/shared.rs"]
+mod shared;
 pub mod step;
 mod trainer;
 
@@ -28,6 +33,7 @@ use tch::{Device, Kind};
 
 use crate::device;
 use crate::model::{LoraOptions, QwenConfig, Trainable, weights};
+use answering::Answering;
 use commands::{Asked, Commands};
 pub use limits::limits;
 pub use metrics::AccStrategy;
@@ -87,7 +93,7 @@ pub fn train<'a>(
             stopped: true,
             last_checkpoint: before.as_ref().map(|_| checkpoint::name(done)),
             best_checkpoint: best.map(|best| checkpoint::name(best.step)),
-            best_metric: best.map(|best| best.loss),
+            best_metric: best.map(|best| best.metric()),
         })?;
         Ok(true)
     };
@@ -208,6 +214,7 @@ pub fn train<'a>(
     emit(Event::Stage { stage: Stage::Training })?;
 
     let acc = AccStrategy::parse(&args.acc_strategy);
+    let answering = args.predict_with_generate.then(|| Answering::new(args, tokenizer)).transpose()?;
     let mut trainer = Trainer {
         args,
         run,
@@ -226,6 +233,7 @@ pub fn train<'a>(
         progress,
         total,
         validation: encoded.validation,
+        answering,
     };
     // A stop leaves the evaluation of its step out.
     let mut stopped = trainer.owes_evaluation() && trainer.close_step()?;
