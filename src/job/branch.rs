@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::job::curves::{each_line, kind};
 use crate::job::event::Event;
-use crate::run::{CheckpointInfo, Record};
+use crate::run::{CheckpointInfo, EVENTS, Record};
 
 /// The workers of a run, each with what it went on from.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +32,7 @@ impl Branch {
     /// Reads the event log of the run in `dir`; without one no checkpoint has been left behind.
     pub fn read(dir: &Path) -> Branch {
         let mut branch = Branch::default();
-        each_line(&dir.join("events.jsonl"), |line| {
+        each_line(&dir.join(EVENTS), |line| {
             if let Some(b"started" | b"checkpoint") = kind(line)
                 && let Ok(Record { time, event, .. }) = serde_json::from_slice::<Record<Event>>(line)
             {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::job::event::Event;
-use crate::run::{Record, TrainerState, step_of};
+use crate::run::{EVENTS, LOGGING, Record, TrainerState, step_of};
 
 /// Bytes read of a log's beginning and of its end.
 const HEAD: u64 = 32 << 20;
@@ -42,9 +42,9 @@ impl Curves {
     /// Reads the run in `dir`; `newest` is its newest checkpoint.
     pub fn read(dir: &Path, newest: Option<&Path>) -> Curves {
         let mut curves = Curves::default();
-        curves.take_events(&dir.join("events.jsonl"));
+        curves.take_events(&dir.join(EVENTS));
         if curves.loss.is_empty() && curves.evals.is_empty() {
-            each_line(&dir.join("logging.jsonl"), |line| {
+            each_line(&dir.join(LOGGING), |line| {
                 if let Some(entry) = object(line) {
                     curves.take_entry(&entry, "global_step");
                 }

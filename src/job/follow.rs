@@ -15,7 +15,7 @@ use crate::job::engine::find_engine;
 use crate::job::event::Event;
 use crate::job::lines::Lines;
 use crate::job::worker::{Session, Worker};
-use crate::run::{Follower, Record};
+use crate::run::{EVENTS, Follower, Record};
 
 /// How a run that did not fail ended.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,7 +58,7 @@ pub fn resume_foreground(run_dir: &Path, step: Option<u64>) -> Result<Outcome> {
 }
 
 async fn follow(engine: &Path, run_dir: &Path, step: Option<u64>, mut screen: Screen) -> Result<Outcome> {
-    let mut events = Follower::<Event>::open(&run_dir.join("events.jsonl"));
+    let mut events = Follower::<Event>::open(&run_dir.join(EVENTS));
     // A resumed run has a log already; its end is not this worker's.
     events.poll()?;
     // Before the worker starts: a Ctrl-C in between must not end this program and leave it alone.

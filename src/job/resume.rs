@@ -10,7 +10,7 @@ use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
-use crate::run::{RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
+use crate::run::{EVENTS, RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ fn same(root: &Path, old: &SftArgs, new: &SftArgs) -> Result<()> {
 
 /// The runs that `args` could have made, newest first.
 fn runs(args: &SftArgs) -> Vec<PathBuf> {
-    let is_run = |dir: &PathBuf| ["events.jsonl", ARGS_FILE].iter().all(|file| dir.join(file).is_file());
+    let is_run = |dir: &PathBuf| [EVENTS, ARGS_FILE].iter().all(|file| dir.join(file).is_file());
     let output_dir = Path::new(&args.output_dir);
     if !args.add_output_dir_suffix {
         return [output_dir.to_owned()].into_iter().filter(is_run).collect();

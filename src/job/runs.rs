@@ -5,8 +5,9 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use crate::args::ARGS_FILE;
 use crate::job::event::Event;
-use crate::run::{Record, step_of};
+use crate::run::{EVENTS, LOGGING, Record, WORKER_LOG, step_of};
 
 /// Bytes read of an event log's beginning and of its end: the plan stands in the one, how it went in the other.
 const HEAD: u64 = 64 << 10;
@@ -87,7 +88,7 @@ pub fn is_run(dir: &Path) -> bool {
 
 /// Whether `dir` is a run by its own files.
 pub(super) fn has_run_files(dir: &Path) -> bool {
-    ["events.jsonl", "sft_args.json", "logging.jsonl"].iter().any(|f| dir.join(f).is_file())
+    [EVENTS, ARGS_FILE, LOGGING].iter().any(|f| dir.join(f).is_file())
 }
 
 /// How the run in `dir` stands.
@@ -102,7 +103,7 @@ pub fn inspect(dir: &Path) -> RunSummary {
         began: 0.0,
         newest: 0.0,
     };
-    for record in head_and_tail(&dir.join("events.jsonl")) {
+    for record in head_and_tail(&dir.join(EVENTS)) {
         if run.began == 0.0 {
             run.began = record.time;
         }
@@ -128,12 +129,12 @@ pub fn inspect(dir: &Path) -> RunSummary {
         // A worker that went before its first event; or SWIFT's log, which tells no time of its own; or a run that has
         // just been made.
         let silent = !last_words(dir).is_empty();
-        let log = if silent { "worker.log" } else { "logging.jsonl" };
+        let log = if silent { WORKER_LOG } else { LOGGING };
         if silent {
             run.status = RunStatus::Crashed;
         }
         let modified = |file: &str| fs::metadata(dir.join(file)).and_then(|m| m.modified()).ok();
-        let since = modified(log).or_else(|| modified("sft_args.json"));
+        let since = modified(log).or_else(|| modified(ARGS_FILE));
         let since = since.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         run.newest = since.map_or(0.0, |d| d.as_secs_f64());
     }
@@ -185,7 +186,7 @@ pub fn take_lock(file: &File) -> bool {
 /// The end of what the run's worker printed, without what it says when all is well; empty where it printed nothing.
 pub fn last_words(dir: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(dir.join("worker.log"))?;
+        let mut file = File::open(dir.join(WORKER_LOG))?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(WORDS)))?;
         let mut bytes = Vec::new();

@@ -28,8 +28,6 @@ pub const LINE_LIMIT: usize = 64 << 10;
 
 /// Bytes that the path in a socket's address has room for.
 const PATH_LIMIT: usize = 107;
-/// What the error of a worker that lets a command wait says.
-pub const NO_ANSWER: &str = "does not answer within";
 /// How long a command may take until it is answered.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -39,6 +37,24 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub enum Answer {
     Error { error: String },
     Ok { ok: bool },
+}
+
+/// Why a command was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Untaken {
+    /// The worker is there and lets it wait.
+    #[error(transparent)]
+    Silent(Error),
+    /// No worker is there, or it refuses.
+    #[error(transparent)]
+    Other(#[from] Error),
+}
+
+impl From<Untaken> for Error {
+    fn from(e: Untaken) -> Error {
+        let (Untaken::Silent(e) | Untaken::Other(e)) = e;
+        e
+    }
 }
 
 /// A path that fits into a socket's address.
@@ -105,13 +121,16 @@ pub fn trusted(uid: u32) -> bool {
 ///
 /// # Errors
 /// `Error::User` where no worker runs, or it refuses; `Error::Internal` where it does not answer.
-pub fn send(run_dir: &Path, command: Command) -> Result<()> {
+pub fn send(run_dir: &Path, command: Command) -> Result<(), Untaken> {
     let deadline = Instant::now() + TIMEOUT;
     let mut stream = open(run_dir)?;
     let mut line = serde_json::to_vec(&command).internal("writing a command")?;
     line.push(b'\n');
-    let silent =
-        |e: std::io::Error| Error::internal(format!("the worker of {} {}", run_dir.display(), silence(&e)));
+    let silent = |e: std::io::Error| {
+        let waits = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let e = Error::internal(format!("the worker of {} {}", run_dir.display(), silence(&e)));
+        if waits { Untaken::Silent(e) } else { Untaken::Other(e) }
+    };
     match stream.write_all(&line) {
         // Turned away before it was heard: the reason stands in the answer.
         Err(e) if !matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
@@ -135,22 +154,23 @@ pub fn send(run_dir: &Path, command: Command) -> Result<()> {
         let answer = answer.map_err(|_| silent(ErrorKind::InvalidData.into()))?;
         return match serde_json::from_slice(&answer).internal("the worker's answer")? {
             Answer::Ok { ok: true } => Ok(()),
-            Answer::Ok { ok: false } => Err(Error::user("the worker refuses the command")),
-            Answer::Error { error } => Err(Error::User(error)),
+            Answer::Ok { ok: false } => Err(Error::user("the worker refuses the command").into()),
+            Answer::Error { error } => Err(Error::User(error).into()),
         };
     }
 }
 
 /// [`send`] for async callers, which it does not hold up.
 pub async fn send_async(run_dir: PathBuf, command: Command) -> Result<()> {
-    tokio::task::spawn_blocking(move || send(&run_dir, command)).await.internal("sending a command")?
+    let sent = tokio::task::spawn_blocking(move || send(&run_dir, command)).await;
+    Ok(sent.internal("sending a command")??)
 }
 
 /// What a failed read or write says of the worker.
 fn silence(e: &std::io::Error) -> String {
     match e.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!("{NO_ANSWER} {} s: it is stopped (SIGSTOP) or starved", TIMEOUT.as_secs())
+            format!("does not answer within {} s: it is stopped (SIGSTOP) or starved", TIMEOUT.as_secs())
         }
         ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
             "ended before it answered".to_owned()
@@ -245,8 +265,8 @@ mod tests {
             match (send(dir.path(), Command::Pause), expected) {
                 (Ok(()), Ok(())) => {}
                 (Err(e), Err((status, text))) => {
-                    assert_eq!(e.exit_code(), status, "{e}");
-                    assert!(e.to_string().contains(text), "{e}");
+                    let e = Error::from(e);
+                    assert!(e.exit_code() == status && e.to_string().contains(text), "{e}");
                 }
                 other => panic!("{answer:?}: {other:?}"),
             }
@@ -257,20 +277,24 @@ mod tests {
     #[test]
     fn without_a_worker_the_user_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let error = send(dir.path(), Command::Stop).unwrap_err();
+        let error = Error::from(send(dir.path(), Command::Stop).unwrap_err());
         assert!(error.exit_code() == 2 && error.to_string().contains("no worker"), "{error}");
         // What a killed worker leaves behind.
         drop(UnixListener::bind(dir.path().join(SOCKET)).unwrap());
-        let error = send(dir.path(), Command::Stop).unwrap_err();
+        let error = Error::from(send(dir.path(), Command::Stop).unwrap_err());
         assert!(error.exit_code() == 2 && error.to_string().contains("did not end by itself"), "{error}");
         // Not everything of that name is a socket, and not every pointer leads somewhere.
         std::fs::remove_file(dir.path().join(SOCKET)).unwrap();
         std::fs::write(dir.path().join(SOCKET), "x").unwrap();
         for pointer in ["", "/", "nowhere.sock", "/nowhere/at/all.sock\n", "\u{0}"] {
             std::fs::write(dir.path().join(POINTER), pointer).unwrap();
-            assert_eq!(send(dir.path(), Command::Stop).unwrap_err().exit_code(), 2, "{pointer:?}");
+            assert_eq!(
+                Error::from(send(dir.path(), Command::Stop).unwrap_err()).exit_code(),
+                2,
+                "{pointer:?}"
+            );
         }
-        assert_eq!(send(&dir.path().join("none"), Command::Stop).unwrap_err().exit_code(), 2);
+        assert_eq!(Error::from(send(&dir.path().join("none"), Command::Stop).unwrap_err()).exit_code(), 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::job::engine::{ENGINE_VARIABLE, find_engine};
 use crate::job::libraries::Unusable;
 use crate::job::runs::is_chatter;
-use crate::run::{read_json, write_json};
+use crate::run::{EVENTS, WORKER_EXIT, WORKER_LOG, read_json, write_json};
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +25,7 @@ pub enum Session {
     Background,
 }
 
-/// What who started a worker writes down where it ended badly, for those who look later.
-const EXIT: &str = "worker.exit";
-
-/// How a worker ended: `worker.exit`.
+/// How a worker ended, in `worker.exit`: who started it writes it down where that was badly, for those who look later.
 #[derive(Debug, Serialize, Deserialize)]
 struct Exit {
     pid: u32,
@@ -64,13 +61,13 @@ impl Worker {
 
     /// [`start_engine`](Self::start_engine) on a run that goes on from `checkpoint-STEP`.
     pub fn start_at(engine: &Path, run_dir: &Path, session: Session, step: Option<u64>) -> Result<Worker> {
-        let log = run_dir.join("worker.log");
+        let log = run_dir.join(WORKER_LOG);
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let out = open().user(format!("cannot write {}", log.display()))?;
         let err = out.try_clone().internal("duplicating the log's file descriptor")?;
         let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
         // The end of the worker before says nothing of this one's.
-        let _ = fs::remove_file(run_dir.join(EXIT));
+        let _ = fs::remove_file(run_dir.join(WORKER_EXIT));
         let mut command = Command::new(engine);
         command.arg("worker").arg(run_dir);
         if let Some(step) = step {
@@ -96,7 +93,7 @@ impl Worker {
             let (code, signal) = (status.code(), status.signal());
             let exit = Exit { pid: self.pid(), code, signal, log_start: self.log_start };
             // Without it those who look later are told that it is not known.
-            let _ = write_json(&self.log.with_file_name(EXIT), &exit);
+            let _ = write_json(&self.log.with_file_name(WORKER_EXIT), &exit);
         }
         Ok(status)
     }
@@ -122,10 +119,10 @@ impl Worker {
 
 /// Why the newest worker of the run in `dir` ended, where who started it has written down how.
 pub fn recorded_end(dir: &Path) -> Option<Error> {
-    let (file, log) = (dir.join(EXIT), dir.join("worker.log"));
+    let (file, log) = (dir.join(WORKER_EXIT), dir.join(WORKER_LOG));
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
     // A worker that nobody waited for has written to the log since.
-    let is_old = modified(&dir.join("events.jsonl")) > modified(&file);
+    let is_old = modified(&dir.join(EVENTS)) > modified(&file);
     let exit: Exit = read_json(&file).ok().filter(|_| !is_old)?;
     let raw = exit.signal.or(exit.code.map(|code| (code & 0xff) << 8))?;
     Some(explain(ExitStatus::from_raw(raw), &own_log(&log, exit.log_start), &log))

@@ -10,6 +10,15 @@ use serde_json::{Map, Value};
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
 use crate::error::{Context, Error, Result};
 
+/// SWIFT's log in the run directory, see [`super::logging`].
+pub const LOGGING: &str = "logging.jsonl";
+/// The event log in the run directory, see [`super::event_log`].
+pub const EVENTS: &str = "events.jsonl";
+/// What the worker and the native libraries in it print.
+pub const WORKER_LOG: &str = "worker.log";
+/// How the worker ended, where whoever started it saw that.
+pub const WORKER_EXIT: &str = "worker.exit";
+
 /// A run directory that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir {
@@ -97,7 +106,7 @@ impl RunDir {
     /// empty, up to but not including `kept`. What else lies there stays.
     pub fn discard(self, kept: &Path) {
         // A file that cannot be removed keeps its directory, and nobody is worse off.
-        let exit = self.root.join("worker.exit");
+        let exit = self.root.join(WORKER_EXIT);
         let made =
             [self.args_file(), self.events_file(), self.worker_log(), exit, self.lock(), self.socket()];
         for file in made {
@@ -120,19 +129,16 @@ impl RunDir {
         self.root.join("sft_args.json")
     }
 
-    /// SWIFT's log, see [`super::logging`].
     pub fn logging_file(&self) -> PathBuf {
-        self.root.join("logging.jsonl")
+        self.root.join(LOGGING)
     }
 
-    /// The event log, see [`super::event_log`].
     pub fn events_file(&self) -> PathBuf {
-        self.root.join("events.jsonl")
+        self.root.join(EVENTS)
     }
 
-    /// What the worker and the native libraries in it print.
     pub fn worker_log(&self) -> PathBuf {
-        self.root.join("worker.log")
+        self.root.join(WORKER_LOG)
     }
 
     /// The worker's socket. A socket's path has room for 107 bytes, which a deep run directory can exceed: bind and

@@ -53,16 +53,14 @@ pub fn start(args: &SftArgs) -> Result<Started> {
 /// # Errors
 /// The socket's, where the command could not be given; of a worker that hangs with the `way_out`.
 pub fn tell(run: &Path, pid: Option<u32>, command: Command, way_out: &str) -> Result<()> {
-    let Err(e) = socket::send(run, command) else { return Ok(()) };
-    // A worker that does not answer its socket answers no signal either, though one waits for it.
-    let silent = e.to_string().contains(socket::NO_ANSWER);
-    match command {
-        Command::Stop if silent => {
+    match (command, socket::send(run, command)) {
+        // A worker that does not answer its socket answers no signal either, though one waits for it.
+        (Command::Stop, Err(socket::Untaken::Silent(e))) => {
             let _ = terminate(run, pid);
             Err(Error::user(format!("{e}. It ends when it goes on; if it does not, {way_out}")))
         }
-        Command::Stop => terminate(run, pid).map_err(|_| e),
-        _ => Err(e),
+        (Command::Stop, Err(e)) => terminate(run, pid).map_err(|_| e.into()),
+        (_, sent) => Ok(sent?),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::job::event::Event;
 use crate::job::worker::recorded_end;
 use crate::job::{Worker as Child, runs};
-use crate::run::{Follower, list_checkpoints_in, resumable};
+use crate::run::{EVENTS, Follower, list_checkpoints_in, resumable};
 use crate::tui::action::Notice;
 use crate::tui::message::Message;
 use crate::tui::model::Worker;
@@ -42,7 +42,7 @@ fn follow(
     send: &dyn Fn(Message),
 ) -> Option<String> {
     send(Message::Opened(dir.to_owned()));
-    let mut events = Follower::<Event>::open(&dir.join("events.jsonl"));
+    let mut events = Follower::<Event>::open(&dir.join(EVENTS));
     let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
     while wanted() {
         // Asked before the log is read, so that what it wrote before its end is told before its end.

@@ -48,10 +48,9 @@ impl Plot {
         let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
         match low < high {
             true => Some((low, high)),
-            false if low == high => {
-                let around = if low == 0.0 { 1.0 } else { 0.1 * low.abs() };
-                Some((low - around, high + around))
-            }
+            // What is drawn here is never below 0.
+            false if low == 0.0 && high == 0.0 => Some((0.0, 1.0)),
+            false if low == high => Some((low - 0.1 * low.abs(), high + 0.1 * high.abs())),
             false => None,
         }
     }
@@ -196,6 +195,16 @@ mod tests {
     fn a_line_goes_from_corner_to_corner_and_the_axes_are_named() {
         let rows = drawn(&[(0.0, 0.0), (10.0, 1.0)], Mark::Line, 12, 4);
         assert_eq!(rows, ["1.0000    ⢠⠊", "        ⢀⠔⠁", "     0 ⡠⠃", "       0  10"]);
+    }
+
+    #[test]
+    fn a_range_of_no_height_gets_one() {
+        let ends = |y: f64| {
+            let rows = drawn(&[(0.0, y)], Mark::Dots, 30, 5);
+            [0, 3].map(|row: usize| rows[row].split_whitespace().next().unwrap().to_owned())
+        };
+        assert_eq!(ends(0.0), ["1.0000", "0"]);
+        assert_eq!(ends(2.0), ["2.2000", "1.8000"]);
     }
 
     #[test]
