@@ -5,12 +5,13 @@ use std::path::Path;
 use qwen_tui::data::tokenizer::VOCABULARY_FILE;
 use qwen_tui::error::{Context, Result};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
     VOCABULARY_FILE,
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
 ];
 
 /// Whether a file of this name is the model's. Its own code too: `modeling_qwen.py` names other `.py` files, which name
