@@ -201,7 +201,15 @@ fn files_of_a_run() {
     let mut events = EventLog::open(&log).unwrap();
     for step in 0..4 {
         events
-            .append(&Event::Eval { step, epoch: 0.5, loss: f64::NAN, acc: 0.5, rows: 4, seconds: 1.0 })
+            .append(&Event::Eval {
+                step,
+                epoch: 0.5,
+                loss: f64::NAN,
+                acc: 0.5,
+                scores: None,
+                rows: 4,
+                seconds: 1.0,
+            })
             .unwrap();
     }
     let original = fs::read(&log).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::field::{Group, Status};
+use super::field::{Field, Group, Status};
 use super::sft::{FIELDS, SftArgs};
 
 /// Arguments that a resumed run may be given anew: where it is looked for, how often it is saved, who is told of
@@ -32,11 +32,16 @@ pub struct Change {
 impl SftArgs {
     /// The arguments in which `new` would make another run of this one.
     pub fn changes(&self, new: &SftArgs) -> Vec<Change> {
+        // Answers choose the best checkpoint where evaluations write them.
+        let answers = new.predict_with_generate;
         let (old, new) = (self.to_json(), new.to_json());
-        let binds = |group: Group| !matches!(group, Group::Generation | Group::Elsewhere);
+        let binds = |f: &Field| match f.group {
+            Group::Generation => answers || f.name == "predict_with_generate",
+            group => group != Group::Elsewhere,
+        };
         FIELDS
             .iter()
-            .filter(|f| f.status == Status::Works && binds(f.group) && !FREE.contains(&f.name))
+            .filter(|f| f.status == Status::Works && binds(f) && !FREE.contains(&f.name))
             .map(|f| Change { key: f.name, old: old[f.name].clone(), new: new[f.name].clone() })
             .filter(|change| change.old != change.new)
             .collect()
@@ -62,5 +67,10 @@ mod tests {
         let changes = old.changes(&args("--learning_rate 3e-4 --lora_alpha 16"));
         let told: Vec<_> = changes.iter().map(|c| format!("{} {} {}", c.key, c.old, c.new)).collect();
         assert_eq!(told, ["lora_alpha 32 16", "learning_rate 0.0001 0.0003"]);
+        let answered = "--predict_with_generate true --max_new_tokens 7";
+        let keys = |old: &SftArgs, new| old.changes(&args(new)).iter().map(|c| c.key).collect::<Vec<_>>();
+        assert_eq!(keys(&old, answered), ["predict_with_generate", "max_new_tokens"]);
+        assert_eq!(keys(&args(answered), "--predict_with_generate true"), ["max_new_tokens"]);
+        assert_eq!(keys(&args(answered), ""), ["predict_with_generate"]);
     }
 }

@@ -42,7 +42,9 @@ pub fn sft(values: &mut Values) -> Result<()> {
     let save_steps = values.get("eval_steps").clone();
     values.put_if_null("save_steps", save_steps);
     let batch_size = values.number("batch_size").max(1.0);
-    values.put_if_null("eval_batch_size", batch_size as u64);
+    // An answer is written to one row at a time.
+    let answers = values.flag("predict_with_generate");
+    values.put_if_null("eval_batch_size", if answers { 1 } else { batch_size as u64 });
     values.put_if_null("gradient_accumulation_steps", (16.0 / batch_size).ceil() as u64);
     values.put_if_null("gradient_checkpointing", true);
     let random = !values.flag("test_oom_error");

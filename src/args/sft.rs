@@ -207,9 +207,8 @@ arguments! {
     gradient_accumulation_steps: usize, Training, int(1, MANY), Null, WORKS;
     /// Longer gradients are scaled down to this norm; 0: never.
     max_grad_norm: f64, Training, from(0.0), Float(0.5), WORKS;
-    /// Validate by written answers instead of the loss.
-    predict_with_generate: bool, Elsewhere, Kind::Bool, Bool(false),
-        Status::Refused("validation is by loss and accuracy");
+    /// Have the validation rows answered too; the best checkpoint is the one with the highest rouge-l.
+    predict_with_generate: bool, Generation, Kind::Bool, Bool(false), WORKS;
     /// How the learning rate goes after the warmup.
     lr_scheduler_type: Scheduler, Training, Kind::Choice(schedule::NAMES), Str("linear"), WORKS;
     /// Share of the steps in which the learning rate rises from 0.

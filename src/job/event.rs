@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::NlgScores;
+
 /// One thing that happened in a run. On disk each is a JSON object with `seq`, `time` and `kind` beside these keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -102,6 +104,9 @@ pub enum Event {
         loss: f64,
         #[serde(with = "number")]
         acc: f64,
+        /// Of the answers, where the arguments ask for them (`predict_with_generate`).
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        scores: Option<NlgScores>,
         rows: u64,
         seconds: f64,
     },
@@ -112,7 +117,7 @@ pub enum Event {
         path: String,
         bytes: u64,
         seconds: f64,
-        /// Whether it is the best so far (lowest `eval_loss`).
+        /// Whether it is the best so far: lowest `eval_loss`, or with `predict_with_generate` highest `eval_rouge-l`.
         best: bool,
     },
     /// Rotation removed a checkpoint (`save_total_limit`).
@@ -156,7 +161,7 @@ pub enum Event {
         stopped: bool,
         last_checkpoint: Option<String>,
         best_checkpoint: Option<String>,
-        /// `eval_loss` of the best checkpoint.
+        /// `eval_loss`, or `eval_rouge-l`, of the best checkpoint.
         best_metric: Option<f64>,
     },
     /// The run ended in an error; `exit_code` 2 where the user can mend it.

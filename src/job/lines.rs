@@ -117,11 +117,15 @@ impl Lines {
                 }
                 line
             }
-            Event::Eval { step, loss, acc, rows, seconds, .. } => format!(
-                "evaluation at step {step}: loss {loss:.4}  acc {acc:.3}  ({}, {})",
-                human::counted(*rows, "row"),
-                human::duration(*seconds)
-            ),
+            Event::Eval { step, loss, acc, scores, rows, seconds, .. } => {
+                let written = scores.map(|s| format!("  rouge-l {:.2}  bleu-4 {:.2}", s.rouge_l, s.bleu_4));
+                format!(
+                    "evaluation at step {step}: loss {loss:.4}  acc {acc:.3}{}  ({}, {})",
+                    written.unwrap_or_default(),
+                    human::counted(*rows, "row"),
+                    human::duration(*seconds)
+                )
+            }
             Event::Checkpoint { path, bytes, best, .. } => {
                 let best = if *best { ", the best so far" } else { "" };
                 format!("saved {path} ({}{best})", human::bytes(*bytes))

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::files::AppendFile;
@@ -16,9 +17,44 @@ pub enum LogLine {
     /// Every `logging_steps`: means since the line before.
     Train { step: u64, epoch: f64, loss: f64, acc: f64, learning_rate: f64, grad_norm: f64 },
     /// An evaluation of `rows` rows in `batches` batches.
-    Eval { step: u64, epoch: f64, loss: f64, acc: f64, runtime: f64, rows: u64, batches: u64 },
+    Eval {
+        step: u64,
+        epoch: f64,
+        loss: f64,
+        acc: f64,
+        /// In the place of `acc` where answers were written.
+        scores: Option<NlgScores>,
+        runtime: f64,
+        rows: u64,
+        batches: u64,
+    },
     /// The end: `loss` is the mean over all steps; `rows` are those of all epochs, `steps` the planned ones.
     End { step: u64, epoch: f64, loss: f64, runtime: f64, rows: u64, steps: u64 },
+}
+
+/// How written answers compare with the labels, in percent, under the names of SWIFT's `compute_nlg_metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NlgScores {
+    #[serde(rename = "rouge-1")]
+    pub rouge_1: f64,
+    #[serde(rename = "rouge-2")]
+    pub rouge_2: f64,
+    #[serde(rename = "rouge-l")]
+    pub rouge_l: f64,
+    #[serde(rename = "bleu-4")]
+    pub bleu_4: f64,
+}
+
+impl NlgScores {
+    /// Under the log's keys.
+    fn figures(&self) -> [(&'static str, f64); 4] {
+        [
+            ("eval_rouge-1", self.rouge_1),
+            ("eval_rouge-2", self.rouge_2),
+            ("eval_rouge-l", self.rouge_l),
+            ("eval_bleu-4", self.bleu_4),
+        ]
+    }
 }
 
 impl LogLine {
@@ -73,8 +109,13 @@ impl LogLine {
             LogLine::Train { step, epoch, loss, acc, learning_rate, .. } => {
                 (vec![("loss", loss), ("acc", acc), ("learning_rate", learning_rate)], epoch, step)
             }
-            LogLine::Eval { step, epoch, loss, acc, runtime, rows, batches } => {
-                let mut f = vec![("eval_loss", loss), ("eval_acc", acc), ("eval_runtime", round(runtime, 4))];
+            LogLine::Eval { step, epoch, loss, acc, scores, runtime, rows, batches } => {
+                let mut f = vec![("eval_loss", loss)];
+                match scores {
+                    Some(scores) => f.extend(scores.figures()),
+                    None => f.push(("eval_acc", acc)),
+                }
+                f.push(("eval_runtime", round(runtime, 4)));
                 f.extend(speeds(
                     ["eval_samples_per_second", "eval_steps_per_second"],
                     rows,
@@ -186,6 +227,7 @@ mod tests {
             epoch: 0.2666,
             loss: 0.123456789012,
             acc: 2.0 / 3.0,
+            scores: None,
             runtime: 1.23456,
             rows: 60,
             batches: 60,
@@ -198,6 +240,24 @@ mod tests {
             )
         );
         assert_eq!(eval.to_history()["eval_loss"], json!(0.123456789012));
+        let scores = NlgScores { rouge_1: 50.0, rouge_2: 0.0, rouge_l: 37.5, bleu_4: 12.34567 };
+        let written = LogLine::Eval {
+            step: 1,
+            epoch: 0.5,
+            loss: 1.0,
+            acc: 0.5,
+            scores: Some(scores),
+            runtime: 0.0,
+            rows: 1,
+            batches: 1,
+        };
+        assert_eq!(
+            text(written.to_log()),
+            concat!(
+                r#"{"eval_loss":1.0,"eval_rouge-1":50.0,"eval_rouge-2":0.0,"eval_rouge-l":37.5,"eval_bleu-4":12.34567,"#,
+                r#""eval_runtime":0.0,"epoch":0.5,"global_step":1}"#
+            )
+        );
         let end = LogLine::End { step: 37, epoch: 0.98, loss: 3.5, runtime: 53.02661, rows: 600, steps: 37 };
         assert_eq!(
             text(end.to_log()),

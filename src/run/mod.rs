@@ -32,7 +32,7 @@ pub use dir::{EVENTS, LOGGING, RunDir, WORKER_EXIT, WORKER_LOG, existing};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
 pub use files::{free_bytes, read_json, sha256, write_atomic, write_json};
 pub use generation_config::{GENERATION_CONFIG, generation_config};
-pub use logging::{LogLine, Logging};
+pub use logging::{LogLine, Logging, NlgScores};
 pub use rotate::rotate;
 pub use tensorboard::EventFile;
 pub use trainer_state::TrainerState;

@@ -20,7 +20,7 @@ pub const TRAINER_STATE: &str = "trainer_state.json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainerState {
-    /// Lowest `eval_loss` so far.
+    /// Lowest `eval_loss` so far, or highest `eval_rouge-l`.
     pub best_metric: Option<f64>,
     /// Absolute path of its checkpoint.
     pub best_model_checkpoint: Option<String>,

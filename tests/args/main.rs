@@ -203,6 +203,8 @@ fn rules() {
     let args = sft("--model_id_or_path Qwen/Qwen-7B-Chat --dataset a --sft_type full --batch_size 3 --eval_steps 7 --test_oom_error true --max_length -1").args;
     assert_eq!((args.model_type.as_str(), args.template_type.as_str()), ("qwen-7b-chat", "qwen"));
     assert_eq!((args.learning_rate, args.save_steps, args.eval_batch_size), (1e-5, 7, 3));
+    let answers = sft("--model_type qwen-1_8b --dataset a --batch_size 3 --predict_with_generate true").args;
+    assert_eq!(answers.eval_batch_size, 1);
     assert_eq!((args.gradient_accumulation_steps, args.save_only_model), (6, true));
     assert!(!args.train_sampler_random);
     assert_eq!(args.max_length_limit(), None);

@@ -70,7 +70,6 @@ fn what_is_not_supported_is_refused() {
         ("push_to_hub", json!(true), "false: uploading"),
         ("self_cognition_sample", json!(100), "0: "),
         ("num_beams", json!(2), "1: beam search"),
-        ("predict_with_generate", json!(true), "false: "),
         ("lr_scheduler_type", json!("reduce_lr_on_plateau"), "cosine_with_restarts"),
         (
             "report_to",

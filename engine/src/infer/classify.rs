@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
 use super::Session;
+use crate::model::generate::not_finite;
 use crate::model::{Mode, Packed};
 use crate::train::limits;
 use crate::train::step::{WeightedRow, plan};
@@ -89,7 +90,7 @@ impl Session {
         }
         let scores = self.score(&candidates, single.then_some(&words));
         if scores.iter().any(|score| !score.is_finite()) {
-            return Err(super::not_finite());
+            return Err(not_finite());
         }
         Ok(texts
             .iter()

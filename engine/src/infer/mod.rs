@@ -10,28 +10,19 @@ pub mod merge;
 pub mod prompt;
 mod room;
 pub mod rows;
-mod sampling;
 pub mod stdio;
 
 use std::path::{Path, PathBuf};
 
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::{Template, Tokenizer};
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::Result;
 use qwen_tui::job::inputs::{check_model_dir, named_model_dir};
 use tch::{Device, Kind};
 
 use crate::device;
 use crate::model::{Qwen, QwenConfig, weights};
 use crate::train::checkpoint;
-
-/// What a model says whose weights are broken, or too large for its dtype.
-fn not_finite() -> Error {
-    Error::user(
-        "the model's scores are not finite: its weights or the checkpoint's are damaged or come from a training that \
-         diverged, or the dtype is too narrow (try dtype fp32)",
-    )
-}
 
 /// A model ready to answer: the base, and a checkpoint's adapter where one is named.
 pub struct Session {

@@ -5,8 +5,10 @@ pub mod config;
 pub mod convert;
 pub mod create;
 pub mod dropout;
+pub mod generate;
 pub mod packed;
 pub mod qwen;
+mod sampling;
 pub mod trainable;
 pub mod weights;
 

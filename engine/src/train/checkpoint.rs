@@ -44,6 +44,23 @@ pub struct Mark {
     pub step: u64,
     #[serde(with = "number")]
     pub loss: f64,
+    /// rouge-l of the answers, where they were written: then it decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rouge_l: Option<f64>,
+}
+
+impl Mark {
+    /// The figure that decides which checkpoint is the best.
+    pub fn metric(&self) -> f64 {
+        self.rouge_l.unwrap_or(self.loss)
+    }
+
+    fn is_better_than(&self, best: &Mark) -> bool {
+        match (self.rouge_l, best.rouge_l) {
+            (Some(ours), Some(best)) => ours > best,
+            _ => self.loss < best.loss,
+        }
+    }
 }
 
 /// What the keeper must know to go on.
@@ -116,8 +133,8 @@ impl Keeper {
     }
 
     /// Remembers an evaluation for the checkpoint that follows it.
-    pub fn note_evaluation(&mut self, step: u64, loss: f64) {
-        self.book.evaluated = Some(Mark { step, loss });
+    pub fn note_evaluation(&mut self, step: u64, loss: f64, rouge_l: Option<f64>) {
+        self.book.evaluated = Some(Mark { step, loss, rouge_l });
     }
 
     /// Whether the evaluation of `step` has been made.
@@ -125,9 +142,9 @@ impl Keeper {
         self.book.evaluated.is_some_and(|mark| mark.step == step)
     }
 
-    /// Path (relative to the run) and `eval_loss` of the best checkpoint.
+    /// Path (relative to the run) and deciding figure of the best checkpoint.
     pub fn best(&self) -> Option<(String, f64)> {
-        self.book.best.map(|best| (name(best.step), best.loss))
+        self.book.best.map(|best| (name(best.step), best.metric()))
     }
 
     /// What the log has told so far.
@@ -148,9 +165,9 @@ impl Keeper {
                 self.book.logged = step;
                 LogLine::Train { step, epoch, loss, acc, learning_rate, grad_norm }
             }
-            Event::Eval { step, epoch, loss, acc, rows, seconds } => {
+            Event::Eval { step, epoch, loss, acc, scores, rows, seconds } => {
                 let batches = rows.div_ceil(eval_batch_size as u64);
-                LogLine::Eval { step, epoch, loss, acc, runtime: seconds, rows, batches }
+                LogLine::Eval { step, epoch, loss, acc, scores, runtime: seconds, rows, batches }
             }
             _ => return Ok(()),
         };
@@ -177,7 +194,8 @@ impl Keeper {
     pub fn save(&mut self, run: &RunDir, step: u64, mut state: State<'_>) -> Result<Vec<Event>> {
         let began = Instant::now();
         let previous = self.book.best;
-        let better = |mark: &Mark| mark.loss.is_finite() && previous.is_none_or(|best| mark.loss < best.loss);
+        let better =
+            |mark: &Mark| mark.loss.is_finite() && previous.is_none_or(|best| mark.is_better_than(&best));
         let evaluated = self.book.evaluated.filter(|mark| mark.step == step && state.planned);
         let best = evaluated.is_some_and(|mark| better(&mark));
         if best {
@@ -185,7 +203,7 @@ impl Keeper {
         }
         self.state.global_step = step;
         self.state.epoch = Some(state.epoch);
-        self.state.best_metric = self.book.best.map(|best| best.loss);
+        self.state.best_metric = self.book.best.map(|best| best.metric());
         self.state.best_model_checkpoint =
             self.book.best.map(|best| run.checkpoint(best.step).display().to_string());
         state.progress.book = self.book.clone();

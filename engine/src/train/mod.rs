@@ -1,13 +1,18 @@
 //! The recipe: what `sft` does, from top to bottom.
 
+mod answering;
 pub mod checkpoint;
 mod commands;
 mod limits;
 mod metrics;
 mod micro;
+mod nlg;
 pub mod optimizer;
 mod reports;
 mod resume;
+#[cfg(test)]
+#[path = "../../../tests/common/shared.rs"]
+mod shared;
 pub mod step;
 mod trainer;
 
@@ -30,6 +35,7 @@ use tch::{Device, Kind};
 
 use crate::device;
 use crate::model::{LoraOptions, QwenConfig, Trainable, weights};
+use answering::Answering;
 use commands::{Asked, Commands};
 pub use limits::limits;
 pub use metrics::AccStrategy;
@@ -90,7 +96,7 @@ pub fn train<'a>(
             stopped: true,
             last_checkpoint: before.as_ref().map(|_| checkpoint::name(done)),
             best_checkpoint: best.map(|best| checkpoint::name(best.step)),
-            best_metric: best.map(|best| best.loss),
+            best_metric: best.map(|best| best.metric()),
         })?;
         Ok(true)
     };
@@ -221,6 +227,7 @@ pub fn train<'a>(
     emit(Event::Stage { stage: Stage::Training })?;
 
     let acc = AccStrategy::parse(&args.acc_strategy);
+    let answering = args.predict_with_generate.then(|| Answering::new(args, tokenizer)).transpose()?;
     let mut trainer = Trainer {
         args,
         run,
@@ -241,6 +248,7 @@ pub fn train<'a>(
         progress,
         total,
         validation: encoded.validation,
+        answering,
     };
     // A stop leaves the evaluation of its step out.
     let mut stopped = trainer.owes_evaluation() && trainer.close_step()?;

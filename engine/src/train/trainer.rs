@@ -9,6 +9,7 @@ use qwen_tui::job::event::{Event, Stage};
 use qwen_tui::run::RunDir;
 use tch::Kind;
 
+use super::answering::Answering;
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
 use super::optimizer::Optimizer;
@@ -44,6 +45,8 @@ pub struct Trainer<'a> {
     /// Steps in all.
     pub total: u64,
     pub validation: Vec<Example>,
+    /// Where evaluations write answers too.
+    pub answering: Option<Answering>,
 }
 
 impl Trainer<'_> {
@@ -106,7 +109,7 @@ impl Trainer<'_> {
         Ok(asked == Asked::Stop && (due || !last))
     }
 
-    /// Loss and accuracy on the validation rows; a command to stop gives them up. Returns what was asked for meanwhile.
+    /// Loss and accuracy on the validation rows, and how their answers compare where they are wanted; a command to stop gives them up. Returns what was asked for meanwhile.
     fn evaluate(&mut self) -> Result<Asked> {
         let (step, epoch) = (self.progress.step, self.micro.epoch());
         let mut asked = Asked::Nothing;
@@ -115,6 +118,8 @@ impl Trainer<'_> {
         let rows = weigh_evaluation(&self.validation, self.args.eval_batch_size);
         let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
         let mut tally = Tally::new(rows.len());
+        // With answers each row is looked at twice.
+        let all = rows.len() as u64 * if self.answering.is_some() { 2 } else { 1 };
         let mut done = 0;
         let mut told = Instant::now();
         let limits = self.progress.passes.evaluation;
@@ -128,7 +133,26 @@ impl Trainer<'_> {
             done += batch.len() as u64;
             if told.elapsed().as_secs() >= 1 {
                 told = Instant::now();
-                (self.emit)(Event::EvalProgress { step, done, rows: rows.len() as u64 })?;
+                (self.emit)(Event::EvalProgress { step, done, rows: all })?;
+            }
+        }
+        let mut scores = None;
+        if let Some(answering) = &self.answering {
+            let mut pause = |answered: u64, whole: bool| {
+                asked = asked.max(self.commands.obey(self.emit, step)?);
+                if whole && told.elapsed().as_secs() >= 1 {
+                    told = Instant::now();
+                    (self.emit)(Event::EvalProgress { step, done: done + answered, rows: all })?;
+                }
+                Ok(asked != Asked::Stop)
+            };
+            let seed = mix(self.args.seed, step);
+            let Some(found) = answering.score(&model, &self.validation, seed, &mut pause)? else {
+                return Ok(asked);
+            };
+            scores = found.scores;
+            if let Some(message) = found.warning {
+                (self.emit)(Event::Warning { message })?;
             }
         }
         let event = Event::Eval {
@@ -136,10 +160,11 @@ impl Trainer<'_> {
             epoch,
             loss: tally.loss,
             acc: tally.accuracy(self.acc),
+            scores,
             rows: rows.len() as u64,
             seconds: began.elapsed().as_secs_f64(),
         };
-        self.checkpoints.note_evaluation(step, tally.loss);
+        self.checkpoints.note_evaluation(step, tally.loss, scores.map(|s| s.rouge_l));
         self.log(event)?;
         if !tally.loss.is_finite() {
             return Err(self.diverged());
@@ -246,7 +271,7 @@ impl Trainer<'_> {
             stopped,
             last_checkpoint: self.checkpoints.last(),
             best_checkpoint: best.as_ref().map(|(path, _)| path.clone()),
-            best_metric: best.map(|(_, loss)| loss),
+            best_metric: best.map(|(_, metric)| metric),
         })
     }
 }
