@@ -150,6 +150,9 @@ impl App {
         if key.modifiers.contains(KeyModifiers::CONTROL) && keys::QUIT.is(key) {
             return vec![Action::Quit];
         }
+        if keys::SUSPEND.is(key) && !self.is_typing() {
+            return vec![Action::Suspend];
+        }
         if let Some(popup) = &mut self.popup {
             // Popups keep every key; what they answer with `Yes` closes them.
             let Handled::Yes(actions) = popup.component().handle(key, &self.state) else { return Vec::new() };
@@ -175,8 +178,10 @@ impl App {
         } else {
             if keys::HELP.is(key) {
                 let here = self.tabs[self.shown as usize].commands(&self.state);
-                let sections =
-                    vec![(self.shown.title().to_owned(), here), ("Everywhere".to_owned(), everywhere())];
+                let sections = vec![
+                    (self.shown.title().to_owned(), here),
+                    ("Everywhere".to_owned(), everywhere(self.is_typing())),
+                ];
                 self.popup = Some(Popup::Help(Help::new(sections)));
             }
             Vec::new()
@@ -230,6 +235,11 @@ impl App {
         rest
     }
 
+    /// Whether characters are text now.
+    fn is_typing(&self) -> bool {
+        self.popup.is_none() && self.tabs[self.shown as usize].takes_text()
+    }
+
     /// Draws everything.
     pub fn draw(&self, frame: &mut Frame) {
         let notice = self.notice.as_ref().map(|(n, _)| n);
@@ -249,19 +259,19 @@ impl App {
         if let Some(popup) = &self.popup {
             popup.as_component().draw(frame, middle, &self.state);
         } else {
-            commands.extend(everywhere());
+            commands.extend(everywhere(self.is_typing()));
         }
-        let typing = self.popup.is_none() && tab.takes_text();
-        chrome::bottom(frame, bottom, notice, &commands, typing, &self.state);
+        chrome::bottom(frame, bottom, notice, &commands, self.is_typing(), &self.state);
     }
 }
 
 /// The commands of everywhere.
-fn everywhere() -> Vec<CommandInfo> {
+fn everywhere(typing: bool) -> Vec<CommandInfo> {
     let main = [&keys::NEXT_TAB, &keys::HELP, &keys::QUIT].map(|b| CommandInfo::main(b, true));
     let others =
         [&keys::PREVIOUS_TAB, &keys::TAB_1, &keys::TAB_2, &keys::TAB_3, &keys::TAB_4].map(CommandInfo::other);
-    main.into_iter().chain(others).collect()
+    let suspend = CommandInfo { binding: &keys::SUSPEND, enabled: !typing, main: false };
+    main.into_iter().chain(others).chain([suspend]).collect()
 }
 
 fn quit_question(state: &State, unsaved: Option<&str>) -> Question {

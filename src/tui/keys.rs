@@ -70,6 +70,7 @@ bindings! {
     TAB_4: [char('4'), alt('4')], "4, Alt+4", "REPL", "REPL";
     HELP: [char('?'), key(KeyCode::F(1))], "?, F1", "help", "The keys of where you are";
     QUIT: [char('q'), ctrl('c')], "q, Ctrl+C", "quit", "Quit; asks while a job runs or something typed would be lost";
+    SUSPEND: [ctrl('z')], "Ctrl+Z", "suspend", "Suspend: back to the shell, whose `fg` returns here; in a text, undo";
 
     // Config
     EDIT: [key(KeyCode::Enter)], "Enter", "edit", "Edit the value; open or close a group";
@@ -138,7 +139,7 @@ bindings! {
 
 /// Keys by place, for `docs/keys.md`.
 pub const PLACES: &[(&str, &[&Binding])] = &[
-    ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT]),
+    ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT, &SUSPEND]),
     (
         "Config",
         &[

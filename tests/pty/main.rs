@@ -4,6 +4,7 @@
 mod common;
 mod terminal;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -174,6 +175,86 @@ fn signals_give_the_terminal_back() {
     terminal.see(&["Config"]);
     terminal.hang_up();
     assert_eq!(terminal.ended().code(), Some(128 + 1));
+}
+
+#[test]
+fn every_other_signal_that_ends_it_gives_the_terminal_back_too() {
+    let bench = Bench::new();
+    let started = || {
+        let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+        terminal.see(&["Config"]);
+        terminal
+    };
+    for (signal, status) in
+        [(Signal::QUIT, 131), (Signal::USR1, 138), (Signal::USR2, 140), (Signal::ALARM, 142)]
+    {
+        let mut terminal = started();
+        terminal.signal(signal);
+        assert_eq!(terminal.ended().code(), Some(status), "{signal:?}");
+        terminal.assert_clean();
+    }
+    // By these it dies.
+    for signal in [Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::FPE, Signal::SYS] {
+        let mut terminal = started();
+        terminal.signal(signal);
+        assert_eq!(terminal.ended().signal(), Some(signal.as_raw()));
+        terminal.assert_clean();
+    }
+}
+
+#[test]
+fn a_stopped_cockpit_leaves_a_clean_screen_and_goes_on_where_it_was() {
+    let bench = Bench::new();
+    recorded(&bench, "finished");
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["Config", "The defaults"]);
+    for signal in [Signal::TSTP, Signal::TTOU, Signal::TTIN] {
+        terminal.signal(signal);
+        terminal.assert_clean();
+        assert!(!terminal.text().contains("Checkpoints"), "the shell's screen");
+        terminal.signal(Signal::CONT);
+        terminal.see(&["Config", "The defaults"]);
+        terminal.press("2");
+        terminal.see(&["v0-20231114-221320", "finished"]);
+        terminal.press("1");
+        terminal.see(&["The defaults"]);
+    }
+    // No shell has started it.
+    terminal.press("\x1a");
+    terminal.see(&["not suspended"]);
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
+fn ctrl_z_suspends_to_the_shell() {
+    let bench = Bench::new();
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("set -m; {PROGRAM}; echo \"stopped: $?\"; read word; fg; echo \"ended: $?\""));
+    shell.current_dir(bench.path(".")).env("XDG_STATE_HOME", bench.path("state"));
+    let mut terminal = Terminal::start(shell, 80, 24);
+    terminal.see(&["The defaults"]);
+    terminal.press("/");
+    terminal.press("a\x1a");
+    // It has undone the last change of the text.
+    terminal.wait("no text", terminal::SOON, |text| text.lines().any(|line| line.trim_end() == " /"));
+    terminal.press("\r");
+    terminal.wait("the form", terminal::SOON, |text| !text.contains("take back"));
+    terminal.press("?");
+    terminal.see(&["Everywhere"]);
+    terminal.press("\x1a");
+    // 128 + SIGSTOP or SIGTSTP, as the shell has it.
+    terminal.see(&["stopped: 1"]);
+    terminal.assert_clean();
+    terminal.press("\r");
+    terminal.see(&["Everywhere"]);
+    terminal.press("\x03");
+    terminal.see(&["ended: 0"]);
+    assert!(terminal.ended().success());
+    terminal.assert_clean();
 }
 
 #[test]

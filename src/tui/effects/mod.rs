@@ -133,6 +133,11 @@ impl Effects {
                 self.repl.order(order, engine, &self.sender);
             }
             Action::Exit => drop(self.sender.send(Message::Exit)),
+            Action::Suspend => {
+                if let Err(why) = suspend() {
+                    let _ = self.sender.send(Message::Notice(Notice::error(why)));
+                }
+            }
             // The application's own.
             Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::LoadConfig(_) | Action::Quit => {}
         }
@@ -191,6 +196,16 @@ fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message
 fn follow(run: &Path, own: Option<Worker>, followed: &AtomicU64, send: &dyn Fn(Message)) {
     let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
     watch::watch(run, own, &|| followed.load(Ordering::Relaxed) == this, send);
+}
+
+/// Stops the whole job of the shell that this program is a part of, such as `make` before it.
+fn suspend() -> std::result::Result<(), String> {
+    use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
+    // A session's first group has no shell above it that could let it go on.
+    if getsid(None).is_ok_and(|session| session == getpgrp()) {
+        return Err("no shell has started this, so none could let it go on: it is not suspended".to_owned());
+    }
+    kill_current_process_group(Signal::TSTP).map_err(|e| format!("cannot suspend: {e}"))
 }
 
 /// A run directory as it was typed, made absolute.
