@@ -106,7 +106,7 @@ impl Trainer<'_> {
         let (step, epoch) = (self.progress.step, self.micro.epoch());
         let mut asked = Asked::Nothing;
         (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
-        let began = Instant::now();
+        let (began, waited) = (Instant::now(), self.commands.waited());
         let rows = weigh_evaluation(&self.validation, self.args.eval_batch_size);
         let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
         let mut tally = Tally::new(rows.len());
@@ -126,14 +126,10 @@ impl Trainer<'_> {
                 (self.emit)(Event::EvalProgress { step, done, rows: rows.len() as u64 })?;
             }
         }
-        let event = Event::Eval {
-            step,
-            epoch,
-            loss: tally.loss,
-            acc: tally.accuracy(self.acc),
-            rows: rows.len() as u64,
-            seconds: began.elapsed().as_secs_f64(),
-        };
+        // A pause is no part of it.
+        let seconds = began.elapsed().saturating_sub(self.commands.waited() - waited).as_secs_f64();
+        let (acc, rows) = (tally.accuracy(self.acc), rows.len() as u64);
+        let event = Event::Eval { step, epoch, loss: tally.loss, acc, rows, seconds };
         self.checkpoints.note_evaluation(step, tally.loss);
         self.log(event)?;
         if !tally.loss.is_finite() {
