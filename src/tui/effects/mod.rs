@@ -241,6 +241,7 @@ mod tests {
         match &heard[heard.len() - 2..] {
             [Message::Deleted(gone), Message::Config(ConfigNews::NotStarted(why))] => {
                 assert!(*gone == path && why.contains("status 1"), "{why}");
+                assert!(!why.contains("worker.log"), "it is there no more: {why}");
             }
             other => panic!("{other:?}"),
         }
