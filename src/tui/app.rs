@@ -134,6 +134,12 @@ impl App {
                 return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
             }
             true => "finishes its step, saves and ends",
+            false if run.paused => {
+                return Some(format!(
+                    "{} is paused and stays so: `qwen-tui --run` with this directory shows it, p resumes it",
+                    run.path.display()
+                ));
+            }
             false => "trains on",
         };
         Some(format!("{} {what}; `qwen-tui --run` with this directory shows it", run.path.display()))
@@ -197,14 +203,15 @@ impl App {
                 Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
                 Action::Quit => {
-                    let unsaved = self.tabs.iter().find_map(|tab| tab.unsaved());
-                    let question = match unsaved {
-                        _ if self.state.is_live() => quit_question(&self.state, unsaved),
-                        Some(what) => unsaved_question(what),
-                        None => {
-                            rest.push(Action::Exit);
-                            continue;
-                        }
+                    let unsaved: Vec<&str> = self.tabs.iter().filter_map(|tab| tab.unsaved()).collect();
+                    let unsaved = unsaved.join(" ");
+                    let question = if self.state.is_live() {
+                        quit_question(&self.state, &unsaved)
+                    } else if unsaved.is_empty() {
+                        rest.push(Action::Exit);
+                        continue;
+                    } else {
+                        unsaved_question(&unsaved)
                     };
                     self.popup = Some(Popup::Question(question));
                 }
@@ -274,13 +281,24 @@ fn everywhere(typing: bool) -> Vec<CommandInfo> {
     main.into_iter().chain(others).chain([suspend]).collect()
 }
 
-fn quit_question(state: &State, unsaved: Option<&str>) -> Question {
+fn quit_question(state: &State, unsaved: &str) -> Question {
+    let is_paused = state.run.as_ref().is_some_and(|run| run.paused);
+    let (leave, mut text) = match is_paused {
+        true => (
+            "Leave it paused: the next qwen-tui finds it",
+            "A job is paused, and stays so until p on the Train tab resumes it. It does not need this screen."
+                .to_owned(),
+        ),
+        false => (
+            "Leave it running: the next qwen-tui finds it",
+            "A job is running. It does not need this screen.".to_owned(),
+        ),
+    };
     let choices = vec![
-        Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
+        Choice::new('l', leave, vec![Action::Exit]),
         Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
         Choice::new('s', "Stay", Vec::new()),
     ];
-    let mut text = "A job is running. It does not need this screen.".to_owned();
     if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
         text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
     }
@@ -290,8 +308,8 @@ fn quit_question(state: &State, unsaved: Option<&str>) -> Question {
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),
     };
-    if let Some(what) = unsaved {
-        text += &format!("\n{what} Quitting loses it.");
+    if !unsaved.is_empty() {
+        text += &format!("\n{unsaved} Quitting loses it.");
     }
     Question::new("Quit", text, choices)
 }
