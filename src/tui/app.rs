@@ -15,6 +15,7 @@ use super::model::Worker;
 use super::popups::{Choice, Help, Popup, Question};
 use super::state::State;
 use super::tabs;
+use crate::job::event::Command;
 
 /// Seconds that a notice stays where no key takes it away.
 const NOTICE_SECONDS: f64 = 8.0;
@@ -32,6 +33,8 @@ pub struct App {
     changed: bool,
     /// The worker has been told to end as the cockpit does.
     stopping: bool,
+    /// It has been told to pause, and has not yet said that it does.
+    pausing: bool,
 }
 
 impl App {
@@ -46,6 +49,7 @@ impl App {
             first_run_wanted: open_first_run,
             changed: true,
             stopping: false,
+            pausing: false,
         }
     }
 
@@ -91,6 +95,11 @@ impl App {
             self.notice = None;
             self.changed = true;
         }
+        self.pausing &= match message {
+            Message::Opened(_) | Message::Deleted(_) => false,
+            Message::Notice(notice) => !notice.is_error,
+            message => !self.has_come(Awaited::Paused, message),
+        };
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         match message {
@@ -134,9 +143,10 @@ impl App {
                 return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
             }
             true => "finishes its step, saves and ends",
-            false if run.paused => {
+            false if run.paused || self.pausing => {
+                let how = if run.paused { "is paused" } else { "pauses after its step" };
                 return Some(format!(
-                    "{} is paused and stays so: `qwen-tui --run` with this directory shows it, p resumes it",
+                    "{} {how} and stays so: `qwen-tui --run` with this directory shows it, p resumes it",
                     run.path.display()
                 ));
             }
@@ -206,7 +216,7 @@ impl App {
                     let unsaved: Vec<&str> = self.tabs.iter().filter_map(|tab| tab.unsaved()).collect();
                     let unsaved = unsaved.join(" ");
                     let question = if self.state.is_live() {
-                        quit_question(&self.state, &unsaved)
+                        quit_question(&self.state, self.pausing, &unsaved)
                     } else if unsaved.is_empty() {
                         rest.push(Action::Exit);
                         continue;
@@ -234,7 +244,16 @@ impl App {
                         None => rest.push(Action::Config(ConfigWork::Load(file))),
                     }
                 }
-                action => rest.push(action),
+                action => {
+                    if let Action::Send(command) = &action {
+                        self.pausing = match command {
+                            Command::Pause => true,
+                            Command::Resume | Command::Stop => false,
+                            Command::Save => self.pausing,
+                        };
+                    }
+                    rest.push(action);
+                }
             }
             self.changed = true;
         }
@@ -281,15 +300,17 @@ fn everywhere(typing: bool) -> Vec<CommandInfo> {
     main.into_iter().chain(others).chain([suspend]).collect()
 }
 
-fn quit_question(state: &State, unsaved: &str) -> Question {
-    let is_paused = state.run.as_ref().is_some_and(|run| run.paused);
-    let (leave, mut text) = match is_paused {
-        true => (
+fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
+    let paused = match state.run.as_ref().is_some_and(|run| run.paused) {
+        true => Some("A job is paused, and stays so"),
+        false => pausing.then_some("A job pauses after the step at hand, and stays paused"),
+    };
+    let (leave, mut text) = match paused {
+        Some(how) => (
             "Leave it paused: the next qwen-tui finds it",
-            "A job is paused, and stays so until p on the Train tab resumes it. It does not need this screen."
-                .to_owned(),
+            format!("{how} until p on the Train tab resumes it. It does not need this screen."),
         ),
-        false => (
+        None => (
             "Leave it running: the next qwen-tui finds it",
             "A job is running. It does not need this screen.".to_owned(),
         ),

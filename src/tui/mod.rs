@@ -171,6 +171,10 @@ async fn take_in_what_waits(
 }
 
 fn draw(screen: &mut Screen, app: &App) -> Result<()> {
+    // Let go on in the background, it has nothing to draw on.
+    if !terminal::is_taken() {
+        return Ok(());
+    }
     let drawn = screen.terminal.draw(|frame| app.draw(frame));
     drawn.map(drop).map_err(|e| Error::user(format!("cannot draw on the terminal: {e}")))
 }

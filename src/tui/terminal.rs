@@ -69,6 +69,11 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the terminal is ours now. It is not from a stop until it has been taken again.
+pub fn is_taken() -> bool {
+    TAKEN.load(Ordering::SeqCst)
+}
+
 /// Raw mode and the alternate screen, empty. In the background it stops this program until that is in the foreground.
 fn take() -> Result<Out> {
     let refused = "cannot take over the terminal";

@@ -23,6 +23,16 @@ fn a_run_that_trains() {
 }
 
 #[test]
+fn titles_before_and_after_the_first_step() {
+    let mut records = until_step("finished", 1);
+    let picture = Cockpit::on_run(80, 24, records.clone(), Worker::Alive).picture();
+    assert!(picture.contains(" last step ─"), "{picture}");
+    records.retain(|r| !matches!(r.event, Event::Step { .. }));
+    let picture = Cockpit::on_run(80, 24, records, Worker::Alive).picture();
+    assert!(picture.contains(" learning rate linear ─"), "{picture}");
+}
+
+#[test]
 fn a_run_that_has_finished() {
     for (width, height) in [(80, 24), (160, 48), (200, 50)] {
         let mut cockpit = Cockpit::on_run(width, height, recorded("finished"), gone(""));
@@ -85,6 +95,10 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
     let mut cockpit = live(80, 24);
     assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Pause)]));
     assert!(cockpit.picture().contains("it pauses after the step at hand"));
+    cockpit.press(&["q"]);
+    assert!(cockpit.picture().contains("A job pauses after the step at hand"), "{}", cockpit.picture());
+    cockpit.press(&["Esc"]);
+    assert!(cockpit.parting_words().unwrap().contains("pauses after its step and stays so"));
     let paused = serde_json::from_str::<Record<Event>>(r#"{"seq":99,"time":1,"kind":"paused","step":17}"#);
     let run = super::RUN.into();
     cockpit.tell(Message::Events { run, records: vec![paused.unwrap()] });
