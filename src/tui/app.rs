@@ -1,6 +1,6 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
@@ -12,7 +12,8 @@ use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
 use super::model::Worker;
-use super::popups::{Choice, Help, Popup, Question};
+use super::popups::{Help, Popup};
+use super::questions::{load_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
 use crate::job::event::Command;
@@ -298,54 +299,4 @@ fn everywhere(typing: bool) -> Vec<CommandInfo> {
         [&keys::PREVIOUS_TAB, &keys::TAB_1, &keys::TAB_2, &keys::TAB_3, &keys::TAB_4].map(CommandInfo::other);
     let suspend = CommandInfo { binding: &keys::SUSPEND, enabled: !typing, main: false };
     main.into_iter().chain(others).chain([suspend]).collect()
-}
-
-fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
-    let paused = match state.run.as_ref().is_some_and(|run| run.paused) {
-        true => Some("A job is paused, and stays so"),
-        false => pausing.then_some("A job pauses after the step at hand, and stays paused"),
-    };
-    let (leave, mut text) = match paused {
-        Some(how) => (
-            "Leave it paused: the next qwen-tui finds it",
-            format!("{how} until p on the Train tab resumes it. It does not need this screen."),
-        ),
-        None => (
-            "Leave it running: the next qwen-tui finds it",
-            "A job is running. It does not need this screen.".to_owned(),
-        ),
-    };
-    let choices = vec![
-        Choice::new('l', leave, vec![Action::Exit]),
-        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
-        Choice::new('s', "Stay", Vec::new()),
-    ];
-    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
-        text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
-    }
-    // Those that run without being shown do so whatever the answer.
-    text += &match state.other_jobs() {
-        0 => String::new(),
-        1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
-        n => format!("\n{n} others run too, and go on in any case."),
-    };
-    if !unsaved.is_empty() {
-        text += &format!("\n{unsaved} Quitting loses it.");
-    }
-    Question::new("Quit", text, choices)
-}
-
-fn unsaved_question(what: &str) -> Question {
-    let choices =
-        vec![Choice::new('q', "Quit and lose it", vec![Action::Exit]), Choice::new('s', "Stay", Vec::new())];
-    Question::new("Quit", what, choices)
-}
-
-fn load_question(what: &str, file: PathBuf) -> Question {
-    let text = format!("{what} Opening {} loses it.", file.display());
-    let choices = vec![
-        Choice::new('o', "Open the file and lose it", vec![Action::Config(ConfigWork::Load(file))]),
-        Choice::new('k', "Keep it", Vec::new()),
-    ];
-    Question::new("Open arguments", text, choices)
 }

@@ -15,6 +15,7 @@ mod log;
 pub mod message;
 pub mod model;
 pub mod popups;
+mod questions;
 pub mod repl;
 mod signals;
 pub mod state;
