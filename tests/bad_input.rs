@@ -438,7 +438,11 @@ fn files_of_arguments() {
         let file = bench.write("args.json", content);
         refused(&bench, &["--config", &file], needles);
     };
-    config(b"", &["args.json, line 1", "not valid JSON"]);
+    config(b"", &["args.json is empty", "a JSON object"]);
+    config(b"\xef\xbb\xbf \n", &["args.json is empty"]);
+    config(b"{\"model_type\": \"qwen-1_8b\"", &["args.json, line 1", "not valid JSON"]);
+    let faults = b"{\"lora_rank\": -1,\n\"batch_size\": 4,\n\"seed\": \"x\",\n\"eval_steps\": 0}";
+    config(faults, &["args.json, line 1: lora_rank is -1", "; also wrong: seed, eval_steps"]);
     config(b"{\n  \"lora_rank\": 8,\n}", &["args.json, line 3", "not valid JSON"]);
     config(b"[]", &["args.json", "a JSON object"]);
     config(b"{\n  \"lora_rank\": \"8\"\n}", &["args.json, line 2", "lora_rank is \"8\"", "a whole number"]);

@@ -85,6 +85,11 @@ impl File {
     pub fn parse(path: &Path, text: String) -> Result<File> {
         let shown = path.display();
         let json = text.trim_start_matches('\u{feff}');
+        if json.trim().is_empty() {
+            return Err(Error::user(format!(
+                "{shown} is empty; a JSON object {{\"name\": value, ...}} is expected"
+            )));
+        }
         let value: Value = serde_json::from_str(json).map_err(|e| {
             let what = e.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
@@ -141,18 +146,32 @@ impl Values {
     }
 
     /// Takes the values of a file that `wanted` names; returns the keys that the table does not know.
+    ///
+    /// # Errors
+    /// Of the first value that is refused, with the names of the others.
     pub fn take_file(&mut self, file: File, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         let object = file.object.clone();
         self.file = Some(file);
         let mut unknown = Vec::new();
+        let mut first: Option<(Error, &'static str)> = None;
+        let mut others = Vec::new();
         for (key, value) in object.iter().filter(|(key, _)| wanted(key)) {
             match self.field(key) {
-                Some(field) => self.take(field, value, Source::File)?,
+                Some(field) => match (self.take(field, value, Source::File), &first) {
+                    (Ok(()), _) => {}
+                    (Err(error), None) => first = Some((error, field.name)),
+                    (Err(_), Some(_)) => others.push(field.name),
+                },
                 None if value.is_null() => {}
                 None => unknown.push(key.clone()),
             }
         }
-        Ok(unknown)
+        let Some((error, name)) = first else { return Ok(unknown) };
+        self.refused.set(Some(name));
+        match others.is_empty() {
+            true => Err(error),
+            false => Err(Error::user(format!("{error}; also wrong: {}", others.join(", ")))),
+        }
     }
 
     /// Takes a value from outside, checked.

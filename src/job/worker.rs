@@ -113,7 +113,12 @@ impl Worker {
 
     /// Why it ended, for a worker that ended without a `Finished` or `Failed` event.
     pub fn explain(&self, status: ExitStatus) -> Error {
-        explain(status, &own_log(&self.log, self.log_start), &self.log)
+        explain(status, &own_log(&self.log, self.log_start), Some(&self.log))
+    }
+
+    /// [`explain`](Self::explain) where the log goes with the run directory: all that it says is said here.
+    pub fn explain_alone(&self, status: ExitStatus) -> Error {
+        explain(status, &own_log(&self.log, self.log_start), None)
     }
 }
 
@@ -125,7 +130,7 @@ pub fn recorded_end(dir: &Path) -> Option<Error> {
     let is_old = modified(&dir.join(EVENTS)) > modified(&file);
     let exit: Exit = read_json(&file).ok().filter(|_| !is_old)?;
     let raw = exit.signal.or(exit.code.map(|code| (code & 0xff) << 8))?;
-    Some(explain(ExitStatus::from_raw(raw), &own_log(&log, exit.log_start), &log))
+    Some(explain(ExitStatus::from_raw(raw), &own_log(&log, exit.log_start), Some(&log)))
 }
 
 /// The end of what a worker has printed to `log` from `start` on (at most 16 kB).
@@ -141,17 +146,21 @@ fn own_log(log: &Path, start: u64) -> String {
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
-fn explain(status: ExitStatus, output: &str, log: &Path) -> Error {
+/// Why a worker ended that has printed `output`; `log` is where that stands and stays.
+fn explain(status: ExitStatus, output: &str, log: Option<&Path>) -> Error {
     if let Some(unusable) = Unusable::from_loader(output) {
         return unusable.error();
     }
-    let is_word = |l: &&str| !l.is_empty() && !is_chatter(l);
+    // Chatter is left out where it can be looked up.
+    let is_word = |l: &&str| !l.is_empty() && (log.is_none() || !is_chatter(l));
     let lines: Vec<&str> = output.lines().map(str::trim_end).filter(is_word).collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-    let said = match last.is_empty() {
-        true if !output.trim().is_empty() => format!("; it did not say why ({})", log.display()),
-        true => format!("; it printed nothing ({}){}", log.display(), suspect()),
-        false => format!("; the end of {}:\n  {last}", log.display()),
+    let place = log.map_or(String::new(), |log| format!(" ({})", log.display()));
+    let said = match (last.is_empty(), log) {
+        (true, _) if !output.trim().is_empty() => format!("; it did not say why{place}"),
+        (true, _) => format!("; it printed nothing{place}{}", suspect()),
+        (false, Some(log)) => format!("; the end of {}:\n  {last}", log.display()),
+        (false, None) => format!("; its last words:\n  {last}"),
     };
     match (status.code(), status.signal()) {
         // Where it never began, the run directory may be removed, and the log with it.
@@ -199,7 +208,7 @@ mod tests {
     use super::*;
 
     fn ended(raw: i32, output: &str) -> Error {
-        explain(ExitStatus::from_raw(raw), output, Path::new("/run/worker.log"))
+        explain(ExitStatus::from_raw(raw), output, Some(Path::new("/run/worker.log")))
     }
 
     #[test]
@@ -240,6 +249,10 @@ mod tests {
             ended(3 << 8, "").to_string().contains("exit status 3; it printed nothing (/run/worker.log)")
         );
         assert_eq!(ended(2 << 8, "bad argument").exit_code(), 2);
+        // Where the log goes, its words are told and it is not named.
+        let alone = |output: &str| explain(ExitStatus::from_raw(1 << 8), output, None).to_string();
+        assert_eq!(alone("bad luck"), "the worker ended with exit status 1; its last words:\n  bad luck");
+        assert!(alone("").starts_with("the worker ended with exit status 1; it printed nothing"));
         // The engine's own message is said once, and alone.
         let told = ended(2 << 8, "INFO loading\nerror: a.json: not there\n  give another");
         assert_eq!(told.to_string(), "a.json: not there\n  give another");

@@ -76,6 +76,8 @@ pub enum Action {
     StopAndExit,
     /// Quits and leaves everything as it is.
     Exit,
+    /// Stops the cockpit until the shell lets it go on.
+    Suspend,
 }
 
 /// A line for the person at the keyboard.

@@ -1,6 +1,6 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
@@ -12,9 +12,11 @@ use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
 use super::model::Worker;
-use super::popups::{Choice, Help, Popup, Question};
+use super::popups::{Help, Popup};
+use super::questions::{load_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
+use crate::job::event::Command;
 
 /// Seconds that a notice stays where no key takes it away.
 const NOTICE_SECONDS: f64 = 8.0;
@@ -32,6 +34,8 @@ pub struct App {
     changed: bool,
     /// The worker has been told to end as the cockpit does.
     stopping: bool,
+    /// It has been told to pause, and has not yet said that it does.
+    pausing: bool,
 }
 
 impl App {
@@ -46,6 +50,7 @@ impl App {
             first_run_wanted: open_first_run,
             changed: true,
             stopping: false,
+            pausing: false,
         }
     }
 
@@ -91,6 +96,11 @@ impl App {
             self.notice = None;
             self.changed = true;
         }
+        self.pausing &= match message {
+            Message::Opened(_) | Message::Deleted(_) => false,
+            Message::Notice(notice) => !notice.is_error,
+            message => !self.has_come(Awaited::Paused, message),
+        };
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         match message {
@@ -134,6 +144,13 @@ impl App {
                 return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
             }
             true => "finishes its step, saves and ends",
+            false if run.paused || self.pausing => {
+                let how = if run.paused { "is paused" } else { "pauses after its step" };
+                return Some(format!(
+                    "{} {how} and stays so: `qwen-tui --run` with this directory shows it, p resumes it",
+                    run.path.display()
+                ));
+            }
             false => "trains on",
         };
         Some(format!("{} {what}; `qwen-tui --run` with this directory shows it", run.path.display()))
@@ -149,6 +166,9 @@ impl App {
         // Ctrl+C is never text and never a popup's.
         if key.modifiers.contains(KeyModifiers::CONTROL) && keys::QUIT.is(key) {
             return vec![Action::Quit];
+        }
+        if keys::SUSPEND.is(key) && !self.is_typing() {
+            return vec![Action::Suspend];
         }
         if let Some(popup) = &mut self.popup {
             // Popups keep every key; what they answer with `Yes` closes them.
@@ -175,8 +195,10 @@ impl App {
         } else {
             if keys::HELP.is(key) {
                 let here = self.tabs[self.shown as usize].commands(&self.state);
-                let sections =
-                    vec![(self.shown.title().to_owned(), here), ("Everywhere".to_owned(), everywhere())];
+                let sections = vec![
+                    (self.shown.title().to_owned(), here),
+                    ("Everywhere".to_owned(), everywhere(self.is_typing())),
+                ];
                 self.popup = Some(Popup::Help(Help::new(sections)));
             }
             Vec::new()
@@ -192,14 +214,15 @@ impl App {
                 Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
                 Action::Quit => {
-                    let unsaved = self.tabs.iter().find_map(|tab| tab.unsaved());
-                    let question = match unsaved {
-                        _ if self.state.is_live() => quit_question(&self.state, unsaved),
-                        Some(what) => unsaved_question(what),
-                        None => {
-                            rest.push(Action::Exit);
-                            continue;
-                        }
+                    let unsaved: Vec<&str> = self.tabs.iter().filter_map(|tab| tab.unsaved()).collect();
+                    let unsaved = unsaved.join(" ");
+                    let question = if self.state.is_live() {
+                        quit_question(&self.state, self.pausing, &unsaved)
+                    } else if unsaved.is_empty() {
+                        rest.push(Action::Exit);
+                        continue;
+                    } else {
+                        unsaved_question(&unsaved)
                     };
                     self.popup = Some(Popup::Question(question));
                 }
@@ -222,12 +245,26 @@ impl App {
                         None => rest.push(Action::Config(ConfigWork::Load(file))),
                     }
                 }
-                action => rest.push(action),
+                action => {
+                    if let Action::Send(command) = &action {
+                        self.pausing = match command {
+                            Command::Pause => true,
+                            Command::Resume | Command::Stop => false,
+                            Command::Save => self.pausing,
+                        };
+                    }
+                    rest.push(action);
+                }
             }
             self.changed = true;
         }
         self.state.covered = self.popup.is_some();
         rest
+    }
+
+    /// Whether characters are text now.
+    fn is_typing(&self) -> bool {
+        self.popup.is_none() && self.tabs[self.shown as usize].takes_text()
     }
 
     /// Draws everything.
@@ -249,54 +286,17 @@ impl App {
         if let Some(popup) = &self.popup {
             popup.as_component().draw(frame, middle, &self.state);
         } else {
-            commands.extend(everywhere());
+            commands.extend(everywhere(self.is_typing()));
         }
-        let typing = self.popup.is_none() && tab.takes_text();
-        chrome::bottom(frame, bottom, notice, &commands, typing, &self.state);
+        chrome::bottom(frame, bottom, notice, &commands, self.is_typing(), &self.state);
     }
 }
 
 /// The commands of everywhere.
-fn everywhere() -> Vec<CommandInfo> {
+fn everywhere(typing: bool) -> Vec<CommandInfo> {
     let main = [&keys::NEXT_TAB, &keys::HELP, &keys::QUIT].map(|b| CommandInfo::main(b, true));
     let others =
         [&keys::PREVIOUS_TAB, &keys::TAB_1, &keys::TAB_2, &keys::TAB_3, &keys::TAB_4].map(CommandInfo::other);
-    main.into_iter().chain(others).collect()
-}
-
-fn quit_question(state: &State, unsaved: Option<&str>) -> Question {
-    let choices = vec![
-        Choice::new('l', "Leave it running: the next qwen-tui finds it", vec![Action::Exit]),
-        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
-        Choice::new('s', "Stay", Vec::new()),
-    ];
-    let mut text = "A job is running. It does not need this screen.".to_owned();
-    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
-        text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
-    }
-    // Those that run without being shown do so whatever the answer.
-    text += &match state.other_jobs() {
-        0 => String::new(),
-        1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
-        n => format!("\n{n} others run too, and go on in any case."),
-    };
-    if let Some(what) = unsaved {
-        text += &format!("\n{what} Quitting loses it.");
-    }
-    Question::new("Quit", text, choices)
-}
-
-fn unsaved_question(what: &str) -> Question {
-    let choices =
-        vec![Choice::new('q', "Quit and lose it", vec![Action::Exit]), Choice::new('s', "Stay", Vec::new())];
-    Question::new("Quit", what, choices)
-}
-
-fn load_question(what: &str, file: PathBuf) -> Question {
-    let text = format!("{what} Opening {} loses it.", file.display());
-    let choices = vec![
-        Choice::new('o', "Open the file and lose it", vec![Action::Config(ConfigWork::Load(file))]),
-        Choice::new('k', "Keep it", Vec::new()),
-    ];
-    Question::new("Open arguments", text, choices)
+    let suspend = CommandInfo { binding: &keys::SUSPEND, enabled: !typing, main: false };
+    main.into_iter().chain(others).chain([suspend]).collect()
 }

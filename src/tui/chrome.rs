@@ -132,7 +132,8 @@ pub fn bottom(
     // The bar has room for one key of each.
     let key = |command: &CommandInfo| {
         let mut names = command.binding.keys.split(", ");
-        if typing { names.last() } else { names.next() }.unwrap_or_default()
+        // A character would be text.
+        names.find(|name| !typing || name.chars().count() > 1).unwrap_or_default()
     };
     let needed = |command: &CommandInfo| text::width(key(command)) + text::width(command.binding.short) + 4;
     let shown = || commands.iter().filter(|c| c.main && c.enabled);

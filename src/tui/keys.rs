@@ -70,9 +70,12 @@ bindings! {
     TAB_4: [char('4'), alt('4')], "4, Alt+4", "REPL", "REPL";
     HELP: [char('?'), key(KeyCode::F(1))], "?, F1", "help", "The keys of where you are";
     QUIT: [char('q'), ctrl('c')], "q, Ctrl+C", "quit", "Quit; asks while a job runs or something typed would be lost";
+    SUSPEND: [ctrl('z')], "Ctrl+Z", "suspend", "Suspend: back to the shell, whose `fg` returns here; in a text, undo";
 
     // Config
-    EDIT: [key(KeyCode::Enter)], "Enter", "edit", "Edit the value; open or close a group";
+    EDIT: [key(KeyCode::Enter)], "Enter", "edit", "Edit the value";
+    OPEN_GROUP: [key(KeyCode::Enter), key(KeyCode::Right), char(' ')], "Enter, Right, Space", "open group", "On a group: show its arguments";
+    CLOSE_GROUP: [key(KeyCode::Enter), key(KeyCode::Left)], "Enter, Left", "close group", "On a group: hide its arguments";
     BEFORE: [key(KeyCode::Left)], "Left", "before", "The choice before";
     AFTER: [key(KeyCode::Right), char(' ')], "Right, Space", "choose", "The next choice";
     TO_DEFAULT: [char('r'), key(KeyCode::Delete)], "r, Del", "default", "Back to the default";
@@ -87,6 +90,8 @@ bindings! {
     FIRST: [key(KeyCode::Home)], "Home", "first", "The first";
     LAST: [key(KeyCode::End)], "End", "last", "The last";
     TAKE: [key(KeyCode::Enter)], "Enter", "take", "Take what was typed";
+    OPEN_FILE: [key(KeyCode::Enter)], "Enter", "open", "Open the marked file, or the path that was typed";
+    WRITE_FILE: [key(KeyCode::Enter)], "Enter", "write", "Write the file";
     TAKE_TEXT: [ctrl('s'), key(KeyCode::F(2))], "F2, Ctrl+S", "take", "Take the text";
     TAKE_BACK: [key(KeyCode::Esc)], "Esc", "take back", "Leave it as it was";
     ABOVE: [key(KeyCode::Up)], "Up", "above", "The one above";
@@ -139,7 +144,7 @@ bindings! {
 
 /// Keys by place, for `docs/keys.md`.
 pub const PLACES: &[(&str, &[&Binding])] = &[
-    ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT]),
+    ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT, &SUSPEND]),
     (
         "Config",
         &[
@@ -150,6 +155,8 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &FIRST,
             &LAST,
             &EDIT,
+            &OPEN_GROUP,
+            &CLOSE_GROUP,
             &BEFORE,
             &AFTER,
             &TO_DEFAULT,
@@ -161,7 +168,10 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &SAVE_AS,
         ],
     ),
-    ("Config, while typing", &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &ABOVE, &BELOW, &EMPTY, &UNDO]),
+    (
+        "Config, while typing",
+        &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &OPEN_FILE, &WRITE_FILE, &ABOVE, &BELOW, &EMPTY, &UNDO],
+    ),
     ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
     (
         "Checkpoints",

@@ -2,7 +2,7 @@
 //! events and of the keys, and the worker goes on without it.
 //!
 //! Keys and messages go into `app`, actions come out, `effects` does them and answers with messages. Only `terminal`,
-//! `effects` and this file touch the world; the rest is plain data, so a test is a recorded log and a few keys.
+//! `signals`, `effects` and this file touch the world; the rest is plain data, so a test is a recorded log and a few keys.
 
 pub mod action;
 pub mod app;
@@ -15,7 +15,9 @@ mod log;
 pub mod message;
 pub mod model;
 pub mod popups;
+mod questions;
 pub mod repl;
+mod signals;
 pub mod state;
 mod tabs;
 mod terminal;
@@ -31,7 +33,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossterm::event::EventStream;
 use futures::StreamExt;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 
@@ -40,6 +41,7 @@ use action::Action;
 use app::App;
 use effects::Effects;
 use message::Message;
+use signals::{Asked, Signals};
 use state::{Clock, State};
 use terminal::Screen;
 use theme::Theme;
@@ -96,23 +98,6 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     ended
 }
 
-/// The signals that end the cockpit, or ask it to.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt()).internal("catching SIGINT")?,
-            terminate: signal(SignalKind::terminate()).internal("catching SIGTERM")?,
-            hangup: signal(SignalKind::hangup()).internal("catching SIGHUP")?,
-        })
-    }
-}
-
 async fn run_on(
     screen: &mut Screen,
     app: &mut App,
@@ -141,10 +126,16 @@ async fn run_on(
                 message => app.message(&message),
             },
             _ = tick.tick() => app.message(&Message::Tick(now())),
-            _ = signals.interrupt.recv() => app.quit(),
-            // A job goes on; that is what it has a session of its own for.
-            _ = signals.terminate.recv() => return Ok(128 + 15),
-            _ = signals.hangup.recv() => return Ok(128 + 1),
+            asked = signals.next() => match asked {
+                Asked::Quit => app.quit(),
+                // A job goes on; that is what it has a session of its own for.
+                Asked::End(status) => return Ok(status),
+                Asked::Continue => {
+                    screen.take_again()?;
+                    draw(screen, app)?;
+                    Vec::new()
+                }
+            },
         };
         actions.into_iter().for_each(|a| effects.act(a, &app.state));
         if take_in_what_waits(app, &mut effects, &mut keys, &mut messages).await? {
@@ -181,6 +172,10 @@ async fn take_in_what_waits(
 }
 
 fn draw(screen: &mut Screen, app: &App) -> Result<()> {
+    // Let go on in the background, it has nothing to draw on.
+    if !terminal::is_taken() {
+        return Ok(());
+    }
     let drawn = screen.terminal.draw(|frame| app.draw(frame));
     drawn.map(drop).map_err(|e| Error::user(format!("cannot draw on the terminal: {e}")))
 }

@@ -77,6 +77,23 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     lines
 }
 
+/// At most `most` of these lines of at most `cells` cells, with `…` at the end of the last where others follow.
+pub fn cut(mut lines: Vec<String>, most: usize, cells: usize) -> Vec<String> {
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            // Half a number would be another one.
+            if width(last) + 2 > cells
+                && let Some(end) = last.rfind(' ')
+            {
+                last.truncate(end);
+            }
+            *last = fit(&format!("{last} …"), cells);
+        }
+    }
+    lines
+}
+
 /// Whether the first word of `text` fits a line and has no character that takes two cells: a path, a word of English.
 fn stays_whole(text: &str, cells: usize) -> bool {
     let word = text.split(' ').next().unwrap_or_default();
@@ -150,6 +167,16 @@ mod tests {
         assert!(wrap(&"❤️1️⃣👨‍👩‍👧".repeat(9), 7).iter().all(|l| width(l) <= 7));
         // A page without a blank takes no longer than its length.
         assert_eq!(wrap(&"长".repeat(1_000_000), 80).len(), 25_000);
+    }
+
+    #[test]
+    fn what_is_cut_is_marked() {
+        let lines = || ["包装", "不错"].map(str::to_owned).to_vec();
+        assert_eq!(cut(lines(), 2, 4), ["包装", "不错"]);
+        assert_eq!(cut(lines(), 1, 6), ["包装 …"]);
+        assert_eq!(cut(lines(), 1, 4), ["包…"]);
+        assert_eq!(cut(vec!["in 0.03".to_owned(), "s".to_owned()], 1, 7), ["in …"]);
+        assert!(cut(lines(), 0, 4).is_empty());
     }
 
     #[test]

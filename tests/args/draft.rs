@@ -106,7 +106,10 @@ fn a_text_is_refused_with_line_and_key() {
     assert_eq!((p.key, p.line), (None, Some(3)));
     says(&p.message, &["line 3, column 1: not valid JSON"]);
     assert!(problem("[1]").message.contains("a JSON object"));
-    assert!(problem("").message.contains("not valid JSON"));
+    assert!(problem("").message.starts_with("the text is empty; a JSON object"));
+    let p = problem("{\n  \"seed\": 1,\n  \"lora_rank\": -3,\n  \"eval_steps\": \"x\"\n}");
+    assert_eq!((p.key, p.line), (Some("lora_rank"), Some(3)));
+    says(&p.message, &["line 3: lora_rank is -3", "; also wrong: eval_steps"]);
     let text =
         "{\"model_type\": \"qwen-7b\", \"dataset\": \"a.csv\",\n\"eval_steps\": 40, \"save_steps\": 50}";
     let problem = Draft::parse(text).unwrap().problem.unwrap();

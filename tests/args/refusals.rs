@@ -127,7 +127,7 @@ fn broken_files_are_named() {
         &try_text(b"{\n \"seed\": 1,\n \"dtype\" \"bf16\"}"),
         &["a.json, line 3, column 10", "not valid JSON"],
     );
-    says(&try_text(b""), &["a.json, line 1", "not valid JSON"]);
+    says(&try_text(b""), &["a.json is empty", "a JSON object"]);
     says(&try_text(b"[1]"), &["a.json", "a JSON object", "[1]"]);
     says(&try_text(b"{\"learning_rate\": NaN}"), &["line 1", "not valid JSON"]);
     says(&try_text(b"{\n\"system\": \"\xff\"}"), &["a.json, line 2", "not UTF-8"]);

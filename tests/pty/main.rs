@@ -4,10 +4,11 @@
 mod common;
 mod terminal;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use qwen_tui::tui::action::Tab;
 use qwen_tui::tui::app::App;
 use qwen_tui::tui::component::{CommandInfo, Component, Handled};
@@ -177,6 +178,90 @@ fn signals_give_the_terminal_back() {
 }
 
 #[test]
+fn every_other_signal_that_ends_it_gives_the_terminal_back_too() {
+    let bench = Bench::new();
+    let started = || {
+        let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+        terminal.see(&["Config"]);
+        terminal
+    };
+    for (signal, status) in
+        [(Signal::QUIT, 131), (Signal::USR1, 138), (Signal::USR2, 140), (Signal::ALARM, 142)]
+    {
+        let mut terminal = started();
+        terminal.signal(signal);
+        assert_eq!(terminal.ended().code(), Some(status), "{signal:?}");
+        terminal.assert_clean();
+    }
+    // By these it dies.
+    for signal in [Signal::ABORT, Signal::SEGV, Signal::BUS, Signal::FPE, Signal::SYS] {
+        let mut terminal = started();
+        terminal.signal(signal);
+        assert_eq!(terminal.ended().signal(), Some(signal.as_raw()));
+        terminal.assert_clean();
+    }
+}
+
+#[test]
+fn a_stopped_cockpit_leaves_a_clean_screen_and_goes_on_where_it_was() {
+    let bench = Bench::new();
+    recorded(&bench, "finished");
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["Config", "The defaults"]);
+    for signal in [Signal::TSTP, Signal::TTOU, Signal::TTIN] {
+        terminal.signal(signal);
+        terminal.assert_clean();
+        assert!(!terminal.text().contains("Checkpoints"), "the shell's screen");
+        terminal.signal(Signal::CONT);
+        terminal.see(&["Config", "The defaults"]);
+        terminal.press("2");
+        terminal.see(&["v0-20231114-221320", "finished"]);
+        terminal.press("1");
+        terminal.see(&["The defaults"]);
+    }
+    // No shell has started it.
+    terminal.press("\x1a");
+    terminal.see(&["not suspended"]);
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
+fn ctrl_z_suspends_to_the_shell() {
+    let bench = Bench::new();
+    let mut shell = Command::new("sh");
+    let rest = "bg; sleep 1; echo behind; read word; fg; echo \"ended: $?\"";
+    shell.arg("-c").arg(format!("set -m; {PROGRAM}; echo \"stopped: $?\"; read word; {rest}"));
+    shell.current_dir(bench.path(".")).env("XDG_STATE_HOME", bench.path("state"));
+    let mut terminal = Terminal::start(shell, 80, 24);
+    terminal.see(&["The defaults"]);
+    terminal.press("/");
+    terminal.press("a\x1a");
+    // It has undone the last change of the text.
+    terminal.wait("no text", terminal::SOON, |text| text.lines().any(|line| line.trim_end() == " /"));
+    terminal.press("\r");
+    terminal.wait("the form", terminal::SOON, |text| !text.contains("take back"));
+    terminal.press("?");
+    terminal.see(&["Everywhere"]);
+    terminal.press("\x1a");
+    // 128 + SIGSTOP or SIGTSTP, as the shell has it.
+    terminal.see(&["stopped: 1"]);
+    terminal.assert_clean();
+    // In the background it draws nothing.
+    terminal.press("\r");
+    terminal.see(&["behind"]);
+    terminal.assert_clean();
+    assert!(!terminal.text().contains("Checkpoints"), "{}", terminal.text());
+    terminal.press("\r");
+    terminal.see(&["Everywhere"]);
+    terminal.press("\x03");
+    terminal.see(&["ended: 0"]);
+    assert!(terminal.ended().success());
+    terminal.assert_clean();
+}
+
+#[test]
 fn a_run_is_left_found_again_and_stopped() {
     let bench = Bench::new();
     let run = background_run(&bench);
@@ -304,16 +389,32 @@ fn a_dumb_terminal_is_told_why_there_is_no_cockpit() {
     assert_eq!(terminal.ended().code(), Some(2));
 }
 
+/// A cockpit that has the faults of the test at the end, in `dir`.
+fn faulty(dir: &Path) -> Terminal {
+    // This program again, in which only that test runs, on the terminal.
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_cockpit_with_a_fault", "--nocapture", "--test-threads=1"]);
+    command.env("COCKPIT_WITH_A_FAULT", "1").env("RUST_BACKTRACE", "0").current_dir(dir);
+    command.env("XDG_STATE_HOME", dir.join("state"));
+    let mut terminal = Terminal::start(command, 80, 24);
+    terminal.see(&["before the fault"]);
+    terminal
+}
+
+#[test]
+fn a_full_stack_gives_the_terminal_back_and_is_told_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut terminal = faulty(dir.path());
+    terminal.press("#");
+    assert_eq!(terminal.ended().signal(), Some(Signal::ABORT.as_raw()));
+    terminal.assert_clean();
+    terminal.see(&["has overflowed its stack"]);
+}
+
 #[test]
 fn a_panic_gives_the_terminal_back_and_is_told_on_it() {
     let dir = tempfile::tempdir().unwrap();
-    // This program again, in which only the test below runs, on the terminal.
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_cockpit_with_a_fault", "--nocapture", "--test-threads=1"]);
-    command.env("COCKPIT_WITH_A_FAULT", "1").env("RUST_BACKTRACE", "0").current_dir(dir.path());
-    command.env("XDG_STATE_HOME", dir.path().join("state"));
-    let mut terminal = Terminal::start(command, 80, 24);
-    terminal.see(&["before the fault"]);
+    let mut terminal = faulty(dir.path());
     terminal.press("!");
     assert!(!terminal.ended().success());
     terminal.assert_clean();
@@ -324,19 +425,26 @@ fn a_panic_gives_the_terminal_back_and_is_told_on_it() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left there");
 }
 
-/// Not a test by itself: the cockpit with a tab that panics at a key, for the test above.
+/// Not a test by itself: the cockpit with a tab that panics at a key, or calls itself without end, for the tests above.
 #[test]
 fn a_cockpit_with_a_fault() {
     if std::env::var_os("COCKPIT_WITH_A_FAULT").is_none() {
         return;
+    }
+    #[allow(unconditional_recursion)]
+    fn deeper(n: u64) -> u64 {
+        std::hint::black_box(deeper(std::hint::black_box(n) + 1)) + 1
     }
     struct Fault;
     impl Component for Fault {
         fn commands(&self, _: &State) -> Vec<CommandInfo> {
             Vec::new()
         }
-        fn handle(&mut self, _: &KeyEvent, _: &State) -> Handled {
-            panic!("the fault of this test");
+        fn handle(&mut self, key: &KeyEvent, _: &State) -> Handled {
+            match key.code {
+                KeyCode::Char('#') => panic!("it came back from {}", deeper(0)),
+                _ => panic!("the fault of this test"),
+            }
         }
         fn draw(&self, frame: &mut Frame, area: Rect, _: &State) {
             frame.render_widget("before the fault", area);

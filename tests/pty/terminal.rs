@@ -144,23 +144,24 @@ impl Terminal {
         }
     }
 
-    /// The program has ended and the terminal is as before: the shell's screen, its cursor, lines and echo.
+    /// The program has ended, or is stopped, and the terminal is as before: the shell's screen, its cursor, lines and
+    /// echo. What it did last may be on its way still.
     #[track_caller]
     pub fn assert_clean(&mut self) {
         let slave = self.slave.as_ref().unwrap().as_fd();
-        let modes = rustix::termios::tcgetattr(slave).unwrap().local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG), "{modes:?}");
-        // What it wrote last may be on its way still.
+        let usual = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
         let began = Instant::now();
         loop {
+            let modes = rustix::termios::tcgetattr(slave).unwrap().local_modes;
             let emulator = self.emulator.lock().unwrap();
             let screen = emulator.screen();
-            if !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste() {
+            let drawn = screen.alternate_screen() || screen.hide_cursor() || screen.bracketed_paste();
+            if modes.contains(usual) && !drawn {
                 return;
             }
             assert!(
                 began.elapsed() < Duration::from_secs(2),
-                "the terminal is left as it was:\n{}",
+                "the terminal is left as it was, with {modes:?}:\n{}",
                 screen.contents()
             );
             drop(emulator);

@@ -78,6 +78,11 @@ impl Cockpit {
         keys.iter().flat_map(|name| self.app.input(Input::Key(press(name)))).collect()
     }
 
+    /// What is told on the shell's screen at the end.
+    pub fn parting_words(&self) -> Option<String> {
+        self.app.parting_words()
+    }
+
     pub fn resize(&mut self, width: u16, height: u16) {
         self.terminal.backend_mut().resize(width, height);
         self.app.input(Input::Resize(width, height));

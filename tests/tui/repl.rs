@@ -305,6 +305,36 @@ fn arrows_bring_earlier_texts_back() {
 }
 
 #[test]
+fn quitting_with_a_text_that_is_not_sent_asks() {
+    let mut cockpit = repl(80, 24);
+    write(&mut cockpit, "测试");
+    assert!(cockpit.press(&["Ctrl+c"]).is_empty());
+    let picture = cockpit.picture();
+    assert!(
+        picture.contains("The text in the REPL is not sent yet.") && picture.contains("Stay"),
+        "{picture}"
+    );
+    cockpit.press(&["s"]);
+    assert!(cockpit.picture().contains("> 测试"), "{}", cockpit.picture());
+    // From another tab as well.
+    cockpit.press(&["Tab", "q"]);
+    assert!(cockpit.picture().contains("not sent yet"));
+    assert!(matches!(cockpit.press(&["q"])[..], [Action::Exit]));
+
+    let mut cockpit = repl(80, 24);
+    assert_eq!(send(&mut cockpit, "好").len(), 3);
+    assert!(matches!(cockpit.press(&["Ctrl+c"])[..], [Action::Exit]), "it is sent");
+    // A text brought back is remembered; the one that was being written is not.
+    cockpit.press(&["Up"]);
+    assert!(matches!(cockpit.press(&["Ctrl+c"])[..], [Action::Exit]));
+    cockpit.press(&["Down"]);
+    write(&mut cockpit, "坏");
+    cockpit.press(&["Up"]);
+    assert!(cockpit.press(&["Ctrl+c"]).is_empty());
+    assert!(cockpit.picture().contains("not sent yet"));
+}
+
+#[test]
 fn a_long_talk_scrolls_and_ctrl_l_clears_it() {
     let mut cockpit = answered(80, 24);
     for id in 2..30 {

@@ -23,6 +23,16 @@ fn a_run_that_trains() {
 }
 
 #[test]
+fn titles_before_and_after_the_first_step() {
+    let mut records = until_step("finished", 1);
+    let picture = Cockpit::on_run(80, 24, records.clone(), Worker::Alive).picture();
+    assert!(picture.contains(" last step ─"), "{picture}");
+    records.retain(|r| !matches!(r.event, Event::Step { .. }));
+    let picture = Cockpit::on_run(80, 24, records, Worker::Alive).picture();
+    assert!(picture.contains(" learning rate linear ─"), "{picture}");
+}
+
+#[test]
 fn a_run_that_has_finished() {
     for (width, height) in [(80, 24), (160, 48), (200, 50)] {
         let mut cockpit = Cockpit::on_run(width, height, recorded("finished"), gone(""));
@@ -85,12 +95,29 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
     let mut cockpit = live(80, 24);
     assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Pause)]));
     assert!(cockpit.picture().contains("it pauses after the step at hand"));
+    cockpit.press(&["q"]);
+    assert!(cockpit.picture().contains("A job pauses after the step at hand"), "{}", cockpit.picture());
+    cockpit.press(&["Esc"]);
+    assert!(cockpit.parting_words().unwrap().contains("pauses after its step and stays so"));
     let paused = serde_json::from_str::<Record<Event>>(r#"{"seq":99,"time":1,"kind":"paused","step":17}"#);
     let run = super::RUN.into();
     cockpit.tell(Message::Events { run, records: vec![paused.unwrap()] });
     assert!(cockpit.picture().contains("paused"), "{}", cockpit.picture());
+    cockpit.press(&["q"]);
+    let picture = cockpit.picture();
+    assert!(
+        picture.contains("A job is paused, and stays so") && picture.contains("Leave it paused"),
+        "{picture}"
+    );
+    cockpit.press(&["Esc", "x"]);
+    assert!(cockpit.picture().contains("Keep it paused"));
+    cockpit.press(&["Esc"]);
+    let words = cockpit.parting_words().unwrap();
+    assert!(words.contains("is paused and stays so") && !words.contains("trains on"), "{words}");
     assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Resume)]));
     assert!(matches!(cockpit.press(&["s"])[..], [Action::Send(Command::Save)]));
+    let resumed = serde_json::from_str(r#"{"seq":100,"time":1,"kind":"resumed","step":17}"#);
+    cockpit.tell(Message::Events { run: super::RUN.into(), records: vec![resumed.unwrap()] });
     assert!(cockpit.press(&["x"]).is_empty());
     assert!(cockpit.picture().contains("Keep it running"));
     assert!(cockpit.press(&["Enter"]).is_empty(), "what is marked first changes nothing");
@@ -99,6 +126,43 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
     let mut over = Cockpit::on_run(80, 24, recorded("finished"), gone(""));
     assert!(over.press(&["p", "s", "x"]).is_empty());
     assert!(over.picture().contains("no job is running here"));
+}
+
+#[test]
+fn a_pause_within_an_evaluation_is_told_once() {
+    let mut cockpit = live(80, 24);
+    for json in [
+        r#""kind":"stage","stage":"evaluating""#,
+        r#""kind":"eval_progress","step":17,"done":154,"rows":200"#,
+        r#""kind":"paused","step":17"#,
+    ] {
+        let record = serde_json::from_str(&format!(r#"{{"seq":99,"time":1,{json}}}"#)).unwrap();
+        cockpit.tell(Message::Events { run: super::RUN.into(), records: vec![record] });
+    }
+    let picture = cockpit.picture();
+    assert!(picture.contains("paused at 154 of 200 rows of the evaluation"), "{picture}");
+    assert!(!picture.contains("evaluating"), "{picture}");
+}
+
+#[test]
+fn the_log_begins_with_an_entry_and_marks_what_it_cuts() {
+    let long = "a line that is far longer than the panel of the log is wide, and has an end: here";
+    for height in 16..40 {
+        let mut cockpit = live(80, height);
+        for _ in 0..40 {
+            let json = format!(r#"{{"seq":99,"time":1,"kind":"warning","message":"{long}"}}"#);
+            let record = serde_json::from_str(&json).unwrap();
+            cockpit.tell(Message::Events { run: super::RUN.into(), records: vec![record] });
+        }
+        let picture = cockpit.picture();
+        let rows: Vec<&str> = picture.lines().skip_while(|l| !l.contains(" log ")).skip(1).collect();
+        let begun = |row: &&&str| row.contains("00:00:01");
+        assert!(rows.first().iter().all(begun), "{picture}");
+        // Every entry but the oldest is whole.
+        let all = rows.iter().filter(begun).count();
+        let whole = rows.iter().filter(|row| row.contains("end: here") || row.ends_with("here")).count();
+        assert!(whole == all || (whole + 1 == all && picture.contains(" …")), "{picture}");
+    }
 }
 
 #[test]

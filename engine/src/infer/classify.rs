@@ -54,10 +54,13 @@ impl Session {
         Ok(Text { text: text.to_owned(), prompt })
     }
 
-    /// [`prepare`](Self::prepare) of each; an error tells which one, from 1.
+    /// [`prepare`](Self::prepare) of each; an error tells which one of several, from 1.
     pub fn prepare_all(&self, texts: &[String]) -> Result<Vec<Text>> {
         let text = |(n, text): (usize, &String)| {
-            self.prepare(text).map_err(|e| e.context(format!("text {}", n + 1)))
+            self.prepare(text).map_err(|e| match texts.len() {
+                1 => e,
+                _ => e.context(format!("text {}", n + 1)),
+            })
         };
         texts.iter().enumerate().map(text).collect()
     }

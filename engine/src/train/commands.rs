@@ -1,6 +1,7 @@
 //! Commands to a run, obeyed between steps.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
 
 use qwen_tui::error::Result;
 use qwen_tui::job::event::{Command, Event};
@@ -19,11 +20,12 @@ pub enum Asked {
 pub struct Commands<'a> {
     received: &'a Receiver<Command>,
     paused: bool,
+    waited: Duration,
 }
 
 impl<'a> Commands<'a> {
     pub fn new(received: &'a Receiver<Command>) -> Commands<'a> {
-        Commands { received, paused: false }
+        Commands { received, paused: false, waited: Duration::ZERO }
     }
 
     /// Obeys what came in since the last look. A pause waits here until it ends, or until there is something to save:
@@ -32,7 +34,12 @@ impl<'a> Commands<'a> {
         let mut asked = Asked::Nothing;
         loop {
             let command = match self.paused {
-                true => self.received.recv().map_err(|_| TryRecvError::Disconnected),
+                true => {
+                    let began = Instant::now();
+                    let received = self.received.recv();
+                    self.waited += began.elapsed();
+                    received.map_err(|_| TryRecvError::Disconnected)
+                }
                 false => self.received.try_recv(),
             };
             match command {
@@ -59,6 +66,11 @@ impl<'a> Commands<'a> {
     /// Whether the last [`obey`](Self::obey) returned in the middle of a pause.
     pub fn paused(&self) -> bool {
         self.paused
+    }
+
+    /// How long all pauses have lasted so far.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// [`obey`](Self::obey) where there is nothing to save yet: whether to stop.
@@ -112,5 +124,26 @@ mod tests {
         drop(sender);
         assert_eq!(commands.obey(&mut |_| Ok(()), 1).unwrap(), Asked::Nothing);
         assert!(!commands.paused());
+    }
+
+    #[test]
+    fn the_time_of_a_pause_is_counted() {
+        let (sender, received) = channel();
+        let mut commands = Commands::new(&received);
+        let pause = Duration::from_millis(30);
+        sender.send(Command::Pause).unwrap();
+        let resuming = std::thread::spawn(move || {
+            std::thread::sleep(pause);
+            sender.send(Command::Resume).unwrap();
+        });
+        // It may have begun to wait a moment after the other thread began to sleep.
+        let began = Instant::now();
+        commands.obey(&mut |_| Ok(()), 1).unwrap();
+        let outside = began.elapsed();
+        resuming.join().unwrap();
+        assert!(commands.waited() > Duration::ZERO && commands.waited() <= outside);
+        let so_far = commands.waited();
+        commands.obey(&mut |_| Ok(()), 1).unwrap();
+        assert_eq!(commands.waited(), so_far, "without a pause nothing is added");
     }
 }

@@ -114,7 +114,7 @@ impl Trainer<'_> {
         let (step, epoch) = (self.progress.step, self.micro.epoch());
         let mut asked = Asked::Nothing;
         (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
-        let began = Instant::now();
+        let (began, waited) = (Instant::now(), self.commands.waited());
         let rows = weigh_evaluation(&self.validation, self.args.eval_batch_size);
         let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
         let mut tally = Tally::new(rows.len());
@@ -155,6 +155,8 @@ impl Trainer<'_> {
                 (self.emit)(Event::Warning { message })?;
             }
         }
+        // A pause is no part of it.
+        let seconds = began.elapsed().saturating_sub(self.commands.waited() - waited).as_secs_f64();
         let event = Event::Eval {
             step,
             epoch,
@@ -162,7 +164,7 @@ impl Trainer<'_> {
             acc: tally.accuracy(self.acc),
             scores,
             rows: rows.len() as u64,
-            seconds: began.elapsed().as_secs_f64(),
+            seconds,
         };
         self.checkpoints.note_evaluation(step, tally.loss, scores.map(|s| s.rouge_l));
         self.log(event)?;

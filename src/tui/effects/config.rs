@@ -8,7 +8,7 @@ use crate::data::load::{Chosen, Sources, balance, read};
 use crate::data::template::Row;
 use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::data::{Template, Tokenizer, Truncation, encode_rows};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::run::write_atomic;
 use crate::tui::action::Notice;
 use crate::tui::configs::{CONFIGS, ConfigNews, ConfigWork, Part, Preview, Unit};
@@ -92,8 +92,15 @@ fn save(path: PathBuf, text: String, overwrite: bool) -> Result<ConfigNews> {
     if !overwrite && path.symlink_metadata().is_ok() {
         return Ok(ConfigNews::Exists { path, text });
     }
+    let elsewhere = "type a path in a directory that is there and that you can write to, such as ~/NAME.json";
     if path.starts_with(CONFIGS) {
-        std::fs::create_dir_all(CONFIGS).user(CONFIGS)?;
+        let refused = |e| Error::user(format!("cannot make the directory {CONFIGS}/ here: {e}; {elsewhere}"));
+        std::fs::create_dir_all(CONFIGS).map_err(refused)?;
+    }
+    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.is_dir();
+    if let Some(dir) = path.parent().filter(is_missing) {
+        let (file, dir) = (path.display(), dir.display());
+        return Err(Error::user(format!("cannot write {file}: there is no directory {dir}; {elsewhere}")));
     }
     write_atomic(&path, text.as_bytes())?;
     Ok(ConfigNews::Saved(path))
@@ -219,6 +226,17 @@ mod tests {
         assert!(matches!(&save("{}", true)[..], [Message::Config(ConfigNews::Saved(_))]));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        let beyond = dir.path().join("no/such/mine.json");
+        match &heard(ConfigWork::Save { path: beyond, text: "{}".to_owned(), overwrite: false })[..] {
+            [Message::Notice(Notice { text, is_error: true, .. })] => {
+                assert!(
+                    text.contains("no/such/mine.json") && text.contains("there is no directory"),
+                    "{text}"
+                );
+                assert!(text.contains("type a path"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
         assert_eq!(list(dir.path()), [path]);
     }
 

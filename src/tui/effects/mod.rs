@@ -142,6 +142,11 @@ impl Effects {
                 self.repl.order(order, engine, &self.sender);
             }
             Action::Exit => drop(self.sender.send(Message::Exit)),
+            Action::Suspend => {
+                if let Err(why) = suspend() {
+                    let _ = self.sender.send(Message::Notice(Notice::error(why)));
+                }
+            }
             // The application's own.
             Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::LoadConfig(_) | Action::Quit => {}
         }
@@ -203,6 +208,16 @@ fn follow(run: &Path, own: Option<Worker>, followed: &AtomicU64, send: &dyn Fn(M
     watch::watch(run, own, &|| followed.load(Ordering::Relaxed) == this, send);
 }
 
+/// Stops the whole job of the shell that this program is a part of, such as `make` before it.
+fn suspend() -> std::result::Result<(), String> {
+    use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
+    // A session's first group has no shell above it that could let it go on.
+    if getsid(None).is_ok_and(|session| session == getpgrp()) {
+        return Err("no shell has started this, so none could let it go on: it is not suspended".to_owned());
+    }
+    kill_current_process_group(Signal::TSTP).map_err(|e| format!("cannot suspend: {e}"))
+}
+
 /// A run directory as it was typed, made absolute.
 ///
 /// # Errors
@@ -236,6 +251,7 @@ mod tests {
         match &heard[heard.len() - 2..] {
             [Message::Deleted(gone), Message::Config(ConfigNews::NotStarted(why))] => {
                 assert!(*gone == path && why.contains("status 1"), "{why}");
+                assert!(!why.contains("worker.log"), "it is there no more: {why}");
             }
             other => panic!("{other:?}"),
         }

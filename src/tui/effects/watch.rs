@@ -44,12 +44,16 @@ fn follow(
     send(Message::Opened(dir.to_owned()));
     let mut events = Follower::<Event>::open(&dir.join(EVENTS));
     let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
+    let mut ended = None;
     while wanted() {
         // Asked before the log is read, so that what it wrote before its end is told before its end.
         let worker = match &mut own {
             Some(child) => match child.try_wait() {
                 Ok(None) => Some(Worker::Alive),
-                Ok(Some(status)) => Some(Worker::Gone { why: child.explain(status).to_string() }),
+                Ok(Some(status)) => {
+                    ended = Some(status);
+                    Some(Worker::Gone { why: child.explain(status).to_string() })
+                }
                 Err(e) => Some(Worker::Gone { why: e.to_string() }),
             },
             None if polls % LOCK_EVERY == 0 => Some(look_from_outside(dir)),
@@ -85,7 +89,9 @@ fn follow(
             let gone = matches!(worker, Worker::Gone { .. });
             let was_own = own.is_some();
             if let (Worker::Gone { why }, true, false) = (&worker, is_new && was_own, any || unreadable) {
-                return Some(why.clone());
+                // Its log goes with the run directory.
+                let alone = own.as_ref().zip(ended).map(|(child, end)| child.explain_alone(end).to_string());
+                return Some(alone.unwrap_or_else(|| why.clone()));
             }
             // Others may start the next worker of this run.
             own = own.filter(|_| !gone);

@@ -211,11 +211,18 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
     }
     let end = ready(form, state);
     let width = usize::from(inner.width).saturating_sub(2);
-    let lines = |words: Vec<(String, Style)>| -> Vec<Line<'static>> {
-        let wrapped = words.into_iter().flat_map(|(words, style)| {
-            text::wrap(&words, width).into_iter().map(move |l| Line::styled(format!(" {l}"), style))
-        });
+    let lines = |words: Vec<(String, Style)>| -> Vec<(String, Style)> {
+        let wrapped = words
+            .into_iter()
+            .flat_map(|(words, style)| text::wrap(&words, width).into_iter().map(move |l| (l, style)));
         wrapped.collect()
+    };
+    // As many as there is room for, with a mark where some are cut off.
+    let shown = |lines: Vec<(String, Style)>, area: Rect| {
+        let (lines, styles): (Vec<String>, Vec<Style>) = lines.into_iter().unzip();
+        let lines = text::cut(lines, usize::from(area.height), width);
+        let line = |(words, style)| Line::styled(format!(" {words}"), style);
+        Paragraph::new(lines.into_iter().zip(styles).map(line).collect::<Vec<_>>())
     };
     // While something wrong is typed, that is what matters.
     let end = if own_error.is_some() { Vec::new() } else { lines(end) };
@@ -225,8 +232,8 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
     let upper_height = (words.len() as u16 + 1).min(inner.height - end_height);
     let [upper, lower] =
         Layout::vertical([Constraint::Length(upper_height), Constraint::Length(end_height)]).areas(inner);
-    frame.render_widget(Paragraph::new(words), upper);
-    frame.render_widget(Paragraph::new(end), lower);
+    frame.render_widget(shown(words, upper), upper);
+    frame.render_widget(shown(end, lower), lower);
 }
 
 /// Value, default, what is allowed, what becomes of it.

@@ -14,7 +14,7 @@ use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
-use crate::args::{Draft, Field, Status};
+use crate::args::{Draft, Field, Group, Status};
 use crate::job::inputs::Inputs;
 use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
@@ -94,9 +94,7 @@ impl Config {
         let field = match self.form.marked_row()? {
             Row::Field(field) => field,
             Row::Group(group) => {
-                let fold = keys::EDIT.is(key)
-                    || (keys::BEFORE.is(key) && self.form.is_open(group))
-                    || (keys::AFTER.is(key) && !self.form.is_open(group));
+                let fold = self.fold_key(group).is(key);
                 if fold {
                     self.form.fold(group);
                 }
@@ -116,6 +114,11 @@ impl Config {
             return None;
         };
         Some(self.choose(field, by))
+    }
+
+    /// The key that opens or closes a group.
+    fn fold_key(&self, group: Group) -> &'static keys::Binding {
+        if self.form.is_open(group) { &keys::CLOSE_GROUP } else { &keys::OPEN_GROUP }
     }
 
     fn choose(&mut self, field: &'static Field, by: isize) -> Handled {
@@ -243,10 +246,15 @@ impl Component for Config {
         };
         match &self.page {
             Page::Form => {
-                let on_row = self.form.marked_row().is_some();
+                let marked = self.form.marked_row();
+                let on_field = matches!(marked, Some(Row::Field(_)));
                 let has_choices = self.form.field().is_some_and(|f| f.choices().is_some());
-                let first = if has_choices { &keys::AFTER } else { &keys::EDIT };
-                let mut all = vec![CommandInfo::main(first, on_row)];
+                let first = match marked {
+                    Some(Row::Group(group)) => self.fold_key(group),
+                    _ if has_choices => &keys::AFTER,
+                    _ => &keys::EDIT,
+                };
+                let mut all = vec![CommandInfo::main(first, marked.is_some())];
                 all.extend(main(&[
                     &keys::START,
                     &keys::DATA,
@@ -258,7 +266,7 @@ impl Component for Config {
                 let second = if has_choices { &keys::EDIT } else { &keys::AFTER };
                 all.extend([second, &keys::BEFORE, &keys::TO_DEFAULT].map(|binding| CommandInfo {
                     binding,
-                    enabled: on_row,
+                    enabled: on_field,
                     main: false,
                 }));
                 let others =
@@ -267,7 +275,11 @@ impl Component for Config {
                 all
             }
             Page::Typing(_) | Page::Picker(_) => {
-                let mut all = main(&[&keys::TAKE, &keys::TAKE_BACK, &keys::ABOVE, &keys::BELOW]);
+                let [enter, esc] = match &self.page {
+                    Page::Picker(picker) => [picker.enter(), &keys::CLOSE],
+                    _ => [&keys::TAKE, &keys::TAKE_BACK],
+                };
+                let mut all = main(&[enter, esc, &keys::ABOVE, &keys::BELOW]);
                 all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
                 all
             }

@@ -73,13 +73,21 @@ impl Picker {
         }
     }
 
+    /// The key that does what it is there for.
+    pub fn enter(&self) -> &'static keys::Binding {
+        match self.purpose {
+            Purpose::Open => &keys::OPEN_FILE,
+            Purpose::Write => &keys::WRITE_FILE,
+        }
+    }
+
     pub fn handle(&mut self, key: &KeyEvent, state: &State) -> Picked {
         let last = self.offered(state).len().saturating_sub(1);
         let is_text =
             matches!(key.code, KeyCode::Char(_)) && key.modifiers.difference(KeyModifiers::SHIFT).is_empty();
-        if keys::TAKE_BACK.is(key) {
+        if keys::CLOSE.is(key) {
             return Picked::Closed;
-        } else if keys::TAKE.is(key) {
+        } else if self.enter().is(key) {
             return self.pick(state);
         } else if keys::ABOVE.is(key) {
             self.marked = self.marked.min(last).saturating_sub(1);

@@ -197,6 +197,13 @@ impl Component for Repl {
         true
     }
 
+    fn unsaved(&self) -> Option<&str> {
+        let text = self.input.text();
+        // A text brought back by the arrow keys is remembered already.
+        let is_lost = (!self.input.is_blank() && !self.recall.has(&text)) || self.recall.holds_draft();
+        is_lost.then_some("The text in the REPL is not sent yet.")
+    }
+
     fn counts_seconds(&self) -> bool {
         self.talk.counts()
     }

@@ -33,6 +33,16 @@ impl Recall {
         true
     }
 
+    /// Whether `text` has been sent.
+    pub fn has(&self, text: &str) -> bool {
+        self.texts.iter().any(|sent| sent == text)
+    }
+
+    /// Whether another text is shown than the one that was being written.
+    pub fn holds_draft(&self) -> bool {
+        self.at.is_some() && !self.draft.trim().is_empty()
+    }
+
     /// The text before the one shown; `now` is what stands there.
     pub fn older(&mut self, now: &str) -> Option<&str> {
         let at = match self.at {

@@ -51,7 +51,7 @@ pub fn gradient(frame: &mut Frame, area: Rect, run: &RunState, theme: &Theme) {
 /// The learning rate from the first step to the last, what is done in front of what is to come.
 pub fn schedule(frame: &mut Frame, area: Rect, run: &RunState, theme: &Theme) {
     let now = run.steps.last().map(|s| s.learning_rate);
-    let name = run.plan.as_ref().map_or(String::new(), |p| format!(" {}", p.scheduler));
+    let name = run.plan.as_ref().map_or(String::new(), |p| format!("{} ", p.scheduler));
     let title = Line::from(vec![
         Span::styled(" learning rate ", theme.title),
         Span::styled(

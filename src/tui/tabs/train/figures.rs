@@ -22,7 +22,11 @@ const RECENT: usize = 120;
 /// Draws the column of figures.
 pub fn draw(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let theme = &state.theme;
-    let title = Line::styled(format!(" last {} steps ", run.steps.recent(RECENT).len()), theme.title);
+    let title = match run.steps.recent(RECENT).len() {
+        0 | 1 => " last step ".to_owned(),
+        n => format!(" last {n} steps "),
+    };
+    let title = Line::styled(title, theme.title);
     let inner = panel(frame, area, title, theme);
     let lines = lines(run, inner.width as usize, theme);
     frame.render_widget(Paragraph::new(lines), inner);
@@ -73,7 +77,7 @@ fn lines(run: &RunState, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     let saved = run.checkpoints.iter().map(|c| format!("{}{}", c.step, if c.best { " (best)" } else { "" }));
     lines.push(plain("saved", saved.collect::<Vec<_>>().join(", "), theme.text));
     if let Some((train, validation)) = &run.data {
-        let rows = format!("{} to train, {} to evaluate", train.rows, validation.rows);
+        let rows = format!("{} train, {} eval", train.rows, validation.rows);
         lines.push(plain("rows", rows, theme.text));
     }
     lines

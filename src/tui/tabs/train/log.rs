@@ -10,7 +10,7 @@ use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::widgets::panel;
 
-/// The last lines that fit.
+/// The last entries that fit.
 pub fn lines(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let theme = &state.theme;
     let inner = panel(frame, area, Line::styled(" log ", theme.title), theme);
@@ -23,7 +23,9 @@ pub fn lines(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
             Level::Warning => theme.warning,
             Level::Error => theme.bad,
         };
-        let wrapped = text::wrap(&line.text, room);
+        // Of an entry that does not fit the beginning is shown, which says what it is of.
+        let left = (inner.height as usize).saturating_sub(rows.len());
+        let wrapped = text::cut(text::wrap(&line.text, room), left, room);
         for (i, part) in wrapped.into_iter().enumerate().rev() {
             let time = if i == 0 { state.clock.time(line.time) } else { String::new() };
             rows.push(Line::from(vec![
@@ -35,7 +37,6 @@ pub fn lines(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
             break;
         }
     }
-    rows.truncate(inner.height as usize);
     rows.reverse();
     frame.render_widget(Paragraph::new(rows), inner);
 }

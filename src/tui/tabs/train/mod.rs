@@ -69,7 +69,8 @@ fn stop_question(state: &State) -> Question {
         Action::Tell(Notice::info("it finishes the step at hand, saves and ends").until(Awaited::Ended)),
         Action::Send(Command::Stop),
     ];
-    let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', "Keep it running", Vec::new())];
+    let keep = if is_paused(state) { "Keep it paused" } else { "Keep it running" };
+    let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', keep, Vec::new())];
     let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
     if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
         text = format!("It hangs, and may never hear of this: {}.", run.way_out());

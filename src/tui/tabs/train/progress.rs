@@ -20,6 +20,9 @@ pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let theme = &state.theme;
     let (word, style) = chrome::phase(run.phase(), state);
     let word = match run.evaluating {
+        Some((done, rows)) if run.phase() == Phase::Paused => {
+            format!("{word} at {done} of {rows} rows of the evaluation")
+        }
         Some((done, rows)) if run.phase() != Phase::Crashed => format!("evaluating, {done} of {rows} rows"),
         _ => word.to_owned(),
     };

@@ -1,0 +1,61 @@
+//! What is asked before something is lost or left behind.
+
+use std::path::PathBuf;
+
+use super::action::Action;
+use super::configs::ConfigWork;
+use super::popups::{Choice, Question};
+use super::state::State;
+
+/// Asked before the end while a job runs; `pausing` where it has been told to pause, `unsaved` is what would be lost.
+pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
+    let paused = match state.run.as_ref().is_some_and(|run| run.paused) {
+        true => Some("A job is paused, and stays so"),
+        false => pausing.then_some("A job pauses after the step at hand, and stays paused"),
+    };
+    let (leave, mut text) = match paused {
+        Some(how) => (
+            "Leave it paused: the next qwen-tui finds it",
+            format!("{how} until p on the Train tab resumes it. It does not need this screen."),
+        ),
+        None => (
+            "Leave it running: the next qwen-tui finds it",
+            "A job is running. It does not need this screen.".to_owned(),
+        ),
+    };
+    let choices = vec![
+        Choice::new('l', leave, vec![Action::Exit]),
+        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
+        Choice::new('s', "Stay", Vec::new()),
+    ];
+    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
+        text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
+    }
+    // Those that run without being shown do so whatever the answer.
+    text += &match state.other_jobs() {
+        0 => String::new(),
+        1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
+        n => format!("\n{n} others run too, and go on in any case."),
+    };
+    if !unsaved.is_empty() {
+        text += &format!("\n{unsaved} Quitting loses it.");
+    }
+    Question::new("Quit", text, choices)
+}
+
+/// Asked before the end where something would be lost.
+pub fn unsaved_question(what: &str) -> Question {
+    let choices =
+        vec![Choice::new('q', "Quit and lose it", vec![Action::Exit]), Choice::new('s', "Stay", Vec::new())];
+    Question::new("Quit", what, choices)
+}
+
+/// Asked before a file takes the place of what would be lost.
+pub fn load_question(what: &str, file: PathBuf) -> Question {
+    let text = format!("{what} Opening {} loses it.", file.display());
+    let choices = vec![
+        Choice::new('o', "Open the file and lose it", vec![Action::Config(ConfigWork::Load(file))]),
+        Choice::new('k', "Keep it", Vec::new()),
+    ];
+    Question::new("Open arguments", text, choices)
+}
