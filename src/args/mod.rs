@@ -13,6 +13,7 @@ mod infer;
 mod kind;
 mod load;
 pub mod models;
+pub mod modules;
 mod paths;
 mod rules;
 pub mod schedule;

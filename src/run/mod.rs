@@ -15,7 +15,7 @@ pub mod rotate;
 pub mod trainer_state;
 
 pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
-pub use adapter_keys::{canonical_key, file_key, matches_target};
+pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
     CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,
     step_of, verify_checkpoint, write_checkpoint,
