@@ -138,8 +138,9 @@ pub struct RunModels {
     pub base: Option<String>,
     /// Steps, oldest first.
     pub checkpoints: Vec<u64>,
-    /// The step of the best one.
+    /// The steps of the best one and of the newest that the run comes from.
     pub best: Option<u64>,
+    pub last: Option<u64>,
 }
 
 #[cfg(test)]

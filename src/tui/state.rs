@@ -97,7 +97,7 @@ impl State {
             Message::RunDetails(details) => {
                 // A live worker's newest may have come after the look; it tells itself which it removes.
                 if let Some(run) = self.followed(&details.path).filter(|r| !r.is_live()) {
-                    run.keep_checkpoints(details.checkpoints.iter().map(|c| c.step));
+                    run.keep_checkpoints(&details.checkpoints);
                 }
             }
             Message::Deleted(path) => match self.followed(path) {

@@ -99,10 +99,30 @@ fn the_tree_with_a_run_marked_and_with_a_checkpoint() {
     }
 }
 
+/// What the recorded log says of its run, as the other tabs show it.
+fn recorded_details() -> RunDetails {
+    let dir = tempfile::tempdir().unwrap();
+    let log = super::root().join("tests/data/events/finished.jsonl");
+    std::fs::copy(log, dir.path().join("events.jsonl")).unwrap();
+    let curves = Curves::read(dir.path(), None);
+    assert_eq!(curves.best.as_deref(), Some("checkpoint-25"));
+    let saved = |step, marks: &str| {
+        let eval = curves.eval(step).unwrap();
+        CheckpointSummary {
+            eval_acc: Some(eval.acc),
+            bytes: 401_000 + step,
+            ..checkpoint(RUN, step, Some(eval.loss), marks)
+        }
+    };
+    let checkpoints = vec![saved(20, ""), saved(25, "best last")];
+    RunDetails { checkpoints, curves, bytes: 900_000, ..details(RUN) }
+}
+
 #[test]
 fn the_readmes_picture() {
     let mut cockpit = tab(100, 30);
-    cockpit.press(&["Down", "Down"]);
+    cockpit.tell(Message::RunDetails(Box::new(recorded_details())));
+    cockpit.press(&["Down"]);
     cockpit.assert_readme_picture("checkpoints");
 }
 

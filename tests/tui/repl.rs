@@ -204,8 +204,15 @@ fn a_model_is_picked_from_a_list_or_typed() {
                 base: Some("demo/base".into()),
                 checkpoints: vec![10, 20],
                 best: Some(20),
+                last: Some(20),
             },
-            RunModels { run: other.into(), base, checkpoints: vec![50, 100, 125], best: Some(100) },
+            RunModels {
+                run: other.into(),
+                base,
+                checkpoints: vec![50, 100, 125],
+                best: Some(100),
+                last: Some(125),
+            },
         ])
     };
     for (width, height) in SIZES {
@@ -242,6 +249,24 @@ fn a_model_is_picked_from_a_list_or_typed() {
         let again = send(&mut cockpit, "好");
         assert_eq!(opened(&again), Some(&Model::At("/models/我的模型".into())));
     }
+}
+
+#[test]
+fn a_checkpoint_that_was_never_evaluated_is_the_last_and_not_the_best() {
+    let gone = Worker::Gone { why: String::new() };
+    let mut cockpit = Cockpit::on_run(80, 24, super::until_step("finished", 9), gone);
+    cockpit.press(&["4", "Ctrl+o"]);
+    assert!(cockpit.picture().contains("no checkpoint yet: base model"), "{}", cockpit.picture());
+    cockpit.press(&["Esc"]);
+    let saved = r#"{"seq":900,"time":1700000009,"kind":"checkpoint","step":9,"path":"checkpoint-9","bytes":9,"seconds":0.1,"best":false}"#;
+    cockpit.tell(Message::Events { run: RUN.into(), records: vec![serde_json::from_str(saved).unwrap()] });
+    let picture = cockpit.picture();
+    assert!(picture.contains("the run's last; none is best"), "{picture}");
+    cockpit.press(&["Ctrl+o"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("last (none is best): checkpoint-9"), "{picture}");
+    assert!(!picture.contains(" best: checkpoint-9"), "{picture}");
+    assert_eq!(orders(cockpit.press(&["Enter"])), [Order::Open(checkpoint(9))]);
 }
 
 #[test]
