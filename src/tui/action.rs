@@ -56,7 +56,8 @@ pub enum Action {
     InspectRun(PathBuf),
     /// Deletes a checkpoint, or a run, beneath the output directory.
     Delete(PathBuf),
-    /// Goes on training from the checkpoint in this directory, in its own run, which is then followed.
+    /// Goes on training from the checkpoint in this directory, in its own run, which is then followed; of a run from its
+    /// newest, or from the beginning.
     Resume(PathBuf),
     /// Puts the arguments of this file into the Config tab.
     LoadConfig(PathBuf),

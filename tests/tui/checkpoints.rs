@@ -246,6 +246,35 @@ fn a_run_is_told_as_it_is_though_the_list_was_made_before_its_worker_came() {
 }
 
 #[test]
+fn a_run_without_a_checkpoint_begins_again_after_a_question() {
+    let mut cockpit = tab(80, 24);
+    cockpit.press(&["l", "l", "h"]);
+    let mut bare = details(OLD);
+    bare.checkpoints.retain(|c| !c.whole);
+    cockpit.tell(Message::RunDetails(Box::new(bare)));
+    assert!(cockpit.picture().contains("R resume"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["R"]).is_empty());
+    cockpit.assert_picture("checkpoints-begin-again-80x24");
+    assert!(cockpit.press(&["Esc"]).is_empty());
+    let asked = cockpit.press(&["R", "y"]);
+    assert!(matches!(&asked[..], [Action::Resume(path)] if path.as_os_str() == OLD), "{asked:?}");
+    // Its arguments are what it would begin with.
+    let broken = Err("arguments file sft_args.json: not valid JSON".to_owned());
+    let broken = RunDetails { checkpoints: Vec::new(), args: broken, ..details(OLD) };
+    cockpit.tell(Message::RunDetails(Box::new(broken)));
+    assert!(cockpit.press(&["R", "y"]).is_empty());
+    cockpit.press(&["R"]);
+    assert!(cockpit.picture().contains("not valid JSON"), "{}", cockpit.picture());
+    // Without an engine nothing is asked.
+    cockpit.tell(Message::RunDetails(Box::new(details(OLD))));
+    cockpit.tell(Message::Engine(Err("the engine is not beside qwen-tui".to_owned())));
+    cockpit.press(&["R"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("There is no engine to train with"), "{picture}");
+    assert!(picture.contains("the engine is not beside qwen-tui") && !picture.contains("Go on training"));
+}
+
+#[test]
 fn the_mark_stays_near_a_checkpoint_that_is_removed() {
     let mut cockpit = tab(80, 24);
     let left = |steps: &[u64]| {
