@@ -14,7 +14,7 @@ pub mod logging;
 pub mod rotate;
 pub mod trainer_state;
 
-pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter};
+pub use adapter::{AdapterConfig, AdapterFiles, Bias, Layout, find_adapter, has_adapter};
 pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
     CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,

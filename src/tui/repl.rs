@@ -27,14 +27,17 @@ impl Model {
         }
     }
 
-    /// The step of a directory named `checkpoint-N`.
-    pub fn step(&self) -> Option<u64> {
+    /// The directory that it lies in, where it names one.
+    pub fn dir(&self) -> Option<&Path> {
         match self {
-            Model::Checkpoint(dir) | Model::At(dir) => {
-                dir.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
-            }
+            Model::Checkpoint(dir) | Model::At(dir) => Some(dir),
             Model::BaseOf(_) => None,
         }
+    }
+
+    /// The step of a directory named `checkpoint-N`.
+    pub fn step(&self) -> Option<u64> {
+        self.dir()?.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
     }
 
     /// With its run, as in `qwen-1_8b/v0-20250101-120000/checkpoint-50`.
@@ -103,6 +106,8 @@ pub enum News {
     Loaded(Loaded),
     /// It could not be opened; the one before answers on, if there was one.
     Refused { model: Model, why: String },
+    /// The files of this model, which answers, are there no more.
+    Gone(Model),
     /// The question's turn has come.
     Begun { id: u64 },
     /// The answer has grown by this.

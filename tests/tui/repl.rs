@@ -270,6 +270,34 @@ fn a_checkpoint_that_was_never_evaluated_is_the_last_and_not_the_best() {
 }
 
 #[test]
+fn a_loaded_model_whose_files_are_gone_is_told_as_such() {
+    let words = "deleted from the disk, answers on";
+    for (width, height) in SIZES {
+        let mut cockpit = answered(width, height);
+        let other = format!("{RUN}/checkpoint-20");
+        cockpit.tell(Message::Deleted(other.into()));
+        assert!(!cockpit.picture().contains("deleted"), "another one's");
+        cockpit.tell(Message::Deleted(format!("{RUN}/checkpoint-25").into()));
+        cockpit.assert_picture(&format!("repl-gone-{width}x{height}"));
+        assert!(cockpit.picture().contains(words));
+    }
+    let removed = r#"{"seq":900,"time":1700000099,"kind":"checkpoint_removed","step":25}"#;
+    let removed = vec![serde_json::from_str(removed).unwrap()];
+    let mut cockpit = answered(80, 24);
+    cockpit.tell(Message::Events { run: RUN.into(), records: removed });
+    let picture = cockpit.picture();
+    assert!(picture.contains(words) && picture.contains("the next text opens checkpoint-20"), "{picture}");
+    // Whoever deleted it: the server's keeper finds out when it is asked. What is loaded next is there.
+    let mut cockpit = answered(80, 24);
+    hear(&mut cockpit, News::Gone(checkpoint(20)));
+    assert!(!cockpit.picture().contains(words));
+    hear(&mut cockpit, News::Gone(checkpoint(25)));
+    assert!(cockpit.picture().contains(words));
+    hear(&mut cockpit, loaded(checkpoint(20)));
+    assert!(!cockpit.picture().contains(words));
+}
+
+#[test]
 fn the_newest_of_the_running_job_is_followed() {
     let mut cockpit = Cockpit::on_run(80, 24, super::until_step("finished", 17), Worker::Alive);
     cockpit.press(&["4", "Ctrl+o", "Down"]);
