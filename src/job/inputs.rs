@@ -42,6 +42,13 @@ pub struct Missing {
     pub message: String,
 }
 
+impl Missing {
+    /// Whether it is the base model.
+    pub fn is_model(&self) -> bool {
+        matches!(self.key, "model_cache_dir" | "model_id_or_path")
+    }
+}
+
 impl From<Missing> for Error {
     fn from(missing: Missing) -> Error {
         Error::User(missing.message)

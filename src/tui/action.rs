@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::configs::ConfigWork;
 use super::popups::Question;
-use super::repl::Order;
+use super::repl::{BaseModel, Order};
 use crate::args::SftArgs;
 use crate::job::event::{Command, Event};
 
@@ -40,6 +40,8 @@ pub enum Action {
     Ask(Box<Question>),
     /// Says something in the bottom line.
     Tell(Notice),
+    /// The base model that the Config tab's arguments name is there, or none is any more.
+    NameBase(Option<Box<BaseModel>>),
     /// Quits; asks first while a job runs.
     Quit,
 

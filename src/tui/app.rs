@@ -203,6 +203,7 @@ impl App {
                     };
                     self.popup = Some(Popup::Question(question));
                 }
+                Action::NameBase(base) => self.state.base = base.map(|base| *base),
                 Action::StopAndExit => {
                     self.stopping = true;
                     rest.push(Action::StopAndExit);

@@ -11,6 +11,7 @@ use qwen_tui::tui::app::App;
 use qwen_tui::tui::configs::{ConfigNews, ConfigWork, Part, Preview, Unit};
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
+use qwen_tui::tui::repl::{Model, News, Order};
 
 use super::random::Random;
 use super::{Cockpit, RUN, root, until_step};
@@ -592,4 +593,36 @@ fn two_thousand_random_keys_break_nothing() {
         }
         cockpit.picture();
     }
+}
+
+#[test]
+fn the_base_model_of_the_form_can_answer_before_there_is_a_run() {
+    let base = r#"{"model_type":"qwen-demo","model_id_or_path":"/模型/base","dataset":["a"],"system":"你是","dtype":"fp32"}"#;
+    let read = Draft::parse(base).unwrap();
+    let mut cockpit = Cockpit::new(80, 24);
+    let asked = cockpit.tell(Message::Config(ConfigNews::Loaded { file: None, read: read.clone() }));
+    cockpit.press(&["4", "Ctrl+o"]);
+    cockpit.tell(Message::Repl(News::Models(Vec::new())));
+    assert!(cockpit.picture().contains("There are no runs yet"), "it is not known to be there");
+    // Its data is missing, which the REPL does not need.
+    let missing = |key| Err(Missing { key, message: "none".to_owned() });
+    assert_eq!(find(&mut cockpit, &asked, missing("dataset")), 1);
+    let picture = cockpit.picture();
+    assert!(picture.contains("the Config tab  base: /模型/base"), "{picture}");
+    let chosen = cockpit.press(&["Enter"]);
+    match &chosen[..] {
+        [Action::Repl(Order::Open(Model::Base(base)))] => {
+            assert_eq!((base.dir.to_str(), base.system.as_deref()), (Some("/模型/base"), Some("你是")));
+            assert_eq!((base.template_type.as_str(), base.dtype.as_str()), ("default-generation", "fp32"));
+        }
+        other => panic!("{other:?}"),
+    }
+    // One that is not there is not offered.
+    let asked = cockpit.tell(Message::Config(ConfigNews::Loaded { file: None, read }));
+    assert!(asked.is_empty(), "nothing new is looked for");
+    let other = Draft::parse(&base.replace("base", "none")).unwrap();
+    let asked = cockpit.tell(Message::Config(ConfigNews::Loaded { file: None, read: other }));
+    assert_eq!(find(&mut cockpit, &asked, missing("model_id_or_path")), 1);
+    cockpit.press(&["Ctrl+o"]);
+    assert!(!cockpit.picture().contains("the Config tab"), "{}", cockpit.picture());
 }

@@ -134,7 +134,12 @@ impl Effects {
             }
             Action::Exit => drop(self.sender.send(Message::Exit)),
             // The application's own.
-            Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::LoadConfig(_) | Action::Quit => {}
+            Action::Show(_)
+            | Action::Ask(_)
+            | Action::Tell(_)
+            | Action::LoadConfig(_)
+            | Action::NameBase(_)
+            | Action::Quit => {}
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::job::repl::{Generate, Open};
 use crate::job::runs;
 use crate::run::has_adapter;
-use crate::tui::repl::Model;
+use crate::tui::repl::{BaseModel, Model};
 
 /// A model as the server takes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,15 @@ impl Source {
         match model {
             Model::Checkpoint(dir) => checkpoint(dir),
             Model::BaseOf(run) => base_of(run),
+            Model::Base(BaseModel { dir, model_type, template_type, system, dtype }) => {
+                if !dir.is_dir() {
+                    return Err(Error::user("there is no such directory"));
+                }
+                let mut source =
+                    base(&dir.display().to_string(), model_type, template_type, system.as_deref());
+                source.flags.extend(["--dtype".to_owned(), dtype.clone()]);
+                Ok(source)
+            }
             Model::At(dir) => {
                 let dir = home(dir);
                 if !dir.is_dir() {
@@ -212,6 +221,19 @@ mod tests {
             assert!(flags.contains(flag), "{flags}");
         }
         assert!(base.fits(source.template.as_ref()) && !base.fits(None));
+
+        // A base that no run names yet.
+        let named = BaseModel {
+            dir: root.path().to_owned(),
+            model_type: "qwen-demo".to_owned(),
+            template_type: "default-generation".to_owned(),
+            system: None,
+            dtype: "fp32".to_owned(),
+        };
+        let source = Source::of(&Model::Base(named.clone())).unwrap();
+        assert!(source.flags.join(" ").contains("--model_type qwen-demo") && !source.converses());
+        let none = Model::Base(BaseModel { dir: "/no/such/底座".into(), ..named });
+        assert!(Source::of(&none).unwrap_err().to_string().contains("no such directory"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::configs::{ConfigWork, Preview};
 use crate::tui::keys;
 use crate::tui::message::Message;
+use crate::tui::repl::BaseModel;
 use crate::tui::state::State;
 use edit::Line;
 use form::{Form, Row};
@@ -45,6 +46,8 @@ pub struct Config {
     started: Option<Draft>,
     /// The inputs looked for last, and when (Unix seconds).
     sought: Option<(Inputs, f64)>,
+    /// The base model that was named last.
+    named: Option<BaseModel>,
     /// What the look at the data has found so far.
     look: Option<Result<Box<Preview>, String>>,
 }
@@ -284,6 +287,7 @@ impl Component for Config {
         match self.on_key(key, state) {
             Handled::Yes(mut actions) => {
                 actions.extend(self.seek(state.now));
+                actions.extend(self.name_base());
                 Handled::Yes(actions)
             }
             Handled::No => Handled::No,
@@ -313,6 +317,7 @@ impl Component for Config {
             _ => Vec::new(),
         };
         actions.extend(self.seek(state.now));
+        actions.extend(self.name_base());
         actions
     }
 

@@ -1,9 +1,12 @@
 //! What the effects tell the tab, and what they are asked to look for.
 
 use super::{Config, Page};
+use crate::args::SftArgs;
+use crate::job::inputs::{Missing, model_dir};
 use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::configs::{ConfigNews, ConfigWork};
 use crate::tui::popups::{Choice, Question};
+use crate::tui::repl::BaseModel;
 
 impl Config {
     pub(super) fn hear(&mut self, news: &ConfigNews) -> Vec<Action> {
@@ -61,9 +64,32 @@ impl Config {
         self.seek_again(now)
     }
 
+    /// Names the base model of the arguments to the other tabs, where it is another than before. While it is looked for
+    /// the one before stays.
+    pub(super) fn name_base(&mut self) -> Option<Action> {
+        let base = match (&self.form.checked, self.form.inputs_found()) {
+            (Ok(_), None) => return None,
+            (Ok(loaded), Some(found)) if !found.is_err_and(Missing::is_model) => base_model(&loaded.args),
+            _ => None,
+        };
+        (base != self.named).then_some(())?;
+        self.named.clone_from(&base);
+        Some(Action::NameBase(base.map(Box::new)))
+    }
+
     pub(super) fn seek_again(&mut self, now: f64) -> Option<Action> {
         let inputs = self.form.inputs.clone()?;
         self.sought = Some((inputs.clone(), now));
         Some(Action::Config(ConfigWork::Find(Box::new(inputs))))
     }
+}
+
+fn base_model(args: &SftArgs) -> Option<BaseModel> {
+    Some(BaseModel {
+        dir: model_dir(args).ok()?.to_owned(),
+        model_type: args.model_type.clone(),
+        template_type: args.template_type.clone(),
+        system: args.system.clone(),
+        dtype: args.dtype.clone(),
+    })
 }

@@ -94,6 +94,11 @@ impl Picker {
                 entries.push(Entry { choice, left: of.to_owned(), right });
             }
         }
+        if let Some(base) = &state.base {
+            let right = format!("base: {}", base.dir.display());
+            let choice = Choice::Fixed(Model::Base(base.clone()));
+            entries.push(Entry { choice, left: "the Config tab".to_owned(), right });
+        }
         for models in self.models.as_deref().unwrap_or_default() {
             let name = short_name(&models.run);
             for step in models.checkpoints.iter().rev() {
