@@ -15,6 +15,7 @@ use super::model::Worker;
 use super::popups::{Choice, Help, Popup, Question};
 use super::state::State;
 use super::tabs;
+use crate::job::runs::RunStatus;
 
 /// Seconds that a notice stays where no key takes it away.
 const NOTICE_SECONDS: f64 = 8.0;
@@ -102,11 +103,12 @@ impl App {
             }
             Message::Notice(notice) => actions.push(Action::Tell(notice.clone())),
             Message::Runs(runs) if std::mem::take(&mut self.first_run_wanted) && self.state.run.is_none() => {
-                let running = runs.iter().find(|r| r.status == crate::job::runs::RunStatus::Running);
+                let running = runs.iter().find(|r| r.status == RunStatus::Running);
                 if running.is_some() {
                     actions.push(Action::Show(Tab::Train));
                 }
-                actions.extend(running.or(runs.first()).map(|r| Action::OpenRun(r.path.clone())));
+                let first = || runs.iter().find(|r| r.status != RunStatus::Unreadable);
+                actions.extend(running.or_else(first).map(|r| Action::OpenRun(r.path.clone())));
             }
             _ => {}
         }

@@ -7,14 +7,25 @@ use qwen_tui::job::checkpoints::{Base, CheckpointSummary, RunDetails};
 use qwen_tui::job::curves::{Curves, EvalPoint};
 use qwen_tui::job::runs::{RunStatus, RunSummary};
 use qwen_tui::tui::action::Action;
+use qwen_tui::tui::app::App;
 use qwen_tui::tui::configs::ConfigWork;
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
+use qwen_tui::tui::state::{Clock, State};
+use qwen_tui::tui::theme::Theme;
 
 const OLD: &str = "/home/me/output/qwen-1_8b-chat/v11-20231101-090000";
 
 fn summary(path: &str, status: RunStatus, step: u64, total: Option<u64>, newest: f64) -> RunSummary {
-    RunSummary { path: path.into(), status, step, total_steps: total, began: newest - 60.0, newest }
+    RunSummary {
+        path: path.into(),
+        status,
+        step,
+        total_steps: total,
+        began: newest - 60.0,
+        newest,
+        problem: None,
+    }
 }
 
 fn runs() -> Vec<RunSummary> {
@@ -272,6 +283,30 @@ fn a_run_without_a_checkpoint_begins_again_after_a_question() {
     let picture = cockpit.picture();
     assert!(picture.contains("There is no engine to train with"), "{picture}");
     assert!(picture.contains("the engine is not beside qwen-tui") && !picture.contains("Go on training"));
+}
+
+#[test]
+fn what_cannot_be_read_is_a_line_that_says_so() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = Cockpit::new(width, height);
+        let path = "/home/me/output/评论/v4-20231114-080000";
+        let mut hidden = summary(path, RunStatus::Unreadable, 0, None, 0.0);
+        hidden.problem = Some(format!("{path} cannot be read: Permission denied (os error 13)"));
+        cockpit.tell(Message::Runs([vec![hidden], runs()].concat()));
+        cockpit.press(&["3"]);
+        cockpit.assert_picture(&format!("checkpoints-unreadable-{width}x{height}"));
+        assert!(cockpit.press(&["Enter", "o", "c", "R", "d", "y"]).is_empty());
+        cockpit.press(&["R"]);
+        let picture = cockpit.picture();
+        assert!(picture.lines().rev().take(3).any(|l| l.contains(" cannot be read: ")), "{picture}");
+    }
+    // At the start the newest run is opened, and not what cannot be read.
+    let state = State::new(Theme::plain(), Clock::Utc, "output".into(), 0.0);
+    let mut app = App::new(state, true);
+    let mut hidden = runs();
+    hidden[0].status = RunStatus::Unreadable;
+    let opened = app.message(&Message::Runs(hidden));
+    assert!(opened.iter().any(|a| matches!(a, Action::OpenRun(run) if run.as_os_str() == OLD)), "{opened:?}");
 }
 
 #[test]

@@ -414,6 +414,7 @@ fn nothing_that_is_typed_or_pasted_breaks_it() {
         total_steps: None,
         began: 0.0,
         newest: 0.0,
+        problem: None,
     };
     cockpit.tell(Message::Runs(vec![summary]));
     for i in 0..2000 {

@@ -94,6 +94,8 @@ impl Component for Checkpoints {
     fn commands(&self, state: &State) -> Vec<CommandInfo> {
         let rows = self.rows(state);
         let row = rows.get(self.mark.index(&rows));
+        // Nothing can be done with what cannot be read.
+        let row = row.filter(|r| r.run.status != RunStatus::Unreadable);
         let on = |wanted: fn(&Item) -> bool| row.is_some_and(|r| wanted(&r.item));
         let idle = row.is_some_and(|r| !is_running(r, state));
         vec![
@@ -128,6 +130,10 @@ impl Component for Checkpoints {
         if let Some(to) = Self::target(key, &rows, at) {
             let (run, part) = (rows[to].run.path.clone(), rows[to].part());
             return self.mark(run, part, state);
+        }
+        let wanted = [&keys::OPEN_RUN, &keys::TO_REPL, &keys::TO_CONFIG, &keys::RESUME_FROM, &keys::DELETE];
+        if let Some(problem) = row.run.problem.as_ref().filter(|_| wanted.iter().any(|b| b.is(key))) {
+            return Handled::with(Action::Tell(Notice::error(problem.clone())));
         }
         if keys::OPEN_RUN.is(key) && matches!(row.item, Item::Run) {
             Handled::Yes(vec![Action::OpenRun(row.run.path.clone()), Action::Show(Tab::Train)])
