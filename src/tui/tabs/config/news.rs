@@ -1,8 +1,9 @@
 //! What the effects tell the tab, and what they are asked to look for.
 
-use super::{Config, Page};
+use super::typing::Typing;
+use super::{Config, LOOK_AGAIN, Page, Sought};
 use crate::args::SftArgs;
-use crate::job::inputs::{Missing, model_dir};
+use crate::job::inputs::{Inputs, Missing, model_dir};
 use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::configs::{ConfigNews, ConfigWork};
 use crate::tui::popups::{Choice, Question};
@@ -43,8 +44,11 @@ impl Config {
                 ];
                 return vec![Action::Ask(Box::new(Question::new("Write", words, choices)))];
             }
-            ConfigNews::Found { inputs, found } => {
-                self.form.found = Some((inputs.as_ref().clone(), found.clone()));
+            ConfigNews::Found { inputs, missing } => {
+                if let Some(sought) = self.sought.as_mut().filter(|s| s.inputs == **inputs) {
+                    sought.answered = true;
+                }
+                self.form.hear_found(inputs.as_ref().clone(), missing.clone());
             }
             ConfigNews::NotStarted(why) => {
                 self.starting = None;
@@ -57,11 +61,38 @@ impl Config {
         Vec::new()
     }
 
-    /// Has model and data looked for where other ones are named than before.
+    /// What a training with what is typed now would read, or with the form as it is.
+    fn wanted(&self) -> Option<&Inputs> {
+        let typed = match &self.page {
+            Page::Typing(Typing::Value(value)) => value.inputs(),
+            Page::Editor(editor) => editor.inputs(),
+            _ => None,
+        };
+        typed.or(self.form.inputs.as_ref())
+    }
+
+    /// Has model and data looked for where other ones are named than before. While an answer is waited for nothing else
+    /// is looked for: what lies on a disk that does not answer would leave a thread behind at each key.
     pub(super) fn seek(&mut self, now: f64) -> Option<Action> {
-        let inputs = self.form.inputs.as_ref()?;
-        (self.sought.as_ref().map(|(sought, _)| sought) != Some(inputs)).then_some(())?;
+        let wanted = self.wanted()?;
+        let sought = self.sought.as_ref();
+        let waits = sought.is_some_and(|s| !s.answered && (0.0..LOOK_AGAIN).contains(&(now - s.at)));
+        let is_new = sought.is_none_or(|s| s.inputs != *wanted) && self.form.missing(wanted).is_none();
+        (is_new && !waits).then_some(())?;
         self.seek_again(now)
+    }
+
+    /// Looks again for what was missing: it may have come.
+    pub(super) fn seek_missing(&mut self, now: f64) -> Option<Action> {
+        let is_old = self.sought.as_ref().is_some_and(|s| s.answered && now - s.at >= LOOK_AGAIN);
+        let is_missing = self.form.missing(self.wanted()?).is_some_and(|missing| !missing.is_empty());
+        if is_old && is_missing { self.seek_again(now) } else { self.seek(now) }
+    }
+
+    pub(super) fn seek_again(&mut self, now: f64) -> Option<Action> {
+        let inputs = self.wanted()?.clone();
+        self.sought = Some(Sought { inputs: inputs.clone(), at: now, answered: false });
+        Some(Action::Config(ConfigWork::Find(Box::new(inputs))))
     }
 
     /// Names the base model of the arguments to the other tabs, where it is another than before. While it is looked for
@@ -75,12 +106,6 @@ impl Config {
         (base != self.named).then_some(())?;
         self.named.clone_from(&base);
         Some(Action::NameBase(base.map(Box::new)))
-    }
-
-    pub(super) fn seek_again(&mut self, now: f64) -> Option<Action> {
-        let inputs = self.form.inputs.clone()?;
-        self.sought = Some((inputs.clone(), now));
-        Some(Action::Config(ConfigWork::Find(Box::new(inputs))))
     }
 }
 
