@@ -13,6 +13,7 @@ mod infer;
 mod kind;
 mod load;
 pub mod models;
+pub mod modules;
 #[cfg(test)]
 mod page;
 mod paths;

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 
 use super::models;
+use super::modules;
 use super::schedule::POLYNOMIAL_END;
 use super::values::{Source, Values};
 
@@ -247,6 +248,14 @@ fn targets(values: &mut Values) -> Result<()> {
     if let Some(allowed) = error {
         return Err(values.refuse(key, allowed));
     }
+    // Full training looks at neither.
+    if values.text("sft_type") == "lora" {
+        let known = |t: &str| matches!(t, "DEFAULT" | "AUTO" | "ALL") || modules::names_linear(t);
+        let allowed = format!("ends of {}; DEFAULT (c_attn) or ALL", modules::LINEAR.join(", "));
+        refuse_unknown(values, key, known, &allowed)?;
+        let allowed = "ends of modules of the model, such as wte, ln_1, ln_2, ln_f, lm_head, attn.c_attn";
+        refuse_unknown(values, "lora_modules_to_save", modules::names_module, allowed)?;
+    }
     if targets.iter().any(is_default) {
         values.put(key, models::DEFAULT_TARGETS.to_vec());
     } else if targets.iter().any(is_word) {
@@ -254,6 +263,15 @@ fn targets(values: &mut Values) -> Result<()> {
         values.put(key, models::LINEAR_LAYERS.to_vec());
     }
     Ok(())
+}
+
+/// Refuses a list with a name that is not `known`, and says which.
+fn refuse_unknown(values: &Values, key: &str, known: impl Fn(&str) -> bool, allowed: &str) -> Result<()> {
+    let mut names = values.list(key).iter().filter_map(Value::as_str);
+    match names.find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => Err(values.refuse(key, &format!("{allowed}; {name:?} is none"))),
+    }
 }
 
 /// A file that SWIFT (or this program) wrote for a run names that run's folder; a new run gets one beside.

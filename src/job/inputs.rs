@@ -42,6 +42,13 @@ pub struct Missing {
     pub message: String,
 }
 
+impl Missing {
+    /// Whether it is the base model.
+    pub fn is_model(&self) -> bool {
+        matches!(self.key, "model_cache_dir" | "model_id_or_path")
+    }
+}
+
 impl From<Missing> for Error {
     fn from(missing: Missing) -> Error {
         Error::User(missing.message)
@@ -54,24 +61,29 @@ impl Inputs {
     /// # Errors
     /// The first thing that is not there.
     pub fn look(&self) -> Result<(), Missing> {
+        self.missing().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// What is not there, the model first; of each argument the first thing.
+    pub fn missing(&self) -> Vec<Missing> {
         let missing = |key| move |e: Error| Missing { key, message: format!("{key}: {e}") };
         let (cache_dir, id_or_path) = (self.model_cache_dir.as_deref(), self.model_id_or_path.as_deref());
         let key = if cache_dir.is_some() { "model_cache_dir" } else { "model_id_or_path" };
         let dir = named_model_dir(&self.model_type, cache_dir, id_or_path);
-        dir.and_then(check_model_dir).map_err(missing(key))?;
-        for name in &self.dataset {
-            let key = "dataset";
+        let model = dir.and_then(check_model_dir).map_err(missing(key));
+        let key = "dataset";
+        let named = self.dataset.iter().try_for_each(|name| {
             let path = resolve_dataset_name(name).map_err(|e| Missing { key, message: e.to_string() })?;
-            check_file(&path).map_err(missing(key))?;
-        }
+            check_file(&path).map_err(missing(key))
+        });
         let files = [
             ("custom_train_dataset_path", &self.custom_train_dataset_path),
             ("custom_val_dataset_path", &self.custom_val_dataset_path),
         ];
-        for (key, paths) in files {
-            paths.iter().try_for_each(|path| check_file(Path::new(path))).map_err(missing(key))?;
-        }
-        Ok(())
+        let files = files.map(|(key, paths)| {
+            paths.iter().try_for_each(|path| check_file(Path::new(path))).map_err(missing(key))
+        });
+        [model, named].into_iter().chain(files).filter_map(Result::err).collect()
     }
 }
 

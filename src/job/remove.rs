@@ -73,8 +73,11 @@ fn check(target: &Path, output_dir: &Path) -> Result<What> {
     if !has_run_files(target) {
         return refuse("it is neither a checkpoint nor a run directory");
     }
-    if list_runs(target).iter().any(|run| run.path != target) {
-        return refuse("there are other runs in it");
+    // What a link in it leads to stays.
+    let others =
+        list_runs(target).into_iter().filter(|run| run.path != target && run.path.starts_with(target));
+    if let Some(other) = others.into_iter().next() {
+        return refuse(other.problem.as_deref().unwrap_or("there are other runs in it"));
     }
     Ok(What::Run)
 }

@@ -1,7 +1,8 @@
 //! Finding runs under an output directory, and telling how each of them stands.
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -15,6 +16,8 @@ const TAIL: u64 = 64 << 10;
 /// Bytes and lines of a worker's last words.
 const WORDS: u64 = 16 << 10;
 const WORD_LINES: usize = 12;
+/// How far beneath the output directory runs lie.
+const DEPTH: usize = 2;
 /// How long a lock that somebody only looks at is waited for, and how often it is tried.
 const LOOKING: Duration = Duration::from_millis(500);
 const TRY_AGAIN: Duration = Duration::from_millis(10);
@@ -32,6 +35,8 @@ pub enum RunStatus {
     Crashed,
     /// No worker has begun on it, or another program made it.
     Idle,
+    /// It cannot be read, or its log cannot.
+    Unreadable,
 }
 
 /// A run as a list shows it.
@@ -47,35 +52,99 @@ pub struct RunSummary {
     /// written.
     pub began: f64,
     pub newest: f64,
+    /// What cannot be read, and why.
+    pub problem: Option<String>,
 }
 
-/// The runs in `output_dir`, beneath it (`MODEL_TYPE/vN-...`) or at it, newest first. What cannot be read is left out.
+impl RunSummary {
+    fn new(path: &Path) -> RunSummary {
+        RunSummary {
+            path: path.to_owned(),
+            status: RunStatus::Idle,
+            step: 0,
+            total_steps: None,
+            began: 0.0,
+            newest: 0.0,
+            problem: None,
+        }
+    }
+
+    fn unreadable(path: &Path, error: &io::Error) -> RunSummary {
+        let problem = Some(format!("{} cannot be read: {error}", path.display()));
+        RunSummary { status: RunStatus::Unreadable, problem, ..RunSummary::new(path) }
+    }
+}
+
+/// The runs in `output_dir`, beneath it (`MODEL_TYPE/vN-...`) or at it, newest first, and what is there and cannot be
+/// read. Links to runs are followed, and each run is named once.
 pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
     // Without links, as `RunDir::open` has it: a run has one path.
     let root = fs::canonicalize(output_dir).or_else(|_| std::path::absolute(output_dir));
     let root = root.unwrap_or_else(|_| output_dir.to_owned());
-    let mut runs = Vec::new();
-    collect(&root, 2, &mut runs);
+    let mut look = Look { seen: HashSet::from([root.clone()]), links: Vec::new(), runs: Vec::new() };
+    look.collect(&root, DEPTH, false);
+    // Last: what a link leads to within the directory lies deeper or less deep than the link.
+    while let Some((link, depth)) = look.links.pop() {
+        look.follow(&link, depth);
+    }
+    let mut runs = look.runs;
     runs.sort_by(|a, b| b.newest.total_cmp(&a.newest).then_with(|| b.path.cmp(&a.path)));
     runs
 }
 
-fn collect(dir: &Path, depth: usize, runs: &mut Vec<RunSummary>) {
-    if is_run(dir) {
-        runs.push(inspect(dir));
-    }
-    if depth == 0 {
-        return;
-    }
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        // Checkpoints carry the arguments too, and are no runs.
-        let skipped = name.starts_with('.') || name.starts_with("checkpoint-");
-        if !skipped && entry.file_type().is_ok_and(|t| t.is_dir()) {
-            collect(&entry.path(), depth - 1, runs);
+/// A look around an output directory.
+struct Look {
+    /// Directories that were looked into, without links.
+    seen: HashSet<PathBuf>,
+    /// Links that were met, and how far beneath them runs may lie.
+    links: Vec<(PathBuf, usize)>,
+    runs: Vec<RunSummary>,
+}
+
+impl Look {
+    /// `linked`: it lies behind a link. What else is there is somebody's own: only runs are told of it.
+    fn collect(&mut self, dir: &Path, depth: usize, linked: bool) {
+        let is_run = is_run(dir);
+        if is_run {
+            self.runs.push(inspect(dir));
+        }
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            // Nothing there is no error: it comes with the first run.
+            Err(e) if is_run || linked || e.kind() == io::ErrorKind::NotFound => return,
+            Err(e) => return self.runs.push(RunSummary::unreadable(dir, &e)),
+        };
+        for entry in entries.flatten().filter(|_| depth > 0) {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if is_no_run(&path) || !(kind.is_dir() || kind.is_symlink()) => {}
+                Ok(kind) if kind.is_symlink() => self.links.push((path, depth - 1)),
+                Ok(_) if self.seen.insert(path.clone()) => self.collect(&path, depth - 1, linked),
+                _ => {}
+            }
         }
     }
+
+    fn follow(&mut self, link: &Path, depth: usize) {
+        match fs::canonicalize(link) {
+            Ok(path) if !path.is_dir() || is_no_run(&path) || !self.seen.insert(path.clone()) => {}
+            Ok(path) => match fs::read_dir(&path) {
+                Ok(_) => self.collect(&path, depth, true),
+                Err(e) => self.runs.push(RunSummary::unreadable(&path, &e)),
+            },
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                self.runs.push(RunSummary::unreadable(link, &e));
+            }
+            // To nothing, or in a circle: there is no run.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether a directory of this name is none for runs. Checkpoints carry the arguments too.
+fn is_no_run(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') || name.starts_with("checkpoint-")
 }
 
 /// Whether `dir` is a run, ours or SWIFT's, or holds checkpoints that were copied without the rest of theirs.
@@ -95,15 +164,17 @@ pub(super) fn has_run_files(dir: &Path) -> bool {
 pub fn inspect(dir: &Path) -> RunSummary {
     // Asked before the log is read, so that an end written meanwhile is not taken for none.
     let alive = worker_alive(dir);
-    let mut run = RunSummary {
-        path: dir.to_owned(),
-        status: RunStatus::Idle,
-        step: 0,
-        total_steps: None,
-        began: 0.0,
-        newest: 0.0,
+    let log = dir.join(EVENTS);
+    let mut run = RunSummary::new(dir);
+    let records = match head_and_tail(&log) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            run = RunSummary::unreadable(&log, &e);
+            run.path = dir.to_owned();
+            Vec::new()
+        }
+        records => records.unwrap_or_default(),
     };
-    for record in head_and_tail(&dir.join(EVENTS)) {
+    for record in records {
         if run.began == 0.0 {
             run.began = record.time;
         }
@@ -130,7 +201,7 @@ pub fn inspect(dir: &Path) -> RunSummary {
         // just been made.
         let silent = !last_words(dir).is_empty();
         let log = if silent { WORKER_LOG } else { LOGGING };
-        if silent {
+        if silent && run.problem.is_none() {
             run.status = RunStatus::Crashed;
         }
         let modified = |file: &str| fs::metadata(dir.join(file)).and_then(|m| m.modified()).ok();
@@ -145,22 +216,18 @@ pub fn inspect(dir: &Path) -> RunSummary {
 }
 
 /// The events in the first and in the last part of a log.
-fn head_and_tail(path: &Path) -> Vec<Record<Event>> {
-    let read = || -> std::io::Result<(Vec<u8>, Vec<u8>)> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        let (mut head, mut tail) = (Vec::new(), Vec::new());
-        Read::by_ref(&mut file).take(HEAD).read_to_end(&mut head)?;
-        if length > HEAD {
-            file.seek(SeekFrom::Start(HEAD.max(length.saturating_sub(TAIL))))?;
-            file.take(TAIL).read_to_end(&mut tail)?;
-        }
-        Ok((head, tail))
-    };
-    let (head, tail) = read().unwrap_or_default();
+fn head_and_tail(path: &Path) -> io::Result<Vec<Record<Event>>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    Read::by_ref(&mut file).take(HEAD).read_to_end(&mut head)?;
+    if length > HEAD {
+        file.seek(SeekFrom::Start(HEAD.max(length.saturating_sub(TAIL))))?;
+        file.take(TAIL).read_to_end(&mut tail)?;
+    }
     // Lines cut at either end of a part are no JSON and fall out.
     let lines = head.split(|b| *b == b'\n').chain(tail.split(|b| *b == b'\n'));
-    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 /// Whether a worker holds the run's lock. The kernel drops it with the process, however that ended.
@@ -259,6 +326,75 @@ mod tests {
         assert_eq!(told, wanted.map(|(n, s, t)| (n.to_owned(), s, t)));
         drop(lock);
         assert_eq!(inspect(&live).status, RunStatus::Crashed);
+    }
+
+    #[test]
+    fn links_to_runs_are_followed_and_each_run_is_told_once() {
+        let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = out.path().canonicalize().unwrap();
+        let far = run(&elsewhere.path().canonicalize().unwrap(), "评论/v7", &[STARTED]);
+        let near = run(&root, "m/v0-a", &[STARTED]);
+        let below = run(&root, "other/v1-b", &[STARTED]);
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, root.join(name)).unwrap();
+        link(&far, "best");
+        link(&far, "m/again");
+        link(far.parent().unwrap(), "models");
+        link(&near, "latest");
+        link(&root.join("other"), "m/deeper");
+        link(&root, "m/up");
+        link(&root.join("circle"), "circle");
+        link(&root.join("nothing"), "gone");
+        link(&near.join("checkpoint-5"), "best-checkpoint");
+        link(Path::new("/etc/passwd"), "file");
+        let mut told: Vec<_> = list_runs(&root).into_iter().map(|r| (r.path, r.problem)).collect();
+        told.sort();
+        let mut wanted = [far, near, below].map(|path| (path, None));
+        wanted.sort();
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_the_reason() {
+        const DIR: &str = "QWEN_TUI_TEST_UNREADABLE";
+        use std::os::unix::fs::PermissionsExt;
+        // A file is no directory, for root too. One that is not there is only empty.
+        let out = tempfile::tempdir().unwrap();
+        let file = out.path().join("file");
+        fs::write(&file, "").unwrap();
+        let told = list_runs(&file);
+        assert_eq!((told.len(), told[0].status), (1, RunStatus::Unreadable));
+        assert!(
+            told[0].problem.as_deref().unwrap().contains("file cannot be read: Not a directory"),
+            "{told:?}"
+        );
+        assert_eq!(list_runs(&out.path().join("none")), []);
+
+        if let Some(dir) = std::env::var_os(DIR) {
+            let told: Vec<_> = list_runs(Path::new(&dir));
+            let of = |name: &str| told.iter().find(|r| r.path.ends_with(name)).unwrap().problem.as_deref();
+            assert!(of("m/v0-a").unwrap().contains("v0-a cannot be read: Permission denied"), "{told:?}");
+            assert!(of("m/v1-b").unwrap().contains("v1-b/events.jsonl cannot be read"), "{told:?}");
+            assert!(of("m/v2-c").is_none() && told.len() == 3, "{told:?}");
+            return;
+        }
+        let dirs = ["v0-a", "v1-b", "v2-c"].map(|name| run(out.path(), &format!("m/{name}"), &[STARTED]));
+        let forbid = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        forbid(out.path(), 0o755);
+        forbid(&dirs[0], 0);
+        forbid(&dirs[1].join(EVENTS), 0);
+        // Root may read everything: then somebody else looks.
+        use std::os::unix::process::CommandExt;
+        let this = std::thread::current().name().unwrap().to_owned();
+        let mut other = std::process::Command::new(std::env::current_exe().unwrap());
+        other.args(["--exact", &this]).env(DIR, out.path());
+        if rustix::process::geteuid().is_root() {
+            other.uid(65534).gid(65534);
+        }
+        match other.output() {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+            Err(e) => eprintln!("skipped: nobody else can run this test here: {e}"),
+        }
+        forbid(&dirs[0], 0o755);
     }
 
     #[test]

@@ -45,19 +45,29 @@ pub struct AdapterFiles {
     pub weights: PathBuf,
 }
 
+/// Whether `dir`, or a folder in it, has the config of an adapter.
+pub fn has_adapter(dir: &Path) -> bool {
+    dir.join(CONFIG).is_file() || !folders(dir).unwrap_or_default().is_empty()
+}
+
+/// Names of the folders in `dir` that hold an adapter, sorted.
+fn folders(dir: &Path) -> std::io::Result<Vec<String>> {
+    let mut folders: Vec<String> = fs::read_dir(dir)?
+        .flatten()
+        .filter(|e| e.path().join(CONFIG).is_file())
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    folders.sort();
+    Ok(folders)
+}
+
 /// Finds the adapter of the checkpoint `dir`, or of an adapter's own folder.
 ///
 /// Looked for in this order: `default/`, the one folder with an `adapter_config.json`, the root.
 /// Errors: `Error::User` where there is no adapter or more than one, the config is unusable, or the weights are
 /// missing or a pickle (`adapter_model.bin`).
 pub fn find_adapter(dir: &Path) -> Result<AdapterFiles> {
-    let entries = fs::read_dir(dir).map_err(|e| file_error("open the checkpoint", dir, &e))?;
-    let mut folders: Vec<String> = entries
-        .flatten()
-        .filter(|e| e.path().join(CONFIG).is_file())
-        .filter_map(|e| e.file_name().into_string().ok())
-        .collect();
-    folders.sort();
+    let folders = folders(dir).map_err(|e| file_error("open the checkpoint", dir, &e))?;
     let (folder, name) = match folders.as_slice() {
         all if all.iter().any(|f| f == DEFAULT_ADAPTER) => {
             (dir.join(DEFAULT_ADAPTER), DEFAULT_ADAPTER.to_owned())
@@ -66,7 +76,8 @@ pub fn find_adapter(dir: &Path) -> Result<AdapterFiles> {
         [] if dir.join(CONFIG).is_file() => (dir.to_owned(), DEFAULT_ADAPTER.to_owned()),
         [] => {
             return Err(Error::user(format!(
-                "{} holds no adapter: neither {DEFAULT_ADAPTER}/{CONFIG} (SWIFT's layout) nor {CONFIG} (PEFT's) is there",
+                "{} holds no adapter: neither {DEFAULT_ADAPTER}/{CONFIG} (SWIFT's layout) nor {CONFIG} (PEFT's) is \
+                 there; and no whole model, which has config.json",
                 dir.display()
             )));
         }

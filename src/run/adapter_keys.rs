@@ -7,6 +7,7 @@
 //! | PEFT | as here, in `base_model.model.` and `.weight` | as SWIFT, after `base_model.model.` | `base_model.model.lm_head.weight` |
 
 use super::adapter::{DEFAULT_ADAPTER, Layout};
+use crate::args::modules::matches_target;
 
 const PEFT_PREFIX: &str = "base_model.model.";
 
@@ -47,13 +48,6 @@ pub fn file_key(canonical: &str, layout: Layout, targets: &[String]) -> String {
         Layout::Swift => key,
         Layout::Peft => format!("{PEFT_PREFIX}{key}"),
     }
-}
-
-/// Whether LoRA belongs on the module at `path`: a target names it when the path is the target or ends in `.target`.
-pub fn matches_target(path: &str, targets: &[String]) -> bool {
-    targets
-        .iter()
-        .any(|t| path.strip_suffix(t.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 #[cfg(test)]
@@ -99,17 +93,6 @@ mod tests {
         }
         assert_eq!(canonical_key("lm_head.modules_to_save.default.weight"), "lm_head.weight");
         assert_eq!(canonical_key(""), "");
-    }
-
-    #[test]
-    fn a_target_names_the_end_of_a_path() {
-        let target = |t: &str| vec![t.to_owned()];
-        assert!(matches_target("transformer.h.0.attn.c_attn", &target("c_attn")));
-        assert!(matches_target("transformer.h.0.attn.c_attn", &target("attn.c_attn")));
-        assert!(matches_target("lm_head", &target("lm_head")));
-        assert!(!matches_target("transformer.h.0.attn.c_attn", &target("attn")));
-        assert!(!matches_target("transformer.h.0.xc_attn", &target("c_attn")));
-        assert!(!matches_target("transformer.h.0.attn", &[]));
     }
 
     #[test]

@@ -20,9 +20,9 @@ pub mod trainer_state;
 pub mod training_args;
 mod whole;
 
-pub use adapter::{AdapterFiles, Layout, find_adapter};
+pub use adapter::{AdapterFiles, Layout, find_adapter, has_adapter};
 pub use adapter_config::{AdapterConfig, Bias};
-pub use adapter_keys::{canonical_key, file_key, matches_target};
+pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
     CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,
     step_of, verify_checkpoint, write_checkpoint,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::configs::ConfigWork;
 use super::popups::Question;
-use super::repl::Order;
+use super::repl::{BaseModel, Order};
 use crate::args::SftArgs;
 use crate::job::event::{Command, Event};
 
@@ -40,6 +40,8 @@ pub enum Action {
     Ask(Box<Question>),
     /// Says something in the bottom line.
     Tell(Notice),
+    /// The base model that the Config tab's arguments name is there, or none is any more.
+    NameBase(Option<Box<BaseModel>>),
     /// Quits; asks first while a job runs.
     Quit,
 
@@ -56,7 +58,8 @@ pub enum Action {
     InspectRun(PathBuf),
     /// Deletes a checkpoint, or a run, beneath the output directory.
     Delete(PathBuf),
-    /// Goes on training from the checkpoint in this directory, in its own run, which is then followed.
+    /// Goes on training from the checkpoint in this directory, in its own run, which is then followed; of a run from its
+    /// newest, or from the beginning.
     Resume(PathBuf),
     /// Folds the adapter of the checkpoint in this directory into its base model.
     Merge {

@@ -17,6 +17,7 @@ use super::questions::{load_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
 use crate::job::event::Command;
+use crate::job::runs::RunStatus;
 
 /// Seconds that a notice stays where no key takes it away.
 const NOTICE_SECONDS: f64 = 8.0;
@@ -112,11 +113,12 @@ impl App {
             }
             Message::Notice(notice) => actions.push(Action::Tell(notice.clone())),
             Message::Runs(runs) if std::mem::take(&mut self.first_run_wanted) && self.state.run.is_none() => {
-                let running = runs.iter().find(|r| r.status == crate::job::runs::RunStatus::Running);
+                let running = runs.iter().find(|r| r.status == RunStatus::Running);
                 if running.is_some() {
                     actions.push(Action::Show(Tab::Train));
                 }
-                actions.extend(running.or(runs.first()).map(|r| Action::OpenRun(r.path.clone())));
+                let first = || runs.iter().find(|r| r.status != RunStatus::Unreadable);
+                actions.extend(running.or_else(first).map(|r| Action::OpenRun(r.path.clone())));
             }
             _ => {}
         }
@@ -226,6 +228,7 @@ impl App {
                     };
                     self.popup = Some(Popup::Question(question));
                 }
+                Action::NameBase(base) => self.state.base = base.map(|base| *base),
                 Action::StopAndExit => {
                     self.stopping = true;
                     rest.push(Action::StopAndExit);

@@ -41,9 +41,10 @@ pub enum ConfigNews {
         path: PathBuf,
         text: String,
     },
+    /// What of them is not there.
     Found {
         inputs: Box<Inputs>,
-        found: Result<(), Missing>,
+        missing: Vec<Missing>,
     },
     /// A training did not begin; nothing is left of it.
     NotStarted(String),

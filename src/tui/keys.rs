@@ -110,7 +110,7 @@ bindings! {
     RUN_BELOW: [key(KeyCode::Right), char('l')], "Right, l", "run below", "The run below";
     OPEN_RUN: [key(KeyCode::Enter)], "Enter", "open", "Follow the run; a checkpoint or base model: in the REPL";
     TO_REPL: [char('o')], "o", "REPL", "Try it in the REPL; of a run, its best checkpoint";
-    RESUME_FROM: [char('R')], "R", "resume", "Go on training from it; of a run, its last checkpoint; asks first";
+    RESUME_FROM: [char('R')], "R", "resume", "Go on training from it; of a run, its last checkpoint, or from the start; asks first";
     MERGE: [char('m')], "m", "merge", "Fold its adapter into the base model: a whole model beside it; asks first";
     TO_CONFIG: [char('c')], "c", "config", "The run's arguments into the Config tab";
     DELETE: [char('d'), key(KeyCode::Delete)], "d, Del", "delete", "Delete the checkpoint or run; asks first";

@@ -13,8 +13,20 @@ pub enum Model {
     Checkpoint(PathBuf),
     /// The base model of the run in this directory, in the run's template.
     BaseOf(PathBuf),
+    /// A base model by itself, as arguments name it.
+    Base(BaseModel),
     /// What lies in this directory: a checkpoint, or a base model.
     At(PathBuf),
+}
+
+/// A base model, and what SWIFT's arguments say of how it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseModel {
+    pub dir: PathBuf,
+    pub model_type: String,
+    pub template_type: String,
+    pub system: Option<String>,
+    pub dtype: String,
 }
 
 impl Model {
@@ -23,40 +35,39 @@ impl Model {
         match self {
             Model::Checkpoint(dir) => dir.parent(),
             Model::BaseOf(run) => Some(run),
-            Model::At(_) => None,
+            Model::Base(_) | Model::At(_) => None,
+        }
+    }
+
+    /// The directory that it lies in, where it names one.
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            Model::Checkpoint(dir) | Model::At(dir) | Model::Base(BaseModel { dir, .. }) => Some(dir),
+            Model::BaseOf(_) => None,
         }
     }
 
     /// The step of a directory named `checkpoint-N`.
     pub fn step(&self) -> Option<u64> {
-        match self {
-            Model::Checkpoint(dir) | Model::At(dir) => {
-                dir.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
-            }
-            Model::BaseOf(_) => None,
-        }
+        self.dir()?.file_name()?.to_str()?.strip_prefix("checkpoint-")?.parse().ok()
     }
 
     /// With its run, as in `qwen-1_8b/v0-20250101-120000/checkpoint-50`.
     pub fn name(&self) -> String {
-        match self {
-            Model::Checkpoint(dir) | Model::At(dir) if self.step().is_some() => match dir.parent() {
+        match (self, self.dir()) {
+            (Model::BaseOf(run), _) => format!("base model of {}", short_name(run)),
+            (_, None) => String::new(),
+            (_, Some(dir)) => match dir.parent().filter(|_| self.step().is_some()) {
                 Some(run) => format!("{}/{}", short_name(run), self.short()),
-                None => self.short(),
+                None => dir.display().to_string(),
             },
-            Model::Checkpoint(dir) | Model::At(dir) => dir.display().to_string(),
-            Model::BaseOf(run) => format!("base model of {}", short_name(run)),
         }
     }
 
     /// Without its run: `checkpoint-50`.
     pub fn short(&self) -> String {
-        match self {
-            Model::Checkpoint(dir) | Model::At(dir) => dir
-                .file_name()
-                .map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned()),
-            Model::BaseOf(_) => "base model".to_owned(),
-        }
+        let Some(dir) = self.dir() else { return "base model".to_owned() };
+        dir.file_name().map_or_else(|| dir.display().to_string(), |n| n.to_string_lossy().into_owned())
     }
 }
 
@@ -103,6 +114,8 @@ pub enum News {
     Loaded(Loaded),
     /// It could not be opened; the one before answers on, if there was one.
     Refused { model: Model, why: String },
+    /// The files of this model, which answers, are there no more.
+    Gone(Model),
     /// The question's turn has come.
     Begun { id: u64 },
     /// The answer has grown by this.
@@ -138,8 +151,9 @@ pub struct RunModels {
     pub base: Option<String>,
     /// Steps, oldest first.
     pub checkpoints: Vec<u64>,
-    /// The step of the best one.
+    /// The steps of the best one and of the newest that the run comes from.
     pub best: Option<u64>,
+    pub last: Option<u64>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::message::Message;
 use super::model::RunState;
+use super::repl::BaseModel;
 use super::theme::Theme;
 use crate::args::models::by_type;
 use crate::job::runs::{RunStatus, RunSummary};
@@ -52,6 +53,8 @@ pub struct State {
     pub run: Option<RunState>,
     /// The run that was followed until its directory went.
     pub gone: Option<PathBuf>,
+    /// The base model that the arguments of the next job name, where it is there.
+    pub base: Option<BaseModel>,
     /// A page or a question is over the tabs.
     pub covered: bool,
 }
@@ -67,6 +70,7 @@ impl State {
             runs: None,
             run: None,
             gone: None,
+            base: None,
             covered: false,
         }
     }
@@ -97,7 +101,7 @@ impl State {
             Message::RunDetails(details) => {
                 // A live worker's newest may have come after the look; it tells itself which it removes.
                 if let Some(run) = self.followed(&details.path).filter(|r| !r.is_live()) {
-                    run.keep_checkpoints(details.checkpoints.iter().map(|c| c.step));
+                    run.keep_checkpoints(&details.checkpoints);
                 }
             }
             Message::Deleted(path) => match self.followed(path) {

@@ -92,6 +92,8 @@ fn combinations_are_checked() {
         (json!({"lora_target_modules": ["DEFAULT", "c_proj"]}), "DEFAULT (or AUTO) or ALL alone"),
         (json!({"lora_target_modules": ["ALL", "c_proj"]}), "ALL alone"),
         (json!({"lora_target_modules": []}), "at least one name"),
+        (json!({"lora_target_modules": ["c_attn", "xyz"]}), "DEFAULT (c_attn) or ALL; \"xyz\" is none"),
+        (json!({"lora_modules_to_save": ["ln_1", "评论"]}), "attn.c_attn; \"评论\" is none"),
         (json!({"dataset": []}), "in dataset or custom_train_dataset_path"),
         (json!({"model_type": null}), "model_type is null"),
         (json!({"model_id_or_path": "qwen/Qwen-7B"}), "set one of the two"),
@@ -112,6 +114,8 @@ fn combinations_are_checked() {
     }
     // A model's own directory goes with its type.
     assert!(load(json!({"model_id_or_path": "/models/qwen"})).is_ok());
+    assert!(load(json!({"lora_target_modules": ["h.3.attn.c_proj", "ALL"]})).is_ok());
+    assert!(load(json!({"lora_target_modules": ["xyz"], "sft_type": "full"})).is_ok(), "it looks at none");
     assert!(load(json!({"eval_steps": 50, "save_steps": 20, "evaluation_strategy": "no"})).is_ok());
 }
 

@@ -7,14 +7,25 @@ use qwen_tui::job::checkpoints::{Base, CheckpointSummary, RunDetails};
 use qwen_tui::job::curves::{Curves, EvalPoint};
 use qwen_tui::job::runs::{RunStatus, RunSummary};
 use qwen_tui::tui::action::Action;
+use qwen_tui::tui::app::App;
 use qwen_tui::tui::configs::ConfigWork;
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
+use qwen_tui::tui::state::{Clock, State};
+use qwen_tui::tui::theme::Theme;
 
 const OLD: &str = "/home/me/output/qwen-1_8b-chat/v11-20231101-090000";
 
 fn summary(path: &str, status: RunStatus, step: u64, total: Option<u64>, newest: f64) -> RunSummary {
-    RunSummary { path: path.into(), status, step, total_steps: total, began: newest - 60.0, newest }
+    RunSummary {
+        path: path.into(),
+        status,
+        step,
+        total_steps: total,
+        began: newest - 60.0,
+        newest,
+        problem: None,
+    }
 }
 
 fn runs() -> Vec<RunSummary> {
@@ -99,10 +110,30 @@ fn the_tree_with_a_run_marked_and_with_a_checkpoint() {
     }
 }
 
+/// What the recorded log says of its run, as the other tabs show it.
+fn recorded_details() -> RunDetails {
+    let dir = tempfile::tempdir().unwrap();
+    let log = super::root().join("tests/data/events/finished.jsonl");
+    std::fs::copy(log, dir.path().join("events.jsonl")).unwrap();
+    let curves = Curves::read(dir.path(), None);
+    assert_eq!(curves.best.as_deref(), Some("checkpoint-25"));
+    let saved = |step, marks: &str| {
+        let eval = curves.eval(step).unwrap();
+        CheckpointSummary {
+            eval_acc: Some(eval.acc),
+            bytes: 401_000 + step,
+            ..checkpoint(RUN, step, Some(eval.loss), marks)
+        }
+    };
+    let checkpoints = vec![saved(20, ""), saved(25, "best last")];
+    RunDetails { checkpoints, curves, bytes: 900_000, ..details(RUN) }
+}
+
 #[test]
 fn the_readmes_picture() {
     let mut cockpit = tab(100, 30);
-    cockpit.press(&["Down", "Down"]);
+    cockpit.tell(Message::RunDetails(Box::new(recorded_details())));
+    cockpit.press(&["Down"]);
     cockpit.assert_readme_picture("checkpoints");
 }
 
@@ -249,6 +280,59 @@ fn a_run_is_told_as_it_is_though_the_list_was_made_before_its_worker_came() {
     let gone = Message::Worker { run: RUN.into(), worker: Worker::Gone { why: String::new() } };
     assert!(cockpit.tell(gone).is_empty());
     assert_eq!(told(&mut cockpit, RUN), "finished 25/25");
+}
+
+#[test]
+fn a_run_without_a_checkpoint_begins_again_after_a_question() {
+    let mut cockpit = tab(80, 24);
+    cockpit.press(&["l", "l", "h"]);
+    let mut bare = details(OLD);
+    bare.checkpoints.retain(|c| !c.whole);
+    cockpit.tell(Message::RunDetails(Box::new(bare)));
+    assert!(cockpit.picture().contains("R resume"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["R"]).is_empty());
+    cockpit.assert_picture("checkpoints-begin-again-80x24");
+    assert!(cockpit.press(&["Esc"]).is_empty());
+    let asked = cockpit.press(&["R", "y"]);
+    assert!(matches!(&asked[..], [Action::Resume(path)] if path.as_os_str() == OLD), "{asked:?}");
+    // Its arguments are what it would begin with.
+    let broken = Err("arguments file sft_args.json: not valid JSON".to_owned());
+    let broken = RunDetails { checkpoints: Vec::new(), args: broken, ..details(OLD) };
+    cockpit.tell(Message::RunDetails(Box::new(broken)));
+    assert!(cockpit.press(&["R", "y"]).is_empty());
+    cockpit.press(&["R"]);
+    assert!(cockpit.picture().contains("not valid JSON"), "{}", cockpit.picture());
+    // Without an engine nothing is asked.
+    cockpit.tell(Message::RunDetails(Box::new(details(OLD))));
+    cockpit.tell(Message::Engine(Err("the engine is not beside qwen-tui".to_owned())));
+    cockpit.press(&["R"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("There is no engine to train with"), "{picture}");
+    assert!(picture.contains("the engine is not beside qwen-tui") && !picture.contains("Go on training"));
+}
+
+#[test]
+fn what_cannot_be_read_is_a_line_that_says_so() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = Cockpit::new(width, height);
+        let path = "/home/me/output/评论/v4-20231114-080000";
+        let mut hidden = summary(path, RunStatus::Unreadable, 0, None, 0.0);
+        hidden.problem = Some(format!("{path} cannot be read: Permission denied (os error 13)"));
+        cockpit.tell(Message::Runs([vec![hidden], runs()].concat()));
+        cockpit.press(&["3"]);
+        cockpit.assert_picture(&format!("checkpoints-unreadable-{width}x{height}"));
+        assert!(cockpit.press(&["Enter", "o", "c", "R", "d", "y"]).is_empty());
+        cockpit.press(&["R"]);
+        let picture = cockpit.picture();
+        assert!(picture.lines().rev().take(3).any(|l| l.contains(" cannot be read: ")), "{picture}");
+    }
+    // At the start the newest run is opened, and not what cannot be read.
+    let state = State::new(Theme::plain(), Clock::Utc, "output".into(), 0.0);
+    let mut app = App::new(state, true);
+    let mut hidden = runs();
+    hidden[0].status = RunStatus::Unreadable;
+    let opened = app.message(&Message::Runs(hidden));
+    assert!(opened.iter().any(|a| matches!(a, Action::OpenRun(run) if run.as_os_str() == OLD)), "{opened:?}");
 }
 
 #[test]

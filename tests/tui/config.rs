@@ -11,6 +11,7 @@ use qwen_tui::tui::app::App;
 use qwen_tui::tui::configs::{ConfigNews, ConfigWork, Part, Preview, Unit};
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
+use qwen_tui::tui::repl::{Model, News, Order};
 
 use super::random::Random;
 use super::{Cockpit, RUN, root, until_step};
@@ -39,8 +40,22 @@ fn find(cockpit: &mut Cockpit, actions: &[Action], found: Result<(), Missing>) -
         _ => None,
     });
     asked
-        .map(|inputs| cockpit.tell(Message::Config(ConfigNews::Found { inputs, found: found.clone() })))
+        .map(|inputs| {
+            let missing = found.clone().err().into_iter().collect();
+            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing }))
+        })
         .count()
+}
+
+/// Answers what is asked about model and data with what is `missing`; returns what is asked then.
+fn answers(cockpit: &mut Cockpit, actions: &[Action], missing: &[Missing]) -> Vec<Action> {
+    match actions {
+        [Action::Config(ConfigWork::Find(inputs))] => {
+            let (inputs, missing) = (inputs.clone(), missing.to_vec());
+            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing }))
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Does something to the application; whatever it looks for is there.
@@ -321,16 +336,28 @@ fn what_is_missing_is_told_and_blocks_the_start_until_it_is_there() {
     assert!(cockpit.picture().contains("✓ s starts"), "{}", cockpit.picture());
     go_to(&mut cockpit, "model_id_or_path");
     keys(&mut cockpit, "\n");
-    ctrl(&mut cockpit, 'u');
-    keys(&mut cockpit, "/模型/qwen");
-    let asked = key(&mut cockpit, KeyCode::Enter);
+    // One look at a time, however fast somebody types: a disk that does not answer holds nothing up.
+    assert!(ctrl(&mut cockpit, 'u').is_empty(), "nothing is what the form has");
+    let first = key(&mut cockpit, KeyCode::Char('/'));
+    for c in "模型/qwe".chars() {
+        assert!(key(&mut cockpit, KeyCode::Char(c)).is_empty());
+    }
     let picture = cockpit.picture();
     assert!(picture.contains("Looking for the model") && !picture.contains("✓ s"), "{picture}");
+    let last = answers(&mut cockpit, &first, &[]);
+    assert!(cockpit.picture().contains("Looking for the model"), "of what was typed first");
     let missing = || Missing {
         key: "model_id_or_path",
         message: "model_id_or_path: /模型/qwen: no such model directory".to_owned(),
     };
+    assert!(answers(&mut cockpit, &last, &[missing()]).is_empty());
+    let asked = key(&mut cockpit, KeyCode::Char('n'));
+    assert!(!cockpit.picture().contains("✗"), "{}", cockpit.picture());
     assert_eq!(find(&mut cockpit, &asked, Err(missing())), 1);
+    assert!(cockpit.picture().contains("✗ model_id_or_path: /模型/qwen: no such"), "{}", cockpit.picture());
+    assert!(key(&mut cockpit, KeyCode::Enter).is_empty(), "it is known");
+    let picture = cockpit.picture();
+    assert!(picture.contains("✗ model_id_or_path: /模型/qwen") && !picture.contains("✓ s"), "{picture}");
     go_to(&mut cockpit, "lora_rank");
     let picture = cockpit.picture();
     assert!(picture.contains("✗ model_id_or_path: /模型/qwen") && !picture.contains("✓ s"), "{picture}");
@@ -592,4 +619,92 @@ fn two_thousand_random_keys_break_nothing() {
         }
         cockpit.picture();
     }
+}
+
+#[test]
+fn the_base_model_of_the_form_can_answer_before_there_is_a_run() {
+    let base = r#"{"model_type":"qwen-demo","model_id_or_path":"/模型/base","dataset":["a"],"system":"你是","dtype":"fp32"}"#;
+    let read = Draft::parse(base).unwrap();
+    let mut cockpit = Cockpit::new(80, 24);
+    let asked = cockpit.tell(Message::Config(ConfigNews::Loaded { file: None, read: read.clone() }));
+    cockpit.press(&["4", "Ctrl+o"]);
+    cockpit.tell(Message::Repl(News::Models(Vec::new())));
+    assert!(cockpit.picture().contains("There are no runs yet"), "it is not known to be there");
+    // Its data is missing, which the REPL does not need.
+    let missing = |key| Err(Missing { key, message: "none".to_owned() });
+    assert_eq!(find(&mut cockpit, &asked, missing("dataset")), 1);
+    let picture = cockpit.picture();
+    assert!(picture.contains("the Config tab  base: /模型/base"), "{picture}");
+    let chosen = cockpit.press(&["Enter"]);
+    match &chosen[..] {
+        [Action::Repl(Order::Open(Model::Base(base)))] => {
+            assert_eq!((base.dir.to_str(), base.system.as_deref()), (Some("/模型/base"), Some("你是")));
+            assert_eq!((base.template_type.as_str(), base.dtype.as_str()), ("default-generation", "fp32"));
+        }
+        other => panic!("{other:?}"),
+    }
+    // One that is not there is not offered.
+    let asked = cockpit.tell(Message::Config(ConfigNews::Loaded { file: None, read }));
+    assert!(asked.is_empty(), "nothing new is looked for");
+    let other = Draft::parse(&base.replace("base", "none")).unwrap();
+    let asked = cockpit.tell(Message::Config(ConfigNews::Loaded { file: None, read: other }));
+    assert_eq!(find(&mut cockpit, &asked, missing("model_id_or_path")), 1);
+    cockpit.press(&["Ctrl+o"]);
+    assert!(!cockpit.picture().contains("the Config tab"), "{}", cockpit.picture());
+}
+
+/// What was said of one value is not shown beside another one.
+#[test]
+fn a_path_is_judged_as_it_is_typed() {
+    let missing =
+        |key: &'static str, path: &str| Missing { key, message: format!("{key}: {path}: no such thing") };
+    for (width, height) in SIZES {
+        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+        go_to(&mut cockpit, "model_id_or_path");
+        keys(&mut cockpit, "\n");
+        let asked = cockpit.app.input(Input::Paste(" 第三行 red\n".to_owned()));
+        let picture = cockpit.picture();
+        assert!(picture.contains("Looking for the model") && !picture.contains("✓"), "{picture}");
+        // Of several things the one that is typed: here the data is missing too.
+        let all = [missing("dataset", "jd"), missing("model_id_or_path", "qwen 第三行 red")];
+        answers(&mut cockpit, &asked, &all);
+        cockpit.assert_picture(&format!("config-path-error-{width}x{height}"));
+        ctrl(&mut cockpit, 'u');
+        let asked = key(&mut cockpit, KeyCode::Char('b'));
+        assert!(!cockpit.picture().contains("✗"), "{}", cockpit.picture());
+        answers(&mut cockpit, &asked, &[]);
+        let picture = cockpit.picture();
+        assert!(picture.contains("✓ model and data are there with what is typed"), "{picture}");
+        // What is thrown away leaves what was known before.
+        assert!(key(&mut cockpit, KeyCode::Esc).is_empty());
+        assert!(cockpit.picture().contains("✓ s starts"), "{}", cockpit.picture());
+
+        // A list's editor.
+        go_to(&mut cockpit, "custom_train_dataset_path");
+        key(&mut cockpit, KeyCode::Enter);
+        let asked = cockpit.app.input(Input::Paste("/no/such/评论.csv".to_owned()));
+        assert!(!cockpit.picture().contains("✓"), "{}", cockpit.picture());
+        let all =
+            [missing("model_id_or_path", "qwen"), missing("custom_train_dataset_path", "/no/such/评论.csv")];
+        answers(&mut cockpit, &asked, &all);
+        cockpit.assert_picture(&format!("config-paths-error-{width}x{height}"));
+        let picture = cockpit.picture();
+        assert!(
+            picture.contains("✗ custom_train_dataset_path: /no/such/评论.csv: no such thing"),
+            "{picture}"
+        );
+        let asked = key(&mut cockpit, KeyCode::Backspace);
+        answers(&mut cockpit, &asked, &[]);
+        assert!(cockpit.picture().contains("✓ ") && cockpit.picture().contains("F2 takes it"));
+    }
+    // A look that never comes back: after a while another one is made.
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    go_to(&mut cockpit, "model_id_or_path");
+    keys(&mut cockpit, "\n");
+    assert_eq!(key(&mut cockpit, KeyCode::Char('a')).len(), 1);
+    assert!(key(&mut cockpit, KeyCode::Char('b')).is_empty());
+    assert!(cockpit.tell(Message::Tick(1_700_000_002.0)).is_empty());
+    let late = cockpit.tell(Message::Tick(1_700_000_006.0));
+    assert!(matches!(late[..], [Action::Config(ConfigWork::Find(_))]), "{late:?}");
+    assert!(cockpit.tell(Message::Tick(1_700_000_020.0)).is_empty(), "the same is not looked for twice");
 }

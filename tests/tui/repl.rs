@@ -204,8 +204,15 @@ fn a_model_is_picked_from_a_list_or_typed() {
                 base: Some("demo/base".into()),
                 checkpoints: vec![10, 20],
                 best: Some(20),
+                last: Some(20),
             },
-            RunModels { run: other.into(), base, checkpoints: vec![50, 100, 125], best: Some(100) },
+            RunModels {
+                run: other.into(),
+                base,
+                checkpoints: vec![50, 100, 125],
+                best: Some(100),
+                last: Some(125),
+            },
         ])
     };
     for (width, height) in SIZES {
@@ -242,6 +249,52 @@ fn a_model_is_picked_from_a_list_or_typed() {
         let again = send(&mut cockpit, "好");
         assert_eq!(opened(&again), Some(&Model::At("/models/我的模型".into())));
     }
+}
+
+#[test]
+fn a_checkpoint_that_was_never_evaluated_is_the_last_and_not_the_best() {
+    let gone = Worker::Gone { why: String::new() };
+    let mut cockpit = Cockpit::on_run(80, 24, super::until_step("finished", 9), gone);
+    cockpit.press(&["4", "Ctrl+o"]);
+    assert!(cockpit.picture().contains("no checkpoint yet: base model"), "{}", cockpit.picture());
+    cockpit.press(&["Esc"]);
+    let saved = r#"{"seq":900,"time":1700000009,"kind":"checkpoint","step":9,"path":"checkpoint-9","bytes":9,"seconds":0.1,"best":false}"#;
+    cockpit.tell(Message::Events { run: RUN.into(), records: vec![serde_json::from_str(saved).unwrap()] });
+    let picture = cockpit.picture();
+    assert!(picture.contains("the run's last; none is best"), "{picture}");
+    cockpit.press(&["Ctrl+o"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("last (none is best): checkpoint-9"), "{picture}");
+    assert!(!picture.contains(" best: checkpoint-9"), "{picture}");
+    assert_eq!(orders(cockpit.press(&["Enter"])), [Order::Open(checkpoint(9))]);
+}
+
+#[test]
+fn a_loaded_model_whose_files_are_gone_is_told_as_such() {
+    let words = "deleted from the disk, answers on";
+    for (width, height) in SIZES {
+        let mut cockpit = answered(width, height);
+        let other = format!("{RUN}/checkpoint-20");
+        cockpit.tell(Message::Deleted(other.into()));
+        assert!(!cockpit.picture().contains("deleted"), "another one's");
+        cockpit.tell(Message::Deleted(format!("{RUN}/checkpoint-25").into()));
+        cockpit.assert_picture(&format!("repl-gone-{width}x{height}"));
+        assert!(cockpit.picture().contains(words));
+    }
+    let removed = r#"{"seq":900,"time":1700000099,"kind":"checkpoint_removed","step":25}"#;
+    let removed = vec![serde_json::from_str(removed).unwrap()];
+    let mut cockpit = answered(80, 24);
+    cockpit.tell(Message::Events { run: RUN.into(), records: removed });
+    let picture = cockpit.picture();
+    assert!(picture.contains(words) && picture.contains("the next text opens checkpoint-20"), "{picture}");
+    // Whoever deleted it: the server's keeper finds out when it is asked. What is loaded next is there.
+    let mut cockpit = answered(80, 24);
+    hear(&mut cockpit, News::Gone(checkpoint(20)));
+    assert!(!cockpit.picture().contains(words));
+    hear(&mut cockpit, News::Gone(checkpoint(25)));
+    assert!(cockpit.picture().contains(words));
+    hear(&mut cockpit, loaded(checkpoint(20)));
+    assert!(!cockpit.picture().contains(words));
 }
 
 #[test]
@@ -391,6 +444,7 @@ fn nothing_that_is_typed_or_pasted_breaks_it() {
         total_steps: None,
         began: 0.0,
         newest: 0.0,
+        problem: None,
     };
     cockpit.tell(Message::Runs(vec![summary]));
     for i in 0..2000 {

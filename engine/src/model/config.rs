@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use qwen_tui::args::modules::{LINEAR, in_block};
 use qwen_tui::data::Tokenizer;
 use qwen_tui::error::{Context, Error, Result};
 use serde::Deserialize;
@@ -225,11 +226,6 @@ impl QwenConfig {
 
     /// Paths of the linear layers that LoRA can adapt, such as `transformer.h.0.attn.c_attn`.
     pub fn linear_modules(&self) -> Vec<String> {
-        (0..self.num_hidden_layers)
-            .flat_map(|i| {
-                ["attn.c_attn", "attn.c_proj", "mlp.w1", "mlp.w2", "mlp.c_proj"]
-                    .map(|m| format!("transformer.h.{i}.{m}"))
-            })
-            .collect()
+        (0..self.num_hidden_layers).flat_map(|i| LINEAR.map(|module| in_block(i, module))).collect()
     }
 }

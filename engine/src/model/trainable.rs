@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use qwen_tui::args::modules::{LINEAR, is_saved, matches_target};
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::run::{Bias, matches_target};
+use qwen_tui::run::Bias;
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
@@ -84,8 +85,9 @@ impl Trainable {
         let named = |target: &String| modules.iter().any(|m| matches_target(m, std::slice::from_ref(target)));
         if let Some(unmatched) = options.targets.iter().find(|t| !named(t)) {
             return Err(Error::user(format!(
-                "lora_target_modules: {unmatched:?} matches no linear layer of this model; they end in c_attn, c_proj \
-                 (attn.c_proj, mlp.c_proj), w1, w2; DEFAULT is c_attn, ALL is all of them"
+                "lora_target_modules: {unmatched:?} matches no linear layer of this model; they end in {}; \
+                 DEFAULT is c_attn, ALL is all of them",
+                LINEAR.join(", ")
             )));
         }
         let shapes: HashMap<String, Vec<i64>> = config.tensors().into_iter().collect();
@@ -95,7 +97,7 @@ impl Trainable {
             names.push((format!("{module}.lora_A"), Role::LoraA, vec![options.rank, shape[1]]));
             names.push((format!("{module}.lora_B"), Role::LoraB, vec![shape[0], options.rank]));
         }
-        let saved = |module: &str| options.modules_to_save.iter().any(|m| module.ends_with(m.as_str()));
+        let saved = |module: &str| is_saved(module, &options.modules_to_save);
         if let Some(both) = modules.iter().find(|m| matches(m) && saved(m)) {
             return Err(Error::user(format!(
                 "lora_modules_to_save: {both} has LoRA already (lora_target_modules); a module is trained whole or by \
@@ -112,11 +114,9 @@ impl Trainable {
                 names.push((name, Role::Weight, shape));
             }
         }
-        if let Some(unmatched) = options
-            .modules_to_save
-            .iter()
-            .find(|m| m.is_empty() || !shapes.keys().any(|name| module_of(name).ends_with(m.as_str())))
-        {
+        let is_named =
+            |m: &String| shapes.keys().any(|name| is_saved(module_of(name), std::slice::from_ref(m)));
+        if let Some(unmatched) = options.modules_to_save.iter().find(|m| !is_named(m)) {
             return Err(Error::user(format!(
                 "lora_modules_to_save: {unmatched:?} matches no module of this model (wte, ln_1, ln_2, ln_f, lm_head, ...)"
             )));

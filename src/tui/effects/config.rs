@@ -28,8 +28,8 @@ pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
         ConfigWork::Load(path) => load(&path),
         ConfigWork::Save { path, text, overwrite } => save(path, text, overwrite),
         ConfigWork::Find(inputs) => {
-            let found = inputs.look();
-            Ok(ConfigNews::Found { inputs, found })
+            let missing = inputs.missing();
+            Ok(ConfigNews::Found { inputs, missing })
         }
         ConfigWork::Preview(args) => {
             let this = previews.fetch_add(1, Ordering::Relaxed) + 1;

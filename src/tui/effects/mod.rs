@@ -148,7 +148,12 @@ impl Effects {
                 }
             }
             // The application's own.
-            Action::Show(_) | Action::Ask(_) | Action::Tell(_) | Action::LoadConfig(_) | Action::Quit => {}
+            Action::Show(_)
+            | Action::Ask(_)
+            | Action::Tell(_)
+            | Action::LoadConfig(_)
+            | Action::NameBase(_)
+            | Action::Quit => {}
         }
     }
 

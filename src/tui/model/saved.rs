@@ -1,12 +1,15 @@
 //! The checkpoints of a run: those that it comes from, and those that it has left.
 
 use super::{Checkpoint, RunState};
+use crate::job::checkpoints::CheckpointSummary;
 
 impl RunState {
-    /// Forgets checkpoints that are not among the `steps` found on disk.
-    pub fn keep_checkpoints(&mut self, steps: impl Iterator<Item = u64>) {
-        let steps: Vec<u64> = steps.collect();
-        self.forget_checkpoints(|c| !steps.contains(&c.step));
+    /// Forgets checkpoints that are not among those `found` on disk, and takes from there which is the best: where that
+    /// of the log is gone, it is the best of the rest.
+    pub fn keep_checkpoints(&mut self, found: &[CheckpointSummary]) {
+        self.forget_checkpoints(|c| found.iter().all(|f| f.step != c.step));
+        let best = found.iter().find(|f| f.best).map(|f| f.step);
+        self.checkpoints.iter_mut().for_each(|c| c.best = Some(c.step) == best);
     }
 
     pub(super) fn forget_checkpoints(&mut self, gone: impl Fn(&Checkpoint) -> bool) {

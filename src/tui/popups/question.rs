@@ -41,6 +41,12 @@ impl Question {
         Question { title: title.into(), text: text.into(), choices, marked }
     }
 
+    /// Not a question: that nothing can be trained, and what is `missing`.
+    pub fn no_engine(missing: &str) -> Question {
+        let close = vec![Choice::new('c', "Close", Vec::new())];
+        Question::new("There is no engine to train with", missing, close)
+    }
+
     /// The answer that `key` gives; its actions follow.
     fn answer(&self, key: &KeyEvent) -> Option<Vec<Action>> {
         let chosen = if keys::CLOSE.is(key) {

@@ -160,6 +160,11 @@ impl<'a> Keeper<'a> {
     }
 
     async fn ask(&mut self, id: u64, ask: Ask) {
+        if let Some((model, source)) = &self.loaded
+            && source.is_gone()
+        {
+            self.tell(News::Gone(model.clone()));
+        }
         self.tell(News::Begun { id });
         let (request, prompt) = match ask {
             Ask::Classify(text) => (Request::Classify { id, text }, None),

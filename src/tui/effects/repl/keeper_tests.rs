@@ -56,6 +56,7 @@ impl Play {
             News::Loading(model) => format!("loading {}", model.short()),
             News::Loaded(l) => format!("loaded {} on {} {:?}", l.model.short(), l.device, l.warnings),
             News::Refused { model, why } => format!("refused {}: {why}", model.short()),
+            News::Gone(model) => format!("gone {}", model.short()),
             News::Begun { id } => format!("begun {id}"),
             News::Piece { id, text } => format!("piece {id} {text}"),
             News::Label { id, label, .. } => format!("label {id} {label}"),
@@ -244,5 +245,18 @@ fn a_base_in_another_template_gets_a_server_of_its_own() {
         assert_eq!(log.matches("start").count(), 2, "{log}");
         assert!(log.contains("--template_type qwen") && log.contains(r#""open":{"base":"#), "{log}");
         assert!(Path::new(&play.dir.path().join("engine")).is_file());
+    });
+}
+
+#[test]
+fn a_model_whose_files_are_gone_answers_on_and_is_told() {
+    play(async |p| {
+        p.order(Order::Open(p.model("checkpoint-9")));
+        p.expect(&["loading checkpoint-9", "loaded checkpoint-9"]).await;
+        p.classify(1, "好");
+        p.expect(&["begun 1", "label 1"]).await;
+        std::fs::remove_dir_all(p.dir.path().join("checkpoint-9")).unwrap();
+        p.classify(2, "好");
+        p.expect(&["gone checkpoint-9", "begun 2", "label 2"]).await;
     });
 }

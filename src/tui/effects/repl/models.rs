@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::args::SftArgs;
-use crate::job::branch::Branch;
-use crate::run::{RunDir, TrainerState, list_checkpoints};
+use crate::job::checkpoints::RunDetails;
+use crate::run::RunDir;
 use crate::tui::repl::RunModels;
 
 /// The models of `runs`, in their order; what cannot be read is left out.
@@ -15,25 +15,22 @@ pub fn list(runs: &[PathBuf]) -> Vec<RunModels> {
 fn models(dir: &Path) -> Option<RunModels> {
     let run = RunDir::open(dir).ok()?;
     let args = SftArgs::from_run_dir(dir).ok();
-    let list = list_checkpoints(&run);
-    // The newest one knows which was the best until then.
-    let mut newest_first = list.clone();
-    Branch::read(dir).sort(&mut newest_first);
-    let state = newest_first.first().and_then(|c| TrainerState::read(&c.path).ok());
-    let best = state.and_then(|s| s.best_model_checkpoint);
-    let best = best.as_deref().and_then(|path| Path::new(path).file_name()?.to_str()?.split_once('-'));
-    let best = best.and_then(|(_, step)| step.parse().ok());
+    // By the same rule as on the Checkpoints tab.
+    let checkpoints = RunDetails::read(run.path()).checkpoints;
+    let whole = || checkpoints.iter().filter(|c| c.whole);
     Some(RunModels {
         run: dir.to_owned(),
         base: args.and_then(|a| a.model_cache_dir.or(a.model_id_or_path)),
-        checkpoints: list.iter().map(|c| c.step).collect(),
-        best,
+        checkpoints: whole().map(|c| c.step).collect(),
+        best: whole().find(|c| c.best).map(|c| c.step),
+        last: whole().find(|c| c.last).map(|c| c.step),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::TrainerState;
 
     #[test]
     fn the_models_of_a_run_are_its_checkpoints_and_its_base() {
@@ -57,6 +54,7 @@ mod tests {
             base: Some("/models/基座".to_owned()),
             checkpoints: vec![50, 100],
             best: Some(50),
+            last: Some(100),
         };
         assert_eq!(found, [wanted]);
     }

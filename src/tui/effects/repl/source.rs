@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{INFER_FIELDS, SftArgs};
+use crate::args::{ARGS_FILE, INFER_FIELDS, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::repl::{Generate, Open};
-use crate::tui::repl::Model;
+use crate::job::runs;
+use crate::run::has_adapter;
+use crate::tui::repl::{BaseModel, Model};
 
 /// A model as the server takes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,13 +30,39 @@ impl Source {
         match model {
             Model::Checkpoint(dir) => checkpoint(dir),
             Model::BaseOf(run) => base_of(run),
-            Model::At(dir) => {
-                let dir = home(dir);
+            Model::Base(BaseModel { dir, model_type, template_type, system, dtype }) => {
                 if !dir.is_dir() {
                     return Err(Error::user("there is no such directory"));
                 }
-                let is_base = dir.join("config.json").is_file() && !dir.join("sft_args.json").is_file();
-                if is_base { Ok(base_at(&dir)) } else { checkpoint(&dir) }
+                let mut source =
+                    base(&dir.display().to_string(), model_type, template_type, system.as_deref());
+                source.flags.extend(["--dtype".to_owned(), dtype.clone()]);
+                Ok(source)
+            }
+            Model::At(dir) => {
+                let dir = home(dir);
+                if !dir.is_dir() {
+                    return Err(match dir.parent().filter(|_| dir.exists()) {
+                        Some(above) => Error::user(format!(
+                            "this is a file; a model is a directory, perhaps {}",
+                            above.display()
+                        )),
+                        None => Error::user("there is no such directory"),
+                    });
+                }
+                let has_args = dir.join(ARGS_FILE).is_file();
+                let is_model = dir.join("config.json").is_file();
+                if is_model && !has_args {
+                    Ok(base_at(&dir))
+                } else if is_model || has_args || has_adapter(&dir) || runs::is_run(&dir) {
+                    checkpoint(&dir)
+                } else {
+                    Err(Error::user(
+                        "there is no model in this directory: a checkpoint has default/adapter_config.json (SWIFT's \
+                         layout) or adapter_config.json (PEFT's), a base model has config.json, qwen.tiktoken and \
+                         model.safetensors",
+                    ))
+                }
             }
         }
     }
@@ -47,6 +75,12 @@ impl Source {
     /// `open` over a server whose model has `template` would answer in the right one.
     pub fn fits(&self, template: Option<&(String, Option<String>)>) -> bool {
         matches!(self.open, Open::CkptDir(_)) || self.template.as_ref() == template
+    }
+
+    /// Whether its directory is there no more: what the server has loaded goes on answering.
+    pub fn is_gone(&self) -> bool {
+        let (Open::CkptDir(dir) | Open::Base(Some(dir))) = &self.open else { return false };
+        !Path::new(dir).exists()
     }
 
     /// How answers are drawn, in words.
@@ -187,6 +221,19 @@ mod tests {
             assert!(flags.contains(flag), "{flags}");
         }
         assert!(base.fits(source.template.as_ref()) && !base.fits(None));
+
+        // A base that no run names yet.
+        let named = BaseModel {
+            dir: root.path().to_owned(),
+            model_type: "qwen-demo".to_owned(),
+            template_type: "default-generation".to_owned(),
+            system: None,
+            dtype: "fp32".to_owned(),
+        };
+        let source = Source::of(&Model::Base(named.clone())).unwrap();
+        assert!(source.flags.join(" ").contains("--model_type qwen-demo") && !source.converses());
+        let none = Model::Base(BaseModel { dir: "/no/such/底座".into(), ..named });
+        assert!(Source::of(&none).unwrap_err().to_string().contains("no such directory"));
     }
 
     #[test]
@@ -199,7 +246,18 @@ mod tests {
         let of = |dir: &Path| Source::of(&Model::At(dir.to_owned()));
         assert!(!of(&raw).unwrap().converses() && of(&chat).unwrap().converses());
         assert_eq!(of(&raw).unwrap().how.max_new_tokens, Some(2048));
-        assert!(matches!(of(root.path()).unwrap().open, Open::CkptDir(_)), "the engine says what is wrong");
+        // A directory of neither kind is told with both, and a file as one.
+        let neither = of(root.path()).unwrap_err().to_string();
+        assert!(neither.contains("adapter_config.json") && neither.contains("qwen.tiktoken"), "{neither}");
+        let file = of(&raw.join("config.json")).unwrap_err().to_string();
+        assert!(file.contains("this is a file") && file.contains(raw.to_str().unwrap()), "{file}");
+        let adapter = root.path().join("适配器");
+        write(&adapter.join("mine"), "adapter_config.json", "{");
+        assert!(matches!(of(&adapter).unwrap().open, Open::CkptDir(_)), "the engine says what is wrong");
+        let run = root.path().join("run");
+        std::fs::create_dir_all(run.join("checkpoint-5")).unwrap();
+        assert!(matches!(of(&run).unwrap().open, Open::CkptDir(_)), "and names its checkpoint");
+        assert!(!of(&run).unwrap().is_gone());
         let none = of(&root.path().join("none")).unwrap_err();
         assert!(none.to_string().contains("no such directory"), "{none}");
         // Broken arguments are the engine's to refuse.

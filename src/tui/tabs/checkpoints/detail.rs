@@ -35,6 +35,9 @@ pub fn curve(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
         title.push(Span::styled(format!(" {sign} checkpoint-{} ", checkpoint.step), theme.good));
     }
     let inner = panel(frame, area, Line::from(title), theme);
+    if let Some(problem) = &row.run.problem {
+        return words(frame, inner, problem, theme.bad);
+    }
     let Some(details) = row.details else { return words(frame, inner, "Reading the run", theme.dim) };
     let curves = &details.curves;
     if curves.loss.is_empty() && curves.evals.is_empty() {
@@ -98,6 +101,9 @@ pub fn arguments(frame: &mut Frame, area: Rect, row: &Row, state: &State) {
         Line::from(vec![title, Span::styled(" other than the defaults ", theme.dim)]),
         theme,
     );
+    if row.run.problem.is_some() {
+        return;
+    }
     let args = match row.details.map(|d: &RunDetails| &d.args) {
         None => return words(frame, inner, "Reading the run", theme.dim),
         Some(Err(why)) => return words(frame, inner, why, theme.warning),

@@ -21,6 +21,7 @@ use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::message::Message;
 use crate::tui::model::{Phase, RunState};
+use crate::tui::popups::Question;
 use crate::tui::state::State;
 use crate::tui::widgets;
 use rows::{Item, Known, Mark, Part, Row, rows};
@@ -93,6 +94,8 @@ impl Component for Checkpoints {
     fn commands(&self, state: &State) -> Vec<CommandInfo> {
         let rows = self.rows(state);
         let row = rows.get(self.mark.index(&rows));
+        // Nothing can be done with what cannot be read.
+        let row = row.filter(|r| r.run.status != RunStatus::Unreadable);
         let on = |wanted: fn(&Item) -> bool| row.is_some_and(|r| wanted(&r.item));
         let idle = row.is_some_and(|r| !is_running(r, state));
         vec![
@@ -131,6 +134,10 @@ impl Component for Checkpoints {
         if let Some(to) = Self::target(key, &rows, at) {
             let (run, part) = (rows[to].run.path.clone(), rows[to].part());
             return self.mark(run, part, state);
+        }
+        let wanted = [&keys::OPEN_RUN, &keys::TO_REPL, &keys::TO_CONFIG, &keys::RESUME_FROM, &keys::DELETE];
+        if let Some(problem) = row.run.problem.as_ref().filter(|_| wanted.iter().any(|b| b.is(key))) {
+            return Handled::with(Action::Tell(Notice::error(problem.clone())));
         }
         if keys::OPEN_RUN.is(key) && matches!(row.item, Item::Run) {
             Handled::Yes(vec![Action::OpenRun(row.run.path.clone()), Action::Show(Tab::Train)])
@@ -333,24 +340,36 @@ fn load(row: &Row) -> Result<Action, String> {
     details.args.as_ref().map(|_| Action::LoadConfig(details.args_file.clone())).map_err(String::clone)
 }
 
-/// Goes on from the marked checkpoint; of a run from its last.
+/// Goes on from the marked checkpoint; of a run from its last, or from the beginning where it has none.
 fn resume(row: &Row, state: &State) -> Result<Action, String> {
-    let checkpoint = match row.item {
-        Item::Checkpoint(checkpoint) => checkpoint,
-        Item::Run => {
-            let details = row.details.ok_or("the run is still being read")?;
-            details.checkpoints.iter().find(|c| c.last).ok_or("it has no checkpoint to go on from")?
-        }
-        Item::Base(_) => return Err("a training goes on from a checkpoint: mark one".to_owned()),
-    };
+    if matches!(row.item, Item::Base(_)) {
+        return Err("a training goes on from a checkpoint: mark one".to_owned());
+    }
     if is_running(row, state) {
         return Err("the run is being trained already".to_owned());
     }
     if is_finished(row, state) {
         return Err("the run is finished: nothing is left to go on with".to_owned());
     }
-    whole(checkpoint)?.resumable.clone()?;
-    Ok(Action::Ask(Box::new(questions::resume(row, checkpoint))))
+    if let Some(Err(missing)) = &state.engine {
+        return Ok(Action::Ask(Box::new(Question::no_engine(missing))));
+    }
+    let details = row.details.ok_or("the run is still being read")?;
+    let checkpoint = match row.item {
+        Item::Checkpoint(checkpoint) => Some(checkpoint),
+        _ => details.checkpoints.iter().find(|c| c.last),
+    };
+    let question = match checkpoint {
+        Some(checkpoint) => {
+            whole(checkpoint)?.resumable.clone()?;
+            questions::resume(row, checkpoint)
+        }
+        None => {
+            details.args.as_ref().map_err(String::clone)?;
+            questions::begin_again(row)
+        }
+    };
+    Ok(Action::Ask(Box::new(question)))
 }
 
 fn delete(row: &Row, state: &State) -> Result<Action, String> {

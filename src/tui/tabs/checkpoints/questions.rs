@@ -1,5 +1,7 @@
 //! What is asked before something is deleted, merged or gone on with.
 
+use std::path::Path;
+
 use super::rows::{Item, Row};
 use crate::job::checkpoints::CheckpointSummary;
 use crate::job::human::{bytes, counted};
@@ -54,8 +56,22 @@ pub fn resume(row: &Row, checkpoint: &CheckpointSummary) -> Question {
         short_name(&row.run.path),
         checkpoint.step
     );
+    go_on(text, "Yes, go on", &checkpoint.path)
+}
+
+/// Whether to begin a run without a whole checkpoint again.
+pub fn begin_again(row: &Row) -> Question {
+    let text = format!(
+        "{} has no whole checkpoint to go on from. Train it from the beginning, in the same run directory and with the \
+         same arguments?",
+        short_name(&row.run.path)
+    );
+    go_on(text, "Yes, from the beginning", &row.run.path)
+}
+
+fn go_on(text: String, yes: &'static str, from: &Path) -> Question {
     let choices = vec![
-        Choice::new('y', "Yes, go on", vec![Action::Resume(checkpoint.path.clone())]),
+        Choice::new('y', yes, vec![Action::Resume(from.to_owned())]),
         Choice::new('k', "Keep it as it is", Vec::new()),
     ];
     Question::new("Resume", text, choices)

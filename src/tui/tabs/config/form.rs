@@ -25,6 +25,9 @@ impl PartialEq for Row {
     }
 }
 
+/// Inputs that were looked for, and what of them is not there.
+type Found = Vec<(Inputs, Vec<Missing>)>;
+
 /// The arguments of the next job.
 #[derive(Debug)]
 pub struct Form {
@@ -38,8 +41,7 @@ pub struct Form {
     pub checked: Result<Loaded, Problem>,
     /// What a training with `checked` would read.
     pub inputs: Option<Inputs>,
-    /// Whether some inputs are there; those of an earlier draft perhaps.
-    pub found: Option<(Inputs, Result<(), Missing>)>,
+    found: Found,
     /// The values of `checked`, by name.
     resolved: Map<String, Value>,
     pub marked: Row,
@@ -57,7 +59,7 @@ impl Default for Form {
             file: None,
             warnings: Vec::new(),
             inputs: None,
-            found: None,
+            found: Found::default(),
             resolved: Map::new(),
             marked: Row::Group(Group::Model),
             closed: BTreeSet::from([Group::Elsewhere]),
@@ -122,8 +124,20 @@ impl Form {
 
     /// Whether model and data are there; none where that is not known.
     pub fn inputs_found(&self) -> Option<Result<(), &Missing>> {
-        let (inputs, found) = self.found.as_ref()?;
-        (self.inputs.as_ref() == Some(inputs)).then(|| found.as_ref().copied())
+        let missing = self.missing(self.inputs.as_ref()?)?;
+        Some(missing.first().map_or(Ok(()), Err))
+    }
+
+    /// What of `inputs` is not there; none where that is not known.
+    pub fn missing(&self, inputs: &Inputs) -> Option<&[Missing]> {
+        self.found.iter().find(|(known, _)| known == inputs).map(|(_, missing)| missing.as_slice())
+    }
+
+    /// Keeps what was found, and of what was found before only what is of the form as it is: what is typed meanwhile
+    /// may be thrown away.
+    pub fn hear_found(&mut self, inputs: Inputs, missing: Vec<Missing>) {
+        self.found.retain(|(known, _)| Some(known) == self.inputs.as_ref() && *known != inputs);
+        self.found.push((inputs, missing));
     }
 
     /// The argument that stands in the way of a start.

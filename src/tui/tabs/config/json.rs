@@ -9,7 +9,8 @@ use serde_json::Value;
 use tui_textarea::{CursorMove, Input, TextArea, WrapMode};
 
 use super::edit;
-use crate::args::{Draft, Field, Problem};
+use crate::args::{Draft, Field, Kind, Problem};
+use crate::job::inputs::{Inputs, Missing};
 use crate::tui::state::State;
 use crate::tui::{keys, text, widgets};
 
@@ -32,6 +33,8 @@ pub struct Editor {
     area: TextArea<'static>,
     /// The draft with the text taken in, and what else is to be said; or why it cannot be.
     verdict: Result<(Draft, Vec<String>), Problem>,
+    /// What a training with it would read, where the rules allow it.
+    inputs: Option<Inputs>,
     /// The draft that one argument is put into.
     draft: Draft,
     before: String,
@@ -84,6 +87,7 @@ impl Editor {
             subject,
             area,
             verdict: Ok((draft.clone(), Vec::new())),
+            inputs: None,
             draft: draft.clone(),
             before,
             warned: false,
@@ -170,6 +174,12 @@ impl Editor {
             }),
             Subject::One(field) => self.judge_one(field, &text),
         };
+        let checked = self.verdict.as_ref().ok().and_then(|(draft, _)| draft.check().ok());
+        self.inputs = checked.map(|loaded| Inputs::from(&loaded.args));
+    }
+
+    pub fn inputs(&self) -> Option<&Inputs> {
+        self.inputs.as_ref()
     }
 
     fn judge_one(&self, field: &'static Field, text: &str) -> Result<(Draft, Vec<String>), Problem> {
@@ -187,7 +197,8 @@ impl Editor {
         Ok((draft, said.into_iter().collect()))
     }
 
-    pub fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
+    /// `missing`: what of the inputs is not there, once they have been looked for.
+    pub fn draw(&self, frame: &mut Frame, area: Rect, missing: Option<Option<&[Missing]>>, state: &State) {
         let theme = &state.theme;
         let title = match self.subject {
             Subject::Whole => " All that differs from the defaults, as JSON ".to_owned(),
@@ -197,12 +208,24 @@ impl Editor {
         let width = usize::from(area.width).saturating_sub(2);
         let (title_style, said) = match &self.verdict {
             Ok((draft, said)) => {
-                let ready = match self.subject {
-                    Subject::Whole => format!("✓ {} arguments; F2 takes them", draft.count()),
-                    Subject::One(field) => format!("✓ {} F2 takes it", field.help),
+                let own = |m: &&Missing| matches!(self.subject, Subject::One(field) if field.name == m.key);
+                let all = missing.flatten().unwrap_or_default();
+                let wrong = all.iter().find(own);
+                // What was not looked at yet is not called right.
+                let is_named = matches!(self.subject, Subject::One(field) if field.kind == Kind::Paths);
+                let sign = if is_named && missing == Some(None) { "…" } else { "✓" };
+                let ready = match (self.subject, wrong) {
+                    (_, Some(wrong)) => (format!("✗ {}", wrong.message), theme.bad),
+                    (Subject::Whole, _) => {
+                        (format!("✓ {} arguments; F2 takes them", draft.count()), theme.good)
+                    }
+                    (Subject::One(field), _) => (format!("{sign} {} F2 takes it", field.help), theme.good),
                 };
-                let warnings = said.iter().map(|s| (s.clone(), theme.warning));
-                (theme.title, [(ready, theme.good)].into_iter().chain(warnings).collect::<Vec<_>>())
+                let taken = wrong.map(|_| ("F2 takes it as it is.".to_owned(), theme.text));
+                let rest = all.first().filter(|_| wrong.is_none());
+                let rest = rest.map(|m| format!("to be mended before the start: {}", m.message));
+                let warnings = said.iter().cloned().chain(rest).map(|s| (s, theme.warning));
+                (theme.title, [ready].into_iter().chain(taken).chain(warnings).collect::<Vec<_>>())
             }
             Err(problem) => (theme.bad, vec![(format!("✗ {}", problem.message), theme.bad)]),
         };

@@ -9,6 +9,7 @@ use ratatui::widgets::Paragraph;
 use super::form::{Form, Row};
 use super::typing::Typing;
 use crate::args::{Field, Group, Status, value_text};
+use crate::job::inputs::Missing;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
 use crate::tui::{text, widgets};
@@ -19,6 +20,9 @@ const WIDE: u16 = 120;
 const NAMES: usize = 33;
 /// What stands for a value that is not set.
 pub const NOT_SET: &str = "not set";
+
+/// Said until it is known whether they are there.
+const LOOKING: &str = "Looking for the model and the data";
 
 /// Draws the form; `typing` is what is typed now, into the marked value or the filter.
 pub fn draw(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, state: &State) {
@@ -193,7 +197,7 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
         Some(Row::Field(field)) => {
             words.push((field.help.to_owned(), theme.text));
             own_error = match typing {
-                Some(Typing::Value(value)) => value.said().map(str::to_owned),
+                Some(Typing::Value(value)) => value.said(form).map(str::to_owned),
                 _ => None,
             };
             if let Some(error) = &own_error {
@@ -209,7 +213,15 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
             words.push((help.to_owned(), theme.dim));
         }
     }
-    let end = ready(form, state);
+    // What is said of the form is not true of another value that is typed.
+    let typed = match typing {
+        Some(Typing::Value(value)) => value.inputs().filter(|inputs| form.inputs.as_ref() != Some(inputs)),
+        _ => None,
+    };
+    let end = match typed {
+        Some(inputs) => vec![looked_for(form.missing(inputs), "what is typed", theme)],
+        None => ready(form, state),
+    };
     let width = usize::from(inner.width).saturating_sub(2);
     let lines = |words: Vec<(String, Style)>| -> Vec<(String, Style)> {
         let wrapped = words
@@ -258,6 +270,15 @@ fn facts(form: &Form, field: &'static Field, state: &State) -> Vec<(String, Styl
     facts
 }
 
+/// What was found of inputs that are typed and not taken yet.
+pub fn looked_for(missing: Option<&[Missing]>, what: &str, theme: &Theme) -> (String, Style) {
+    match missing {
+        None => (LOOKING.to_owned(), theme.dim),
+        Some([]) => (format!("✓ model and data are there with {what}"), theme.good),
+        Some([first, ..]) => (format!("✗ {}", first.message), theme.bad),
+    }
+}
+
 /// What stands in the way of a start, or that nothing does.
 fn ready(form: &Form, state: &State) -> Vec<(String, Style)> {
     let theme = &state.theme;
@@ -274,7 +295,7 @@ fn ready(form: &Form, state: &State) -> Vec<(String, Style)> {
                 Some(Err(missing)) => words.push((format!("✗ {}", missing.message), theme.bad)),
                 _ if matches!(state.engine, Some(Err(_))) => {}
                 Some(Ok(())) => words.push(("✓ s starts the training".to_owned(), theme.good)),
-                None => words.push(("Looking for the model and the data".to_owned(), theme.dim)),
+                None => words.push((LOOKING.to_owned(), theme.dim)),
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::configs::{ConfigWork, Preview};
 use crate::tui::keys;
 use crate::tui::message::Message;
+use crate::tui::repl::BaseModel;
 use crate::tui::state::State;
 use edit::Line;
 use form::{Form, Row};
@@ -43,10 +44,20 @@ pub struct Config {
     /// What was started last, which its run keeps; first until it has begun.
     starting: Option<Draft>,
     started: Option<Draft>,
-    /// The inputs looked for last, and when (Unix seconds).
-    sought: Option<(Inputs, f64)>,
+    sought: Option<Sought>,
+    /// The base model that was named last.
+    named: Option<BaseModel>,
     /// What the look at the data has found so far.
     look: Option<Result<Box<Preview>, String>>,
+}
+
+/// The inputs looked for last.
+#[derive(Debug)]
+struct Sought {
+    inputs: Inputs,
+    /// Unix seconds.
+    at: f64,
+    answered: bool,
 }
 
 /// What is shown.
@@ -233,6 +244,14 @@ impl Config {
         Handled::done()
     }
 
+    /// What follows from another value, typed or taken.
+    fn after(&mut self, handled: Handled, state: &State) -> Handled {
+        let Handled::Yes(mut actions) = handled else { return Handled::No };
+        actions.extend(self.seek(state.now));
+        actions.extend(self.name_base());
+        Handled::Yes(actions)
+    }
+
     /// The arguments are kept in no file and no run.
     fn is_unkept(&self) -> bool {
         self.form.is_changed() && self.started.as_ref() != Some(&self.form.draft)
@@ -293,17 +312,13 @@ impl Component for Config {
     }
 
     fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
-        match self.on_key(key, state) {
-            Handled::Yes(mut actions) => {
-                actions.extend(self.seek(state.now));
-                Handled::Yes(actions)
-            }
-            Handled::No => Handled::No,
-        }
+        let handled = self.on_key(key, state);
+        self.after(handled, state)
     }
 
-    fn paste(&mut self, text: &str, _: &State) -> Handled {
-        self.on_paste(text)
+    fn paste(&mut self, text: &str, state: &State) -> Handled {
+        let handled = self.on_paste(text);
+        self.after(handled, state)
     }
 
     fn receive(&mut self, message: &Message, state: &State) -> Vec<Action> {
@@ -313,18 +328,11 @@ impl Component for Config {
                 self.started = self.starting.take().or(self.started.take());
                 Vec::new()
             }
-            Message::Tick(now) => {
-                // It may have come in the meantime.
-                let is_old = self.sought.as_ref().is_some_and(|(_, then)| now - then >= LOOK_AGAIN);
-                let is_missing = matches!(self.form.inputs_found(), Some(Err(_)));
-                return match is_old && is_missing {
-                    true => self.seek_again(*now).into_iter().collect(),
-                    false => Vec::new(),
-                };
-            }
+            Message::Tick(now) => return self.seek_missing(*now).into_iter().collect(),
             _ => Vec::new(),
         };
         actions.extend(self.seek(state.now));
+        actions.extend(self.name_base());
         actions
     }
 
@@ -349,7 +357,10 @@ impl Component for Config {
         match &self.page {
             Page::Form => list::draw(frame, area, &self.form, None, state),
             Page::Typing(typing) => list::draw(frame, area, &self.form, Some(typing), state),
-            Page::Editor(editor) => editor.draw(frame, area, state),
+            Page::Editor(editor) => {
+                let missing = editor.inputs().map(|inputs| self.form.missing(inputs));
+                editor.draw(frame, area, missing, state);
+            }
             Page::Picker(picker) => picker.draw(frame, area, state),
             Page::Data => preview::draw(frame, area, self.look.as_ref(), state),
         }

@@ -48,10 +48,7 @@ impl Config {
             return Handled::Yes(actions);
         }
         let question = match &state.engine {
-            Some(Err(missing)) => {
-                let close = vec![Choice::new('c', "Close", Vec::new())];
-                Question::new("There is no engine to train with", missing.as_str(), close)
-            }
+            Some(Err(missing)) => Question::no_engine(missing),
             _ if state.is_live() => {
                 let choices = vec![
                     Choice::new('b', "Start this one beside it", vec![Action::StartJob(args)]),

@@ -4,8 +4,10 @@ use crossterm::event::KeyEvent;
 use serde_json::Value;
 
 use super::edit::Line;
+use super::form::Form;
 use super::{Config, Page, tell_error};
 use crate::args::{Draft, Field, value_text};
+use crate::job::inputs::Inputs;
 use crate::tui::component::Handled;
 use crate::tui::keys;
 
@@ -23,23 +25,32 @@ pub struct ValueLine {
     pub line: Line,
     /// The value, with what the rules then say; or why it is none.
     pub verdict: Result<(Value, Option<String>), String>,
+    /// What a training with it would read, where the rules allow it.
+    inputs: Option<Inputs>,
 }
 
 impl ValueLine {
     pub fn new(field: &'static Field, draft: &Draft) -> ValueLine {
         let line = Line::new(&value_text(&draft.get(field)));
-        let mut value = ValueLine { field, line, verdict: Ok((Value::Null, None)) };
+        let mut value = ValueLine { field, line, verdict: Ok((Value::Null, None)), inputs: None };
         value.judge(draft);
         value
     }
 
     /// Looks at what is typed as `sft` looks at a flag.
     pub fn judge(&mut self, draft: &Draft) {
+        self.inputs = None;
         self.verdict = self.field.typed(self.line.text()).and_then(|value| {
             let mut draft = draft.clone();
             draft.set(self.field, &value)?;
-            Ok((value, draft.check().err().map(|p| p.message)))
+            let checked = draft.check();
+            self.inputs = checked.as_ref().ok().map(|loaded| Inputs::from(&loaded.args));
+            Ok((value, checked.err().map(|p| p.message)))
         });
+    }
+
+    pub fn inputs(&self) -> Option<&Inputs> {
+        self.inputs.as_ref()
     }
 
     /// Whether it is another value than the draft's.
@@ -47,10 +58,14 @@ impl ValueLine {
         self.line.text() != value_text(&draft.get(self.field))
     }
 
-    /// What is wrong with it.
-    pub fn said(&self) -> Option<&str> {
+    /// What is wrong with it, with what is known of the disk.
+    pub fn said<'a>(&'a self, form: &'a Form) -> Option<&'a str> {
         match &self.verdict {
-            Ok((_, rule)) => rule.as_deref(),
+            Ok((_, None)) => {
+                let missing = form.missing(self.inputs.as_ref()?)?;
+                missing.iter().find(|m| m.key == self.field.name).map(|m| m.message.as_str())
+            }
+            Ok((_, Some(rule))) => Some(rule),
             Err(error) => Some(error),
         }
     }

@@ -25,13 +25,19 @@ pub fn draw(
     let step = |model: &Model| model.step().map_or(String::new(), |n| format!("step {n}, "));
     let (model, style, below) = match &talk.server {
         Server::On(loaded) => {
-            let mut below =
-                format!("{}{}, loaded in {}", step(&loaded.model), loaded.device, took(loaded.seconds));
+            let mut below = match talk.gone {
+                true => "deleted from the disk, answers on".to_owned(),
+                false => {
+                    format!("{}{}, loaded in {}", step(&loaded.model), loaded.device, took(loaded.seconds))
+                }
+            };
             match next {
                 Some(next) if *next != loaded.model => {
                     below += &format!("; the next text opens {}", next.short())
                 }
-                _ if !choice.words(state).is_empty() => below += &format!("; {}", choice.words(state)),
+                _ if !talk.gone && !choice.words(state).is_empty() => {
+                    below += &format!("; {}", choice.words(state))
+                }
                 _ => {}
             }
             (loaded.model.name(), theme.strong, below)
@@ -51,10 +57,12 @@ pub fn draw(
             (name, theme.text, below)
         }
     };
+    let is_gone = talk.gone && matches!(talk.server, Server::On(_));
+    let second = if is_gone { theme.warning } else { theme.dim };
     let room = (area.width as usize).saturating_sub(1);
     let lines = vec![
         Line::from(vec![Span::raw(" "), Span::styled(text::fit_end(&model, room), style)]),
-        Line::styled(text::fit(&format!(" {below}"), area.width as usize), theme.dim),
+        Line::styled(text::fit(&format!(" {below}"), area.width as usize), second),
     ];
     frame.render_widget(Paragraph::new(lines), area);
 }

@@ -10,7 +10,7 @@ mod recall;
 mod talk;
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
@@ -182,7 +182,14 @@ impl Component for Repl {
                 }
             }
             Message::Runs(_) if self.picker.is_some() => return vec![list(state)],
-            Message::Events { records, .. } => {
+            Message::Deleted(path) => self.gone(|dir| dir.starts_with(path)),
+            Message::Events { run, records } => {
+                for record in records {
+                    if let Event::CheckpointRemoved { step } = record.event {
+                        let removed = run.join(format!("checkpoint-{step}"));
+                        self.gone(|dir| dir == removed);
+                    }
+                }
                 let saved = records.iter().any(|r| matches!(r.event, Event::Checkpoint { .. }));
                 if saved && self.talk.server != Server::Off && !matches!(self.choice, Choice::Fixed(_)) {
                     return self.turn(state);
@@ -280,6 +287,15 @@ impl Repl {
         match &state.engine {
             Some(Err(missing)) => vec![Action::Tell(Notice::error(missing.clone()))],
             _ => self.turn(state),
+        }
+    }
+
+    /// Says so where the model that answers lies in a directory that is gone.
+    fn gone(&mut self, is_gone: impl Fn(&Path) -> bool) {
+        if let Server::On(loaded) = &self.talk.server
+            && loaded.model.dir().is_some_and(is_gone)
+        {
+            self.talk.gone = true;
         }
     }
 

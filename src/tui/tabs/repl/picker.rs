@@ -89,17 +89,21 @@ impl Picker {
         let mut entries = Vec::new();
         if let Some(run) = &state.run {
             let of = if run.is_live() { "the running job" } else { "the run on the Train tab" };
-            for (choice, what) in [(Choice::Best, "best"), (Choice::Newest, "newest, followed")] {
-                let now = choice.model(state).map_or(String::new(), |m| m.short());
-                entries.push(Entry { choice, left: of.to_owned(), right: format!("{what}: {now}") });
+            for choice in [Choice::Best, Choice::Newest] {
+                let right = choice.entry(state);
+                entries.push(Entry { choice, left: of.to_owned(), right });
             }
+        }
+        if let Some(base) = &state.base {
+            let right = format!("base: {}", base.dir.display());
+            let choice = Choice::Fixed(Model::Base(base.clone()));
+            entries.push(Entry { choice, left: "the Config tab".to_owned(), right });
         }
         for models in self.models.as_deref().unwrap_or_default() {
             let name = short_name(&models.run);
-            let last = models.checkpoints.last();
             for step in models.checkpoints.iter().rev() {
                 let dir = models.run.join(format!("checkpoint-{step}"));
-                let words = match (models.best == Some(*step), last == Some(step)) {
+                let words = match (models.best == Some(*step), models.last == Some(*step)) {
                     (true, true) => ", best and last",
                     (true, false) => ", best",
                     (false, true) => ", last",

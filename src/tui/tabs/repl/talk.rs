@@ -17,6 +17,8 @@ const FROM_HERE: &str = " answers from here on";
 pub struct Talk {
     items: VecDeque<Item>,
     pub server: Server,
+    /// The files of what answers are gone.
+    pub gone: bool,
     next_id: u64,
 }
 
@@ -151,6 +153,7 @@ impl Talk {
                     }
                     self.note(format!("{}{FROM_HERE}", loaded.model.name()), false);
                 }
+                self.gone = false;
                 self.server = Server::On(loaded.clone());
             }
             News::Refused { model, why } => {
@@ -169,6 +172,9 @@ impl Talk {
                     self.note(format!("{why}\nThe next text starts it anew."), true);
                 }
                 self.server = Server::Off;
+            }
+            News::Gone(model) => {
+                self.gone |= matches!(&self.server, Server::On(loaded) if loaded.model == *model)
             }
             News::Begun { id } => self.begin(*id, now),
             News::Piece { id, text } => {
