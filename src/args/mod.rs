@@ -27,4 +27,5 @@ pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};
 pub use load::{ARGS_FILE, CLASSIFY, Loaded, load_infer, load_infer_texts, load_sft};
+pub use paths::adapter_file;
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};

@@ -13,6 +13,7 @@ pub mod human;
 pub mod inputs;
 pub mod libraries;
 pub mod lines;
+mod listing;
 pub mod remove;
 pub mod repl;
 pub mod resume;
