@@ -31,4 +31,5 @@ pub use kind::{Kind, Range};
 pub use load::{
     ARGS_FILE, CLASSIFY, INFER, Loaded, MERGE, Uses, load_infer, load_infer_texts, load_merge, load_sft,
 };
+pub use paths::adapter_file;
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};

@@ -253,12 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn loads_fast_and_bears_huge_words() {
+    fn bears_huge_words() {
         let start = Instant::now();
         let Some(tokenizer) = qwen() else { return };
-        let seconds = start.elapsed().as_secs_f64();
-        eprintln!("loaded in {seconds:.2} s");
-        assert!(seconds < 5.0, "{seconds}"); // well under one on an idle core; tests share theirs
+        eprintln!("loaded in {:.2} s", start.elapsed().as_secs_f64());
         for unit in ["a", " ", "哈", "!", "\n", "\u{301}", "1", "<|"] {
             let text = unit.repeat(300_000);
             let start = Instant::now();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 
-use crate::args::{SftArgs, models};
+use crate::args::{SftArgs, adapter_file, models};
 use crate::data::rows::{check_file, resolve_dataset_name};
 use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::error::{Context, Error, Result};
@@ -18,6 +18,7 @@ pub struct Inputs {
     dataset: Vec<String>,
     custom_train_dataset_path: Vec<String>,
     custom_val_dataset_path: Vec<String>,
+    init_adapter: Option<String>,
 }
 
 impl From<&SftArgs> for Inputs {
@@ -29,6 +30,7 @@ impl From<&SftArgs> for Inputs {
             dataset: args.dataset.clone(),
             custom_train_dataset_path: args.custom_train_dataset_path.clone(),
             custom_val_dataset_path: args.custom_val_dataset_path.clone(),
+            init_adapter: args.init_adapter.clone(),
         }
     }
 }
@@ -83,8 +85,28 @@ impl Inputs {
         let files = files.map(|(key, paths)| {
             paths.iter().try_for_each(|path| check_file(Path::new(path))).map_err(missing(key))
         });
-        [model, named].into_iter().chain(files).filter_map(Result::err).collect()
+        let adapter = self.init_adapter.as_deref().map_or(Ok(()), |named| init_adapter_file(named).map(drop));
+        let adapter = adapter.map_err(|e| Missing { key: "init_adapter", message: e.to_string() });
+        [model, named].into_iter().chain(files).chain([adapter]).filter_map(Result::err).collect()
     }
+}
+
+/// The adapter's weights that `init_adapter` names, by themselves or by a checkpoint's directory.
+///
+/// # Errors
+/// There is no such file, or none in the directory.
+pub fn init_adapter_file(named: &str) -> Result<PathBuf> {
+    let path = Path::new(named);
+    let file = if path.is_file() { Some(path.to_owned()) } else { adapter_file(path) };
+    file.ok_or_else(|| {
+        let what = match path.is_dir() {
+            true => "there is no adapter_model.safetensors in this directory",
+            false => "no such file",
+        };
+        Error::user(format!(
+            "init_adapter: {named}: {what}; give a checkpoint or an adapter's .safetensors file"
+        ))
+    })
 }
 
 /// The directory of the base model that `args` name.
@@ -245,6 +267,10 @@ mod tests {
         assert!(missing.message.contains(&format!("{}: no such data file", rows.display())), "{missing:?}");
         write(&rows, "x").unwrap();
         assert_eq!(look(&all), Ok(()));
+
+        let both = args("no/such/model", "--dataset none.csv --init_adapter 没有");
+        let keys: Vec<_> = Inputs::from(&both).missing().into_iter().map(|m| m.key).collect();
+        assert_eq!(keys, ["model_id_or_path", "dataset", "init_adapter"], "each by itself");
 
         let here = std::env::current_dir().unwrap();
         for (model, rest, key, told) in [

@@ -14,6 +14,7 @@ pub mod human;
 pub mod inputs;
 pub mod libraries;
 pub mod lines;
+mod listing;
 pub mod merge;
 pub mod remove;
 pub mod repl;

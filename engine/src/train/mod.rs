@@ -16,7 +16,7 @@ mod shared;
 pub mod step;
 mod trainer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
@@ -26,9 +26,9 @@ use qwen_tui::args::{
 };
 use qwen_tui::data;
 use qwen_tui::data::template::Example;
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::Result;
 use qwen_tui::job::event::{Command, Event, Stage};
-use qwen_tui::job::inputs::{check_model_dir, model_dir};
+use qwen_tui::job::inputs::{check_model_dir, init_adapter_file, model_dir};
 use qwen_tui::run::training_args::Facts;
 use qwen_tui::run::{self, Logging, RunDir};
 use tch::{Device, Kind};
@@ -106,7 +106,7 @@ pub fn train<'a>(
     check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
     let init_adapter =
-        args.init_adapter.as_deref().filter(|_| from.is_none()).map(adapter_file).transpose()?;
+        args.init_adapter.as_deref().filter(|_| from.is_none()).map(init_adapter_file).transpose()?;
     emit(Event::Stage { stage: Stage::ReadingData })?;
     let rows = data::load::read(&args.into())?;
     for message in &rows.warnings {
@@ -295,22 +295,6 @@ pub fn train<'a>(
         stopped = trainer.close_step()?;
     }
     trainer.finish(stopped)
-}
-
-/// The adapter's weights that `init_adapter` names, by themselves or by a checkpoint's directory.
-fn adapter_file(named: &str) -> Result<PathBuf> {
-    let path = Path::new(named);
-    let within =
-        ["default/adapter_model.safetensors", "adapter_model.safetensors"].map(|name| path.join(name));
-    std::iter::once(path.to_owned()).chain(within).find(|file| file.is_file()).ok_or_else(|| {
-        let what = match path.is_dir() {
-            true => "there is no adapter_model.safetensors in this directory",
-            false => "no such file",
-        };
-        Error::user(format!(
-            "init_adapter: {named}: {what}; give a checkpoint or an adapter's .safetensors file"
-        ))
-    })
 }
 
 /// What is allowed and seldom meant.

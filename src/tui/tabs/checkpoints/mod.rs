@@ -1,5 +1,6 @@
 //! The runs under the output directory and their checkpoints: what became of them, and what can be done with them.
 
+mod deeds;
 mod detail;
 mod list;
 mod questions;
@@ -13,7 +14,6 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use crate::job::checkpoints::CheckpointSummary;
 use crate::job::event::Event;
 use crate::job::runs::{RunStatus, RunSummary};
 use crate::tui::action::{Action, Notice, Tab};
@@ -21,9 +21,9 @@ use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::message::Message;
 use crate::tui::model::{Phase, RunState};
-use crate::tui::popups::Question;
 use crate::tui::state::State;
 use crate::tui::widgets;
+use deeds::{delete, load, merge, or_say, resume, try_it};
 use rows::{Item, Known, Mark, Part, Row, rows};
 
 /// From this width on the details stand beside the list.
@@ -291,91 +291,4 @@ fn is_finished(row: &Row, state: &State) -> bool {
         Some(Phase::Opening) | None => row.run.status == RunStatus::Finished,
         Some(_) => false,
     }
-}
-
-fn or_say(outcome: Result<Action, String>) -> Handled {
-    Handled::with(outcome.unwrap_or_else(|why| Action::Tell(Notice::info(why))))
-}
-
-/// The marked checkpoint or base in the REPL; of a run its best.
-fn try_it(row: &Row) -> Result<Action, String> {
-    let path = match row.item {
-        Item::Base(base) => {
-            base.path.clone().ok_or_else(|| format!("{} is not on this machine", base.name))?
-        }
-        _ => chosen(row)?.path.clone(),
-    };
-    Ok(Action::OpenInRepl(path))
-}
-
-/// The marked checkpoint; of a run its best.
-fn chosen<'a>(row: &Row<'a>) -> Result<&'a CheckpointSummary, String> {
-    match row.item {
-        Item::Checkpoint(checkpoint) => whole(checkpoint),
-        Item::Run => {
-            let details = row.details.ok_or("the run is still being read")?;
-            Ok(details.best_or_last().ok_or("it has no checkpoint yet")?)
-        }
-        Item::Base(_) => Err("mark a checkpoint".to_owned()),
-    }
-}
-
-fn merge(row: &Row) -> Result<Action, String> {
-    let checkpoint = chosen(row).map_err(|why| {
-        if matches!(row.item, Item::Base(_)) { format!("an adapter is merged: {why}") } else { why }
-    })?;
-    Ok(Action::Ask(Box::new(questions::merge(row, checkpoint))))
-}
-
-fn whole(checkpoint: &CheckpointSummary) -> Result<&CheckpointSummary, String> {
-    match checkpoint.whole {
-        true => Ok(checkpoint),
-        false => Err(format!("checkpoint-{} is damaged: files are missing or cut short", checkpoint.step)),
-    }
-}
-
-/// The run's arguments into the Config tab.
-fn load(row: &Row) -> Result<Action, String> {
-    let details = row.details.ok_or("the run is still being read")?;
-    details.args.as_ref().map(|_| Action::LoadConfig(details.args_file.clone())).map_err(String::clone)
-}
-
-/// Goes on from the marked checkpoint; of a run from its last, or from the beginning where it has none.
-fn resume(row: &Row, state: &State) -> Result<Action, String> {
-    if matches!(row.item, Item::Base(_)) {
-        return Err("a training goes on from a checkpoint: mark one".to_owned());
-    }
-    if is_running(row, state) {
-        return Err("the run is being trained already".to_owned());
-    }
-    if is_finished(row, state) {
-        return Err("the run is finished: nothing is left to go on with".to_owned());
-    }
-    if let Some(Err(missing)) = &state.engine {
-        return Ok(Action::Ask(Box::new(Question::no_engine(missing))));
-    }
-    let details = row.details.ok_or("the run is still being read")?;
-    let checkpoint = match row.item {
-        Item::Checkpoint(checkpoint) => Some(checkpoint),
-        _ => details.checkpoints.iter().find(|c| c.last),
-    };
-    let question = match checkpoint {
-        Some(checkpoint) => {
-            whole(checkpoint)?.resumable.clone()?;
-            questions::resume(row, checkpoint)
-        }
-        None => {
-            details.args.as_ref().map_err(String::clone)?;
-            questions::begin_again(row)
-        }
-    };
-    Ok(Action::Ask(Box::new(question)))
-}
-
-fn delete(row: &Row, state: &State) -> Result<Action, String> {
-    if is_running(row, state) {
-        return Err("the run is being trained: stop it first, then delete".to_owned());
-    }
-    let question = questions::delete(row).ok_or("the base model is not the run's; it stays")?;
-    Ok(Action::Ask(Box::new(question)))
 }

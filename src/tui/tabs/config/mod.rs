@@ -145,7 +145,7 @@ impl Config {
         }
         self.page = match field.kind.is_list() || field.name == "system" {
             true => Page::Editor(Box::new(Editor::one(field, &self.form.draft))),
-            false => Page::Typing(Typing::Value(ValueLine::new(field, &self.form.draft))),
+            false => Page::Typing(Typing::Value(Box::new(ValueLine::new(field, &self.form.draft)))),
         };
         Handled::done()
     }

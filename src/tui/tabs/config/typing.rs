@@ -14,8 +14,8 @@ use crate::tui::keys;
 /// What is typed into the form.
 #[derive(Debug)]
 pub enum Typing {
-    Value(ValueLine),
-    Filter(Line),
+    Value(Box<ValueLine>),
+    Filter(Box<Line>),
 }
 
 /// A value being typed.
@@ -26,7 +26,7 @@ pub struct ValueLine {
     /// The value, with what the rules then say; or why it is none.
     pub verdict: Result<(Value, Option<String>), String>,
     /// What a training with it would read, where the rules allow it.
-    inputs: Option<Inputs>,
+    inputs: Option<Box<Inputs>>,
 }
 
 impl ValueLine {
@@ -44,13 +44,13 @@ impl ValueLine {
             let mut draft = draft.clone();
             draft.set(self.field, &value)?;
             let checked = draft.check();
-            self.inputs = checked.as_ref().ok().map(|loaded| Inputs::from(&loaded.args));
+            self.inputs = checked.as_ref().ok().map(|loaded| Box::new(Inputs::from(&loaded.args)));
             Ok((value, checked.err().map(|p| p.message)))
         });
     }
 
     pub fn inputs(&self) -> Option<&Inputs> {
-        self.inputs.as_ref()
+        self.inputs.as_deref()
     }
 
     /// Whether it is another value than the draft's.
@@ -62,7 +62,7 @@ impl ValueLine {
     pub fn said<'a>(&'a self, form: &'a Form) -> Option<&'a str> {
         match &self.verdict {
             Ok((_, None)) => {
-                let missing = form.missing(self.inputs.as_ref()?)?;
+                let missing = form.missing(self.inputs.as_deref()?)?;
                 missing.iter().find(|m| m.key == self.field.name).map(|m| m.message.as_str())
             }
             Ok((_, Some(rule))) => Some(rule),
