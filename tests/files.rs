@@ -14,6 +14,7 @@ use common::{Bench, Ended};
 use qwen_tui::args::{SftArgs, load_sft};
 use qwen_tui::job::event::Event;
 use qwen_tui::job::remove::remove;
+use qwen_tui::job::runs::worker_alive;
 use qwen_tui::run::read_events;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -220,7 +221,7 @@ fn a_checkpoint_of_full_training_is_a_model_with_its_tokenizer() {
 #[test]
 fn who_goes_on_tells_no_step_twice() {
     let bench = Bench::new();
-    let last = ["--resume_from_checkpoint", "last", "--save_total_limit", "-1", "--max_steps", "400"];
+    let last = ["--resume_from_checkpoint", "last", "--save_total_limit", "-1", "--max_steps", "240"];
     let words = bench.sft_words(&[&FLAGS[..], &last].concat());
     let out = bench.path("out/qwen-1_8b");
     let run = || fs::read_dir(&out).ok()?.next().map(|e| e.unwrap().path());
@@ -230,15 +231,22 @@ fn who_goes_on_tells_no_step_twice() {
     };
     // Killed in the middle of it, and told to stop.
     for (signal, more) in [(Signal::KILL, 30), (Signal::INT, 15)] {
-        let started = bench.start(&words, "");
+        let mut started = bench.start(&words, "");
         let (began, wanted) = (Instant::now(), steps() + more);
         while steps() < wanted {
-            assert!(began.elapsed() < Duration::from_secs(60), "no steps");
+            if started.child.try_wait().unwrap().is_some() {
+                panic!("it ended before its time: {:?}", started.wait());
+            }
+            assert!(began.elapsed() < Duration::from_secs(100), "{} of {wanted} steps", steps());
             std::thread::sleep(Duration::from_millis(2));
         }
         started.signal_group(signal);
         started.wait();
         let run = run().unwrap();
+        while worker_alive(&run) {
+            assert!(began.elapsed() < Duration::from_secs(100), "the worker stays");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // What the killed one logged is there, but for the line at hand.
         let (found, wanted) = (scalars(&run.join("runs")), logged(&run));
         let (found, wanted) = (&found["train/loss"], &wanted["train/loss"]);
@@ -252,7 +260,7 @@ fn who_goes_on_tells_no_step_twice() {
     let cut = fs::read(&before[1]).unwrap();
     fs::write(&before[1], &cut[..cut.len() - 5]).unwrap();
     let checkpoint = run.join("checkpoint-8").display().to_string();
-    let flags = ["--resume_from_checkpoint", &checkpoint, "--save_total_limit", "-1", "--max_steps", "400"];
+    let flags = ["--resume_from_checkpoint", &checkpoint, "--save_total_limit", "-1", "--max_steps", "240"];
     let ended = sft(&bench, &flags);
     assert_eq!(run_dir(&ended), run);
     fs::write(&before[1], cut).unwrap();
