@@ -67,7 +67,7 @@ enum Page {
     Form,
     Typing(Typing),
     Editor(Box<Editor>),
-    Picker(Picker),
+    Picker(Box<Picker>),
     Data,
 }
 
@@ -159,13 +159,13 @@ impl Config {
         } else if keys::AS_JSON.is(key) {
             self.page = Page::Editor(Box::new(Editor::whole(&self.form.draft, state)));
         } else if keys::LOAD.is(key) {
-            self.page = Page::Picker(Picker::open());
+            self.page = Page::Picker(Box::new(Picker::open()));
             return Handled::with(Action::Config(ConfigWork::List));
         } else if keys::SAVE_AS.is(key) {
-            self.page = Page::Picker(Picker::write(self.form.file.as_deref()));
+            self.page = Page::Picker(Box::new(Picker::write(self.form.file.as_deref())));
             return Handled::with(Action::Config(ConfigWork::List));
         } else if keys::FILTER.is(key) {
-            self.page = Page::Typing(Typing::Filter(Line::new(self.form.filter())));
+            self.page = Page::Typing(Typing::Filter(Box::new(Line::new(self.form.filter()))));
         } else if keys::TAKE_BACK.is(key) && !self.form.filter().is_empty() {
             self.form.set_filter(String::new());
         } else {
