@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::args::ARGS_FILE;
 use crate::job::event::Event;
-use crate::run::{EVENTS, LOGGING, Record, WORKER_LOG, step_of};
+use crate::run::{EVENTS, LOGGING, MERGED, Record, WORKER_LOG, step_of};
 
 /// Bytes read of an event log's beginning and of its end: the plan stands in the one, how it went in the other.
 const HEAD: u64 = 64 << 10;
@@ -83,6 +83,9 @@ pub fn is_run(dir: &Path) -> bool {
     let is_checkpoint = |e: fs::DirEntry| {
         step_of(&e.file_name().to_string_lossy()).is_some() && e.file_type().is_ok_and(|t| t.is_dir())
     };
+    if dir.join(MERGED).is_file() {
+        return false;
+    }
     has_run_files(dir) || fs::read_dir(dir).into_iter().flatten().flatten().any(is_checkpoint)
 }
 
