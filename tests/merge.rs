@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::Bench;
+use qwen_tui::job::runs::list_runs;
 use serde_json::Value;
 
 /// A bench with a run, and the run's last checkpoint.
@@ -44,6 +45,7 @@ fn a_merged_model_answers_like_its_checkpoint_and_trains_on() {
     let merged = bench.words(&["merge-lora", "--ckpt_dir", "out/checkpoint-2/"]);
     let target = bench.path("out/checkpoint-2-merged").canonicalize().unwrap();
     assert_eq!(merged.ok().trim(), target.to_str().unwrap());
+    assert!(!merged.stderr.contains("warning"), "{}", merged.stderr);
     assert!(
         merged.stderr.contains("merging: 100 %") && merged.stderr.contains("merged 1 module"),
         "{merged:?}"
@@ -63,6 +65,12 @@ fn a_merged_model_answers_like_its_checkpoint_and_trains_on() {
     // The checkpoint itself is as it was.
     bench.words(&["merge-lora", "--ckpt_dir", ckpt, "--output", "elsewhere/deep"]).ok();
     assert!(bench.path("elsewhere/deep/model.safetensors").is_file());
+    // It has a run's arguments and is none.
+    let runs: Vec<PathBuf> = list_runs(&bench.path("")).into_iter().map(|run| run.path).collect();
+    assert!(
+        !runs.iter().any(|run| run.ends_with("deep")) && runs.iter().any(|run| run.ends_with("out")),
+        "{runs:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::args::ARGS_FILE;
 use crate::job::event::Event;
-use crate::run::{EVENTS, LOGGING, Record, WORKER_LOG, step_of};
+use crate::run::{EVENTS, LOGGING, MERGED, Record, WORKER_LOG, step_of};
 
 pub use super::listing::list_runs;
 
@@ -79,6 +79,9 @@ pub fn is_run(dir: &Path) -> bool {
     let is_checkpoint = |e: fs::DirEntry| {
         step_of(&e.file_name().to_string_lossy()).is_some() && e.file_type().is_ok_and(|t| t.is_dir())
     };
+    if dir.join(MERGED).is_file() {
+        return false;
+    }
     has_run_files(dir) || fs::read_dir(dir).into_iter().flatten().flatten().any(is_checkpoint)
 }
 

@@ -14,6 +14,8 @@ use crate::error::{Context, Error, Result};
 
 /// SWIFT's log in the run directory, see [`super::logging`].
 pub const LOGGING: &str = "logging.jsonl";
+/// What a merged model was made of: the file that tells it from a run with the same arguments.
+pub const MERGED: &str = "merged.json";
 /// The event log in the run directory, see [`super::event_log`].
 pub const EVENTS: &str = "events.jsonl";
 /// What the worker and the native libraries in it print.

@@ -28,7 +28,7 @@ pub use checkpoint::{
     step_of, verify_checkpoint, write_checkpoint,
 };
 pub use configuration::write_configuration;
-pub use dir::{EVENTS, LOGGING, RunDir, WORKER_EXIT, WORKER_LOG, existing};
+pub use dir::{EVENTS, LOGGING, MERGED, RunDir, WORKER_EXIT, WORKER_LOG, existing};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
 pub use files::{free_bytes, read_json, sha256, write_atomic, write_json};
 pub use generation_config::{GENERATION_CONFIG, generation_config};

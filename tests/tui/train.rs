@@ -2,7 +2,7 @@
 
 use super::{Cockpit, recorded, until_step};
 use qwen_tui::job::event::{Command, Event, Gpu};
-use qwen_tui::run::Record;
+use qwen_tui::run::{NlgScores, Record};
 use qwen_tui::tui::action::{Action, Notice};
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
@@ -38,6 +38,22 @@ fn a_run_that_has_finished() {
         let mut cockpit = Cockpit::on_run(width, height, recorded("finished"), gone(""));
         cockpit.assert_picture(&format!("train-finished-{width}x{height}"));
     }
+}
+
+#[test]
+fn answers_of_evaluations_are_told_with_their_rouge() {
+    let mut records = recorded("finished");
+    let (mut n, shares) = (0, [75.0, 62.5, 50.0, 40.0, 30.0]);
+    for record in &mut records {
+        if let Event::Eval { scores, .. } = &mut record.event {
+            *scores = Some(NlgScores { rouge_1: 1.0, rouge_2: 2.0, rouge_l: shares[n], bleu_4: 3.0 });
+            n += 1;
+        }
+    }
+    let mut cockpit = Cockpit::on_run(160, 48, records, gone(""));
+    let picture = cockpit.picture();
+    let line = picture.lines().find(|line| line.contains(" rouge-l  ")).unwrap();
+    assert!(n == 3 && line.contains("50.") && line.contains("(best 75"), "{picture}");
 }
 
 #[test]

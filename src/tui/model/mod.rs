@@ -108,8 +108,17 @@ pub struct Eval {
     pub step: u64,
     pub loss: f64,
     pub acc: f64,
+    /// Of the answers, where they were written; then it decides which is the best.
+    pub rouge_l: Option<f64>,
     pub rows: u64,
     pub seconds: f64,
+}
+
+impl Eval {
+    /// The figure that decides which is the best.
+    pub fn metric(&self) -> f64 {
+        self.rouge_l.unwrap_or(self.loss)
+    }
 }
 
 /// What the machine does. Sizes in bytes.
@@ -272,11 +281,12 @@ impl RunState {
                 self.steps.push(Step { step, epoch, loss, acc, learning_rate, grad_norm, tokens, seconds });
             }
             Event::EvalProgress { done, rows, .. } => self.evaluating = Some((*done, *rows)),
-            Event::Eval { step, loss, acc, rows, seconds, .. } => {
+            Event::Eval { step, loss, acc, scores, rows, seconds, .. } => {
                 let (step, loss, acc, rows, seconds) = (*step, *loss, *acc, *rows, *seconds);
+                let rouge_l = scores.map(|s| s.rouge_l);
                 self.evaluating = None;
                 self.evals.retain(|e| e.step < step);
-                self.evals.push(Eval { step, loss, acc, rows, seconds });
+                self.evals.push(Eval { step, loss, acc, rouge_l, rows, seconds });
             }
             Event::Checkpoint { step, path, bytes, best, .. } => {
                 let (step, bytes, best) = (*step, *bytes, *best);
@@ -396,9 +406,13 @@ impl RunState {
         if self.began > 0.0 { (until - self.began).max(0.0) } else { 0.0 }
     }
 
-    /// The evaluation with the lowest finite loss.
+    /// The first evaluation with the lowest finite loss; where answers were written, with the highest rouge-l.
     pub fn best_eval(&self) -> Option<&Eval> {
-        self.evals.iter().filter(|e| e.loss.is_finite()).min_by(|a, b| a.loss.total_cmp(&b.loss))
+        let finite = self.evals.iter().filter(|e| e.loss.is_finite());
+        finite.min_by(|a, b| match (a.rouge_l, b.rouge_l) {
+            (Some(a), Some(b)) => b.total_cmp(&a),
+            _ => a.loss.total_cmp(&b.loss),
+        })
     }
 
     /// The last two parts of the directory, as in `qwen-1_8b/v0-20250101-120000`.

@@ -35,6 +35,39 @@ fn time_left_counts_the_evaluations_to_come() {
 }
 
 #[test]
+fn the_best_evaluation_is_by_loss_or_by_answers() {
+    let eval = |step: u64, loss: &str, scores: &str| {
+        format!(
+            r#""kind":"eval","step":{step},"epoch":0.5,"loss":{loss},"acc":0.8,{scores}"rows":100,"seconds":7.0"#
+        )
+    };
+    let best = |evals: [String; 4]| {
+        let run = fold(&evals.each_ref().map(String::as_str));
+        run.best_eval().map(|e| (e.step, e.metric()))
+    };
+    let by_loss = [("1", ""), (r#""NaN""#, ""), ("0.3", ""), ("0.4", "")];
+    let mut steps = 0;
+    assert_eq!(
+        best(by_loss.map(|(loss, scores)| {
+            steps += 1;
+            eval(steps, loss, scores)
+        })),
+        Some((3, 0.3))
+    );
+    let answered = |step, loss, rouge_l| {
+        let scores = format!(r#""scores":{{"rouge-1":1.0,"rouge-2":0.0,"rouge-l":{rouge_l},"bleu-4":2.0}},"#);
+        eval(step, loss, &scores)
+    };
+    let by_answers = [
+        answered(1, "1", "20.0"),
+        answered(2, "0.9", "50.0"),
+        answered(3, "0.3", "50.0"),
+        answered(4, "0.2", "40.0"),
+    ];
+    assert_eq!(best(by_answers), Some((2, 50.0)));
+}
+
+#[test]
 fn a_worker_that_went_without_a_word_has_crashed_and_one_with_a_word_has_not() {
     let mut run = fold(&[STARTED, TRAINING]);
     run.worker = Worker::Alive;

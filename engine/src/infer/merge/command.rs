@@ -73,8 +73,9 @@ fn told(merged: &Merged) -> String {
 /// # Errors
 /// What [`merge`] returns; an earlier merge of other weights.
 pub fn before_infer(args: &mut InferArgs) -> Result<()> {
-    // The dtype of the answers is no matter of the weights on disk.
-    let job = job(&InferArgs { dtype: "AUTO".to_owned(), ..args.clone() })?;
+    // The dtype of the answers is no matter of the weights on disk, and where a merge goes is merge-lora's.
+    let plain = InferArgs { dtype: "AUTO".to_owned(), output: None, overwrite: false, ..args.clone() };
+    let job = job(&plain)?;
     if job.target.exists() {
         let adapter = Adapter::read(&job.checkpoint)?;
         if Record::new(&job, &adapter)?.differs(&job.target) {

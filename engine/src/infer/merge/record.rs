@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use qwen_tui::error::{Context, Result};
-use qwen_tui::run::{read_json, sha256, write_json};
+use qwen_tui::run::{MERGED, read_json, sha256, write_json};
 use serde::{Deserialize, Serialize};
 
 use super::Job;
 use crate::device;
 use crate::train::checkpoint::Adapter;
-
-const FILE: &str = "merged.json";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -35,16 +33,16 @@ impl Record {
     }
 
     pub fn write(&self, dir: &Path) -> Result<()> {
-        write_json(&dir.join(FILE), self)
+        write_json(&dir.join(MERGED), self)
     }
 
     /// Whether merge-lora has made `dir`.
     pub fn is_in(dir: &Path) -> bool {
-        read_json::<Record>(&dir.join(FILE)).is_ok()
+        read_json::<Record>(&dir.join(MERGED)).is_ok()
     }
 
     /// Whether the merge in `dir` is of other weights than these; one without a record (SWIFT's) cannot be told.
     pub fn differs(&self, dir: &Path) -> bool {
-        read_json::<Record>(&dir.join(FILE)).is_ok_and(|r| r.adapter_sha256 != self.adapter_sha256)
+        read_json::<Record>(&dir.join(MERGED)).is_ok_and(|r| r.adapter_sha256 != self.adapter_sha256)
     }
 }

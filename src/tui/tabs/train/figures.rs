@@ -55,12 +55,18 @@ fn lines(run: &RunState, width: usize, theme: &Theme) -> Vec<Line<'static>> {
         lines.push(plain("not finite", warning, theme.bad));
     }
     lines.push(curve("loss", last.map(|s| s.loss), |s| s.loss));
-    let eval = run.evals.last().map_or("none yet".to_owned(), |e| {
-        let best = run.best_eval().filter(|b| b.step != e.step);
-        let best = best.map_or(String::new(), |b| format!(" (best {} at {})", text::figure(b.loss), b.step));
-        format!("{} acc {:.3}{best}", text::figure(e.loss), e.acc)
-    });
-    lines.push(plain("eval", eval, theme.eval));
+    let best = run.best_eval().filter(|b| run.evals.last().is_some_and(|e| b.step != e.step));
+    let best = best.map_or(String::new(), |b| format!(" (best {} at {})", text::figure(b.metric()), b.step));
+    match run.evals.last().map(|e| (e, e.rouge_l)) {
+        None => lines.push(plain("eval", "none yet".to_owned(), theme.eval)),
+        Some((e, written)) => {
+            // The best is by answers where they are written.
+            let by_loss = if written.is_some() { "" } else { &best };
+            let loss = format!("{} acc {:.3}{by_loss}", text::figure(e.loss), e.acc);
+            lines.push(plain("eval", loss, theme.eval));
+            lines.extend(written.map(|r| plain("rouge-l", format!("{}{best}", text::figure(r)), theme.eval)));
+        }
+    }
     lines.push(curve("accuracy", last.map(|s| s.acc), |s| s.acc));
     lines.push(curve("grad norm", last.map(|s| s.grad_norm), |s| s.grad_norm));
     let tokens = run.steps.tokens_per_second().map(|t| human::count(t.round() as u64));
