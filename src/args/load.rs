@@ -12,6 +12,7 @@ use super::infer::{INFER_FIELDS, InferArgs};
 use super::models;
 use super::rules;
 use super::sft::{self, FIELDS, SftArgs};
+use super::uses::{CLASSIFY, INFER, MERGE, Uses};
 use super::values::{File, Source, Values};
 
 /// Arguments, and what a person should be told about them.
@@ -109,56 +110,6 @@ pub fn load_infer(flags: &[String]) -> Result<Loaded<InferArgs>> {
     no_texts(&texts)?;
     Ok(loaded)
 }
-
-/// A command that takes the arguments of `infer`, or some of them.
-#[derive(Debug)]
-pub struct Uses {
-    command: &'static str,
-    /// Whether an argument is one of them.
-    pub works: fn(&str) -> bool,
-    /// Whether the dtype that was trained with is the one to work with.
-    trained_dtype: bool,
-}
-
-/// `infer`: all but where a merge goes.
-pub const INFER: Uses =
-    Uses { command: "infer", works: |key| !ONLY_MERGE.contains(&key), trained_dtype: true };
-/// `classify`: it generates nothing and reads no data set.
-pub const CLASSIFY: Uses =
-    Uses { command: "classify", works: |key| CLASSIFY_KEYS.contains(&key), trained_dtype: true };
-/// `merge-lora`: it computes no answers; weights stay in the base's own dtype.
-pub const MERGE: Uses = Uses {
-    command: "merge-lora",
-    works: |key| MERGE_KEYS.contains(&key) || ONLY_MERGE.contains(&key),
-    trained_dtype: false,
-};
-
-const ONLY_MERGE: [&str; 2] = ["output", "overwrite"];
-
-const MERGE_KEYS: [&str; 8] = [
-    "model_type",
-    "model_id_or_path",
-    "model_cache_dir",
-    "sft_type",
-    "ckpt_dir",
-    "load_args_from_ckpt_dir",
-    "dtype",
-    "threads",
-];
-
-const CLASSIFY_KEYS: [&str; 11] = [
-    "model_type",
-    "model_id_or_path",
-    "model_cache_dir",
-    "sft_type",
-    "template_type",
-    "ckpt_dir",
-    "load_args_from_ckpt_dir",
-    "dtype",
-    "system",
-    "device",
-    "threads",
-];
 
 /// [`load_infer`] for `classify`, whose command line ends in texts: `--ckpt_dir DIR TEXT...`.
 pub fn load_infer_texts(flags: &[String]) -> Result<(Loaded<InferArgs>, Vec<String>)> {

@@ -20,6 +20,7 @@ mod paths;
 mod rules;
 pub mod schedule;
 mod sft;
+mod uses;
 mod values;
 
 pub use changes::Change;
@@ -28,8 +29,7 @@ pub use draft::{Draft, Problem, ReadDraft, same, value_text};
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};
-pub use load::{
-    ARGS_FILE, CLASSIFY, INFER, Loaded, MERGE, Uses, load_infer, load_infer_texts, load_merge, load_sft,
-};
+pub use load::{ARGS_FILE, Loaded, load_infer, load_infer_texts, load_merge, load_sft};
 pub use paths::adapter_file;
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};
+pub use uses::{CLASSIFY, INFER, MERGE, Uses};
