@@ -251,9 +251,12 @@ fn targets(values: &mut Values) -> Result<()> {
     // Full training looks at neither.
     if values.text("sft_type") == "lora" {
         let known = |t: &str| matches!(t, "DEFAULT" | "AUTO" | "ALL") || modules::names_linear(t);
-        let allowed = format!("ends of {}; DEFAULT (c_attn) or ALL", modules::LINEAR.join(", "));
+        let allowed = format!(
+            "the name of a linear layer or its end, such as c_proj ({}), DEFAULT (c_attn) or ALL",
+            modules::LINEAR.join(", ")
+        );
         refuse_unknown(values, key, known, &allowed)?;
-        let allowed = "ends of modules of the model, such as wte, ln_1, ln_2, ln_f, lm_head, attn.c_attn";
+        let allowed = "the name of a module or its end, such as wte, ln_1, ln_2, ln_f, lm_head, attn.c_attn";
         refuse_unknown(values, "lora_modules_to_save", modules::names_module, allowed)?;
     }
     if targets.iter().any(is_default) {
