@@ -7,7 +7,7 @@ use super::infer::INFER_FIELDS;
 use super::sft::FIELDS;
 
 /// Arguments that SWIFT does not have.
-const OURS: [&str; 3] = ["init_adapter", "device", "threads"];
+const OURS: [&str; 5] = ["init_adapter", "device", "threads", "output", "overwrite"];
 
 /// Values that SWIFT takes and this program refuses, beside the arguments that have a reason of their own: argument,
 /// values, why.
@@ -93,6 +93,16 @@ mod tests {
 
     use super::*;
 
+    /// The fields of SWIFT 1.5.3's `InferArguments`.
+    const INFER_ARGUMENTS: &str = "model_type model_id_or_path model_revision model_cache_dir sft_type template_type infer_backend \
+        ckpt_dir load_args_from_ckpt_dir load_dataset_config eval_human seed dtype dataset dataset_seed \
+        dataset_test_ratio val_dataset_sample save_result system max_length truncation_strategy \
+        check_dataset_strategy custom_train_dataset_path custom_val_dataset_path quantization_bit \
+        bnb_4bit_comp_dtype bnb_4bit_quant_type bnb_4bit_use_double_quant max_new_tokens do_sample \
+        temperature top_k top_p repetition_penalty num_beams use_flash_attn ignore_args_error stream \
+        merge_lora_and_save save_safetensors overwrite_generation_config verbose gpu_memory_utilization \
+        tensor_parallel_size show_dataset_sample safe_serialization";
+
     #[test]
     fn the_page_is_these_tables() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/arguments.md");
@@ -118,8 +128,12 @@ mod tests {
         for field in FIELDS {
             assert_eq!(file.contains_key(field.name), !OURS.contains(&field.name), "{}", field.name);
         }
+        let names: Vec<&str> = INFER_ARGUMENTS.split_whitespace().collect();
+        for name in &names {
+            assert_eq!(infer.matches(&format!("\n| `{name}` | ")).count(), 1, "{name}");
+        }
         for field in INFER_FIELDS {
-            assert_eq!(infer.matches(&format!("\n| `{}` | ", field.name)).count(), 1, "{}", field.name);
+            assert_eq!(names.contains(&field.name), !OURS.contains(&field.name), "{}", field.name);
         }
     }
 
