@@ -8,8 +8,8 @@ use std::path::Path;
 
 use qwen_tui::error::Result;
 use qwen_tui::run::{AdapterConfig, Bias, Layout, file_key};
+use qwen_tui_engine::model::adapter::attach;
 use qwen_tui_engine::model::{QwenConfig, Trainable, weights};
-use qwen_tui_engine::train::checkpoint::attach;
 use safetensors::SafeTensors;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};

@@ -21,8 +21,7 @@ use qwen_tui::job::inputs::{check_model_dir, named_model_dir};
 use tch::{Device, Kind};
 
 use crate::device;
-use crate::model::{Qwen, QwenConfig, weights};
-use crate::train::checkpoint;
+use crate::model::{Qwen, QwenConfig, adapter, weights};
 
 /// A model ready to answer: the base, and a checkpoint's adapter where one is named.
 pub struct Session {
@@ -83,7 +82,7 @@ impl Base {
         let Some(ckpt) = args.ckpt_dir.as_deref().map(Path::new).filter(|ckpt| !is_whole(ckpt)) else {
             return Ok(Qwen::assemble(&self.config, &self.weights, &Default::default(), Default::default()));
         };
-        let adapter = checkpoint::attach(ckpt, &self.config, &self.weights, self.kind, self.device)?;
+        let adapter = adapter::attach(ckpt, &self.config, &self.weights, self.kind, self.device)?;
         Ok(tch::no_grad(|| adapter.assemble(&self.config, &self.weights)))
     }
 }

@@ -1,5 +1,6 @@
 //! Qwen-1 on libtorch: config, weights, the forward pass, and what of it is trained.
 
+pub mod adapter;
 pub mod beside;
 pub mod config;
 pub mod convert;

@@ -34,7 +34,7 @@ use qwen_tui::run::{self, Logging, RunDir};
 use tch::{Device, Kind};
 
 use crate::device;
-use crate::model::{LoraOptions, QwenConfig, Trainable, weights};
+use crate::model::{LoraOptions, QwenConfig, Trainable, adapter, weights};
 use answering::Answering;
 use commands::{Asked, Commands};
 pub use limits::limits;
@@ -156,7 +156,7 @@ pub fn train<'a>(
         _ => Trainable::lora(&config, &base, &lora_options(args, kind, device)?, args.seed, device)?,
     };
     if let Some(file) = init_adapter {
-        checkpoint::load_adapter_file(&file, &mut trainable).map_err(|e| e.context("init_adapter"))?;
+        adapter::load_file(&file, &mut trainable).map_err(|e| e.context("init_adapter"))?;
     }
     let base_parameters: i64 = config.tensors().iter().map(|(_, s)| s.iter().product::<i64>()).sum();
     emit(Event::Model {

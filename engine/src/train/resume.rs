@@ -20,7 +20,7 @@ use super::optimizer::Optimizer;
 use super::step::Limits;
 use crate::device;
 use crate::model::dropout::mix;
-use crate::model::{Trainable, weights};
+use crate::model::{Trainable, adapter, weights};
 
 /// The layout of `resume.json` and `optimizer.safetensors` that is written and read. 2: the norms' weights stand among
 /// those with weight decay.
@@ -186,7 +186,7 @@ pub fn tensors(state: &State<'_>) -> BTreeMap<String, Tensor> {
 
 /// Puts weights and optimizer back as they were at the checkpoint in `dir`, which has been verified.
 pub fn restore(dir: &Path, trainable: &mut Trainable, optimizer: &mut Optimizer) -> Result<()> {
-    super::checkpoint::load_weights(dir, trainable)?;
+    adapter::load_weights(dir, trainable)?;
     let path = dir.join(run::OPTIMIZER);
     let shard = weights::Shard::open(&path)?;
     let tensors = shard.tensors()?;

@@ -18,7 +18,7 @@ use super::resume::Progress;
 use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
 use crate::model::dropout::mix;
-use crate::model::{Mode, QwenConfig, Trainable, weights};
+use crate::model::{Mode, QwenConfig, Trainable, adapter, weights};
 
 /// A run in progress.
 pub struct Trainer<'a> {
@@ -260,7 +260,7 @@ impl Trainer<'_> {
         if let Some((path, _)) = &best
             && !stopped
         {
-            checkpoint::load(&self.run.path().join(path), &mut self.trainable)?;
+            adapter::load(&self.run.path().join(path), &mut self.trainable)?;
         }
         let (step, seconds) = (self.progress.step, self.seconds());
         self.checkpoints.log_end(self.run, step, self.micro.epoch(), seconds)?;

@@ -16,7 +16,7 @@ use super::record::Record;
 use super::{Job, Merged, SHARD_BYTES, check_lora, merge, named_kind, usual_target};
 use crate::infer::base_dir;
 use crate::infer::interrupt::{CONVERSING, INTERRUPTED};
-use crate::train::checkpoint::Adapter;
+use crate::model::adapter::Adapter;
 
 /// What `args` ask for.
 ///

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 use tch::{Device, Kind};
 
 use crate::device;
+use crate::model::adapter::Adapter;
 use crate::model::{QwenConfig, beside, weights};
-use crate::train::checkpoint::Adapter;
 use piece::{Folded, Piece};
 use record::Record;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Job;
 use crate::device;
-use crate::train::checkpoint::Adapter;
+use crate::model::adapter::Adapter;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
