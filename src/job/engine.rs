@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,6 +51,7 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
         .build()
         .internal("starting the async runtime")?;
     runtime.block_on(async {
+        let sent = sent_interrupts()?;
         // Caught, not ignored: an ignored signal would stay ignored in the engine, which gets Ctrl-C by itself.
         let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
@@ -60,16 +63,26 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
         loop {
             tokio::select! {
                 status = child.wait() => return exit_status(status.internal("waiting for the engine")?),
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {
-                    if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
-                        // It may have ended by itself just now.
-                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                    }
-                }
+                _ = interrupt.recv() => if !sent.load(Ordering::SeqCst) { continue },
+                _ = terminate.recv() => {}
+            }
+            if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
+                // It may have ended by itself just now.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             }
         }
     })
+}
+
+/// Whether the newest SIGINT came from a process (`kill -INT PID`), and so to this program alone: what a terminal sends
+/// reaches the engine too.
+fn sent_interrupts() -> Result<Arc<AtomicBool>> {
+    let sent = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&sent);
+    let note = move |info: &libc::siginfo_t| noted.store(info.si_code <= 0, Ordering::SeqCst);
+    // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
+    unsafe { signal_hook_registry::register_sigaction(libc::SIGINT, note) }.internal("catching SIGINT")?;
+    Ok(sent)
 }
 
 /// Runs `qwen-tui-engine SUBCOMMAND ARGS...` with `input` as its standard input; returns its standard output, of which

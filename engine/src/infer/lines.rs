@@ -24,8 +24,13 @@ impl<'a> Lines<'a> {
     /// The next line without its end; none at the end of the input.
     ///
     /// # Errors
-    /// A line that is not UTF-8, by its number.
+    /// A line that is not UTF-8, by its number; input that cannot be read.
     pub fn next_line(&mut self) -> Result<Option<String>> {
+        self.try_line()?.transpose()
+    }
+
+    /// [`next_line`](Self::next_line), after whose inner error the lines go on.
+    pub fn try_line(&mut self) -> Result<Option<Result<String>>> {
         let mut bytes = Vec::new();
         self.number += 1;
         if self
@@ -41,8 +46,8 @@ impl<'a> Lines<'a> {
         }
         let line = String::from_utf8(bytes).map_err(|_| {
             Error::user("not UTF-8; convert it (from GBK: iconv -f GBK -t UTF-8)").context(self.place())
-        })?;
-        Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
+        });
+        Ok(Some(line.map(|line| line.trim_end_matches(['\n', '\r']).to_owned())))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The prompt of `infer` without a data set, with SWIFT's commands.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, IsTerminal, Write};
 
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::Row;
@@ -16,7 +16,7 @@ use super::lines::Lines;
 use super::room::{Fit, Room};
 
 const HINT: &str = "`exit` or `quit` ends, Ctrl-C stops an answer, `clear` forgets the conversation, `multi-line` takes several lines up to one \
-                    that is `#`, `single-line` goes back.";
+                    that ends in `#`, `single-line` goes back.";
 
 /// Reads queries from `input` until `exit` or its end, and writes the answers to `out`.
 ///
@@ -47,13 +47,23 @@ fn talk(
     let mut stretched = false;
     let mut history: Vec<[String; 2]> = Vec::new();
     let mut several = false;
+    let typed = std::io::stdin().is_terminal();
     eprintln!("{HINT}");
     loop {
         let sign = if several { "<<<[M] " } else { "<<< " };
         write!(out, "{sign}").and_then(|()| out.flush()).user("standard output")?;
-        let Some(query) = read_query(input, several)? else {
-            writeln!(out).user("standard output")?;
-            return Ok(());
+        let query = match read_query(input, several)? {
+            Some(Ok(query)) => query,
+            // A slip of the keys: a terminal that takes back a byte of a character leaves the others.
+            Some(Err(e)) if typed => {
+                eprintln!("warning: {e}");
+                continue;
+            }
+            Some(Err(e)) => return Err(e),
+            None => {
+                writeln!(out).user("standard output")?;
+                return Ok(());
+            }
         };
         match query.trim().to_lowercase().as_str() {
             "" => continue,
@@ -115,20 +125,24 @@ fn talk(
     }
 }
 
-/// One query; none at the end of the input.
-fn read_query(input: &mut Lines<'_>, several: bool) -> Result<Option<String>> {
+/// One query, or why it is none; nothing at the end of the input.
+fn read_query(input: &mut Lines<'_>, several: bool) -> Result<Option<Result<String>>> {
     let mut query = String::new();
     loop {
-        let Some(line) = input.next_line()? else { return Ok((!query.is_empty()).then_some(query)) };
+        let line = match input.try_line()? {
+            Some(Ok(line)) => line,
+            Some(Err(e)) => return Ok(Some(Err(e))),
+            None => return Ok((!query.is_empty()).then_some(Ok(query))),
+        };
         // A command stands alone in its line.
         let command =
             matches!(line.trim().to_lowercase().as_str(), "exit" | "quit" | "clear" | "single-line");
         if !several || (query.is_empty() && command) {
-            return Ok(Some(line));
+            return Ok(Some(Ok(line)));
         }
         if let Some(rest) = line.strip_suffix('#') {
             query.push_str(rest);
-            return Ok(Some(query));
+            return Ok(Some(Ok(query)));
         }
         query.push_str(&line);
         query.push('\n');

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use qwen_tui::args::InferArgs;
+use qwen_tui::args::{ARGS_FILE, InferArgs};
 use qwen_tui::data::{Row, load};
 use qwen_tui::error::{Context, Error, Result};
 use rand_mt::Mt;
@@ -18,7 +18,18 @@ const VERBOSE_LIMIT: usize = 100;
 
 /// Answers the first `val_dataset_sample` validation rows; prints query, response and `[LABELS]label`.
 pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> Result<()> {
-    let chosen = load::read(&args.into())?;
+    let mut sources = load::Sources::from(args);
+    if !sources.validation.is_empty() {
+        // Nothing is split off the training rows.
+        sources.train = [&[], &[]];
+    }
+    let chosen = load::read(&sources).map_err(|e| match (e, args.load_dataset_config, &args.ckpt_dir) {
+        (Error::User(message), true, Some(dir)) => Error::user(format!(
+            "{message}; {dir}/{ARGS_FILE} names it (load_dataset_config): give other validation rows with \
+             custom_val_dataset_path"
+        )),
+        (e, ..) => e,
+    })?;
     for warning in &chosen.warnings {
         eprintln!("warning: {warning}");
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tch::Kind;
 
+use super::metrics::Window;
 use super::optimizer::Optimizer;
 use super::resume::{self, Progress};
 use crate::model::{Trainable, beside, weights};
@@ -171,9 +172,16 @@ impl Keeper {
         self.write(run, &line)
     }
 
-    /// The line that ends the log.
-    pub fn log_end(&mut self, run: &RunDir, step: u64, epoch: f64, seconds: f64) -> Result<()> {
-        let loss = if self.book.logged > 0 { self.book.loss / self.book.logged as f64 } else { 0.0 };
+    /// The line that ends the log; `unlogged` has the steps since the line before.
+    pub fn log_end(
+        &mut self,
+        run: &RunDir,
+        step: u64,
+        epoch: f64,
+        seconds: f64,
+        unlogged: &Window,
+    ) -> Result<()> {
+        let loss = if step > 0 { (self.book.loss + unlogged.loss()) / step as f64 } else { 0.0 };
         let rows = step * self.rows_per_step;
         self.write(run, &LogLine::End { step, epoch, loss, runtime: seconds, rows, steps: step })
     }

@@ -115,6 +115,11 @@ impl Window {
         self.acc += acc;
     }
 
+    /// Sum of the losses.
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
     /// Mean loss and accuracy, and begins anew.
     pub fn take(&mut self) -> (f64, f64) {
         let n = self.steps.max(1) as f64;

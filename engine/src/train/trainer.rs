@@ -263,7 +263,7 @@ impl Trainer<'_> {
             adapter::load(&self.run.path().join(path), &mut self.trainable)?;
         }
         let (step, seconds) = (self.progress.step, self.seconds());
-        self.checkpoints.log_end(self.run, step, self.micro.epoch(), seconds)?;
+        self.checkpoints.log_end(self.run, step, self.micro.epoch(), seconds, &self.progress.window)?;
         self.report()?;
         self.reports.draw(self.checkpoints.history());
         self.warn()?;
