@@ -86,3 +86,36 @@ fn the_prompt_takes_swifts_commands() {
     // A line of a longer text is no command, unless it stands first.
     assert_eq!(answers(&talk(&bench, "multi-line\n好\nexit\n#\nquit\n好\n", &[])), 1);
 }
+
+#[test]
+fn training_rows_are_not_wanted_where_validation_rows_are_named() {
+    let bench = Bench::new();
+    let gone = ["--dataset", "/nowhere/train.jsonl", "--val_dataset_sample", "2"];
+    assert_eq!(rows(&bench, &gone).matches("[LABELS]").count(), 2);
+    let words = [&BASE[..], &["--dataset", "/nowhere/train.jsonl"]].concat();
+    bench.words(&words).failed(2, &["/nowhere/train.jsonl", "no such data file"]);
+}
+
+#[test]
+fn a_sigint_to_this_program_alone_ends_the_engine_too() {
+    let bench = Bench::new();
+    let words: Vec<String> = BASE.iter().map(|w| (*w).to_owned()).collect();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_qwen-tui"))
+        .args(&words)
+        .current_dir(bench.path("."))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its input stays open, so that nothing else ends it.
+    let mut prompt = [0; 4];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut prompt).unwrap();
+    assert_eq!(&prompt, b"<<< ");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut rest = String::new();
+    // The engine's end closes the pipe.
+    std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
+}

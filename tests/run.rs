@@ -136,7 +136,14 @@ fn a_run_directory(bench: &Bench, run: &Path, last: &Path, best: &Path) {
     assert_eq!(steps(&evals), [5, 10, 15, 20, 25, 27]);
     let end = log.last().unwrap();
     assert_eq!((end["global_step"].as_u64(), log.len()), (Some(27), train.len() + evals.len() + 1));
-    assert!(end["train_loss"].is_number() && end["train_runtime"].is_number());
+    assert!(end["train_runtime"].is_number());
+    // The mean over all steps, step 27 too, which has no line of its own.
+    let losses: Vec<f64> = events(run)
+        .iter()
+        .filter_map(|r| if let Event::Step { loss, .. } = r.event { Some(loss) } else { None })
+        .collect();
+    let mean = losses.iter().sum::<f64>() / 27.0;
+    assert!(losses.len() == 27 && (end["train_loss"].as_f64().unwrap() - mean).abs() < 1e-8, "{end} {mean}");
     let (first, late) = (train[0]["loss"].as_f64().unwrap(), train[13]["loss"].as_f64().unwrap());
     assert!(late < first, "the loss went from {first} to {late}");
 

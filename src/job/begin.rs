@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
+use crate::job::initial_adapter::same_strength;
 use crate::job::inputs::check_model_dir;
 use crate::job::resume::{Resume, newest, runs};
 use crate::run::{RunDir, find_adapter, verify_checkpoint};
@@ -125,18 +126,8 @@ fn fits(args: &SftArgs, dir: &Path) -> Result<()> {
         )),
         false => Error::user(format!("resume_only_model: {e}")),
     })?;
-    let config = adapter.config;
-    let differing = [
-        ("lora_rank", args.lora_rank as f64, config.r as f64),
-        ("lora_alpha", args.lora_alpha, config.lora_alpha),
-    ];
-    match differing.into_iter().find(|(_, here, there)| here != there) {
-        None => Ok(()),
-        Some((key, here, there)) => Err(Error::user(format!(
-            "resume_only_model: {key} is {here} here and {there} in {}: give {key} {there}",
-            adapter.config_file.display()
-        ))),
-    }
+    same_strength(args.lora_rank, args.lora_alpha, &adapter.config, &adapter.config_file)
+        .map_err(|e| e.context("resume_only_model"))
 }
 
 /// A path for the arguments.

@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
@@ -61,21 +62,21 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
             .spawn()
             .user(format!("cannot run the engine {}", engine.display()))?;
         loop {
-            tokio::select! {
+            let passed_on = tokio::select! {
                 status = child.wait() => return exit_status(status.internal("waiting for the engine")?),
-                _ = interrupt.recv() => if !sent.load(Ordering::SeqCst) { continue },
-                _ = terminate.recv() => {}
-            }
-            if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
+                _ = interrupt.recv() => if sent.load(Ordering::SeqCst) { Signal::INT } else { continue },
+                _ = terminate.recv() => Signal::TERM,
+            };
+            if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) {
                 // It may have ended by itself just now.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                let _ = kill_process(pid, passed_on);
             }
         }
     })
 }
 
-/// Whether the newest SIGINT came from a process (`kill -INT PID`), and so to this program alone: what a terminal sends
-/// reaches the engine too.
+/// Whether the newest SIGINT came from a process (`kill -INT PID`), and so perhaps to this program alone: what a terminal
+/// sends reaches the engine too.
 fn sent_interrupts() -> Result<Arc<AtomicBool>> {
     let sent = Arc::new(AtomicBool::new(false));
     let noted = Arc::clone(&sent);

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 
-use crate::args::{SftArgs, adapter_file, models};
+use crate::args::{SftArgs, models};
 use crate::data::rows::{check_file, resolve_dataset_name};
 use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::error::{Context, Error, Result};
+use crate::job::initial_adapter::InitialAdapter;
 
 /// The arguments that name what a training reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Inputs {
     model_type: String,
     model_cache_dir: Option<String>,
@@ -18,7 +19,7 @@ pub struct Inputs {
     dataset: Vec<String>,
     custom_train_dataset_path: Vec<String>,
     custom_val_dataset_path: Vec<String>,
-    init_adapter: Option<String>,
+    init_adapter: Option<InitialAdapter>,
 }
 
 impl From<&SftArgs> for Inputs {
@@ -30,7 +31,7 @@ impl From<&SftArgs> for Inputs {
             dataset: args.dataset.clone(),
             custom_train_dataset_path: args.custom_train_dataset_path.clone(),
             custom_val_dataset_path: args.custom_val_dataset_path.clone(),
-            init_adapter: args.init_adapter.clone(),
+            init_adapter: InitialAdapter::of(args),
         }
     }
 }
@@ -85,28 +86,10 @@ impl Inputs {
         let files = files.map(|(key, paths)| {
             paths.iter().try_for_each(|path| check_file(Path::new(path))).map_err(missing(key))
         });
-        let adapter = self.init_adapter.as_deref().map_or(Ok(()), |named| init_adapter_file(named).map(drop));
+        let adapter = self.init_adapter.as_ref().map_or(Ok(()), InitialAdapter::look);
         let adapter = adapter.map_err(|e| Missing { key: "init_adapter", message: e.to_string() });
         [model, named].into_iter().chain(files).chain([adapter]).filter_map(Result::err).collect()
     }
-}
-
-/// The adapter's weights that `init_adapter` names, by themselves or by a checkpoint's directory.
-///
-/// # Errors
-/// There is no such file, or none in the directory.
-pub fn init_adapter_file(named: &str) -> Result<PathBuf> {
-    let path = Path::new(named);
-    let file = if path.is_file() { Some(path.to_owned()) } else { adapter_file(path) };
-    file.ok_or_else(|| {
-        let what = match path.is_dir() {
-            true => "there is no adapter_model.safetensors in this directory",
-            false => "no such file",
-        };
-        Error::user(format!(
-            "init_adapter: {named}: {what}; give a checkpoint or an adapter's .safetensors file"
-        ))
-    })
 }
 
 /// The directory of the base model that `args` name.

@@ -11,6 +11,7 @@ pub mod event;
 pub mod follow;
 pub mod frames;
 pub mod human;
+pub mod initial_adapter;
 pub mod inputs;
 pub mod libraries;
 pub mod lines;

@@ -23,7 +23,7 @@ pub const OPTIMIZER: &str = "optimizer.safetensors";
 pub const PROGRESS: &str = "resume.json";
 
 /// Names, sizes and checksums of a checkpoint's files.
-const CHECKSUMS: &str = "checksums.json";
+pub const CHECKSUMS: &str = "checksums.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Checksums {

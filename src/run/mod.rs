@@ -20,12 +20,12 @@ pub mod trainer_state;
 pub mod training_args;
 mod whole;
 
-pub use adapter::{AdapterFiles, Layout, find_adapter, has_adapter};
+pub use adapter::{AdapterFiles, CONFIG as ADAPTER_CONFIG, Layout, find_adapter, has_adapter};
 pub use adapter_config::{AdapterConfig, Bias};
 pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
-    CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in, resumable,
-    step_of, verify_checkpoint, write_checkpoint,
+    CHECKSUMS, CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in,
+    resumable, step_of, verify_checkpoint, write_checkpoint,
 };
 pub use configuration::write_configuration;
 pub use dir::{EVENTS, LOGGING, MERGED, RunDir, WORKER_EXIT, WORKER_LOG, existing};

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use qwen_tui::error::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status of a program that Ctrl-C ended, as shells have it.
 pub const INTERRUPTED: i32 = 130;
+
+/// `kill -INT -GROUP` reaches this program twice, the second time passed on by the one that started it.
+const ECHO: Duration = Duration::from_millis(300);
 
 /// Whether a conversation listens for SIGINT.
 pub static CONVERSING: AtomicBool = AtomicBool::new(false);
@@ -35,8 +39,11 @@ impl Interrupt {
         let heard = Arc::clone(&shared);
         // The conversation itself waits for a line meanwhile.
         std::thread::spawn(move || {
+            let mut before: Option<Instant> = None;
             while runtime.block_on(signals.recv()).is_some() {
-                if !heard.interrupted() {
+                let echo = before.is_some_and(|before| before.elapsed() < ECHO);
+                before = Some(Instant::now());
+                if !echo && !heard.interrupted() {
                     heard.end();
                 }
             }

@@ -299,9 +299,7 @@ impl Trainable {
     /// Overwrites the trained tensors with `tensors`, which must hold each of them in its shape.
     pub fn import(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         if let Some(name) = tensors.keys().find(|n| !self.entries.iter().any(|e| e.name == **n)) {
-            return Err(Error::user(format!(
-                "{name} belongs to none of the trained modules; are rank and targets those of the run?"
-            )));
+            return Err(Error::user(format!("{name} belongs to none of the trained modules")));
         }
         for entry in &self.entries {
             let tensor =

@@ -26,9 +26,10 @@ use qwen_tui::args::{
 };
 use qwen_tui::data;
 use qwen_tui::data::template::Example;
-use qwen_tui::error::Result;
+use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
-use qwen_tui::job::inputs::{check_model_dir, init_adapter_file, model_dir};
+use qwen_tui::job::initial_adapter::InitialAdapter;
+use qwen_tui::job::inputs::{check_model_dir, model_dir};
 use qwen_tui::run::training_args::Facts;
 use qwen_tui::run::{self, Logging, RunDir};
 use tch::{Device, Kind};
@@ -105,8 +106,11 @@ pub fn train<'a>(
     let dir = model_dir(args)?;
     check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
-    let init_adapter =
-        args.init_adapter.as_deref().filter(|_| from.is_none()).map(init_adapter_file).transpose()?;
+    let initial = InitialAdapter::of(args).filter(|_| from.is_none());
+    let initial = match initial {
+        Some(adapter) => Some((adapter.checked_file()?, adapter)),
+        None => None,
+    };
     emit(Event::Stage { stage: Stage::ReadingData })?;
     let rows = data::load::read(&args.into())?;
     for message in &rows.warnings {
@@ -155,8 +159,11 @@ pub fn train<'a>(
         )?,
         _ => Trainable::lora(&config, &base, &lora_options(args, kind, device)?, args.seed, device)?,
     };
-    if let Some(file) = init_adapter {
-        adapter::load_file(&file, &mut trainable).map_err(|e| e.context("init_adapter"))?;
+    if let Some((file, adapter)) = initial {
+        adapter::load_file(&file, &mut trainable).map_err(|e| match e.context("init_adapter") {
+            Error::User(message) => Error::User(message + &adapter.said()),
+            e => e,
+        })?;
     }
     let base_parameters: i64 = config.tensors().iter().map(|(_, s)| s.iter().product::<i64>()).sum();
     emit(Event::Model {
