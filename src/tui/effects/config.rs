@@ -60,8 +60,9 @@ pub fn first_config(named: Option<PathBuf>, flags: &[String]) -> Result<Message>
 /// The files of arguments in `dir`, by name.
 fn list(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-    let mut files: Vec<_> =
-        entries.filter(|p| p.extension().is_some_and(|e| e == "json") && p.is_file()).collect();
+    let mut files: Vec<_> = entries
+        .filter(|p| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) && p.is_file())
+        .collect();
     files.sort();
     files
 }
@@ -102,7 +103,7 @@ fn save(path: PathBuf, text: String, overwrite: bool) -> Result<ConfigNews> {
         let (file, dir) = (path.display(), dir.display());
         return Err(Error::user(format!("cannot write {file}: there is no directory {dir}; {elsewhere}")));
     }
-    write_atomic(&path, text.as_bytes())?;
+    write_atomic(&path, text.as_bytes()).map_err(|e| Error::user(format!("{e}; {elsewhere}")))?;
     Ok(ConfigNews::Saved(path))
 }
 
@@ -237,7 +238,17 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(list(dir.path()), [path]);
+        let nowhere =
+            ConfigWork::Save { path: "/proc/x.json".into(), text: "{}".to_owned(), overwrite: false };
+        match &heard(nowhere)[..] {
+            [Message::Notice(Notice { text, is_error: true, .. })] => {
+                assert!(text.contains("cannot write /proc/x.json") && text.contains("type a path"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let capitals = dir.path().join("中文.JSON");
+        std::fs::write(&capitals, "{}").unwrap();
+        assert_eq!(list(dir.path()), [path, capitals]);
     }
 
     #[test]
