@@ -83,6 +83,7 @@ fn details(run: &str) -> RunDetails {
         }),
         args_file: PathBuf::from(run).join("sft_args.json"),
         args: Ok(args.map(|(name, value)| (name, value.to_owned())).into()),
+        ready: Ok(()),
         curves: Curves {
             loss: (1..=25).map(|s| (s, 1.0 / (s as f64).sqrt())).collect(),
             evals: [10, 20, 25].map(eval).into(),
@@ -345,12 +346,19 @@ fn a_run_without_a_checkpoint_begins_again_after_a_question() {
     let asked = cockpit.press(&["R", "y"]);
     assert!(matches!(&asked[..], [Action::Resume(path)] if path.as_os_str() == OLD), "{asked:?}");
     // Its arguments are what it would begin with.
-    let broken = Err("arguments file sft_args.json: not valid JSON".to_owned());
-    let broken = RunDetails { checkpoints: Vec::new(), args: broken, ..details(OLD) };
-    cockpit.tell(Message::RunDetails(Box::new(broken)));
-    assert!(cockpit.press(&["R", "y"]).is_empty());
-    cockpit.press(&["R"]);
-    assert!(cockpit.picture().contains("not valid JSON"), "{}", cockpit.picture());
+    let said = "arguments file sft_args.json: not valid JSON";
+    let broken = RunDetails { args: Err(said.to_owned()), ready: Err(said.to_owned()), ..details(OLD) };
+    let mut none = broken.clone();
+    none.checkpoints.clear();
+    let whole = RunDetails { checkpoints: vec![checkpoint(OLD, 20, None, "best last")], ..broken };
+    for broken in [none, whole] {
+        cockpit.tell(Message::RunDetails(Box::new(broken)));
+        for keys in [&["R", "y"][..], &["R"]] {
+            let asked = cockpit.press(keys);
+            assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.as_os_str() == OLD), "{asked:?}");
+        }
+        assert!(cockpit.picture().contains("not valid JSON"), "{}", cockpit.picture());
+    }
     // Without an engine nothing is asked.
     cockpit.tell(Message::RunDetails(Box::new(details(OLD))));
     cockpit.tell(Message::Engine(Err("the engine is not beside qwen-tui".to_owned())));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::args::{Draft, SftArgs};
+use crate::args::{ARGS_FILE, Draft, SftArgs, check_plain};
 use crate::data::load::{Chosen, Sources, balance, read};
 use crate::data::template::Row;
 use crate::data::tokenizer::VOCABULARY_FILE;
@@ -79,8 +79,15 @@ fn load(path: &Path) -> Result<ConfigNews> {
     let mut path = typed(path);
     if path.is_dir() {
         // A run's or a checkpoint's.
-        path.push(crate::args::ARGS_FILE);
+        path.push(ARGS_FILE);
+        if !path.exists() {
+            let dir = path.parent().unwrap_or(&path).display();
+            return Err(Error::user(format!(
+                "there is no {ARGS_FILE} in the directory {dir}: give a run, one of its checkpoints, or a file of arguments"
+            )));
+        }
     }
+    check_plain(&path)?;
     let read = Draft::load(Some(&path), &[])?;
     Ok(ConfigNews::Loaded { file: Some(path), read })
 }
@@ -249,6 +256,28 @@ mod tests {
         let capitals = dir.path().join("中文.JSON");
         std::fs::write(&capitals, "{}").unwrap();
         assert_eq!(list(dir.path()), [path, capitals]);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let run = dir.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        std::os::unix::fs::symlink(&fifo, run.join(ARGS_FILE)).unwrap();
+        for (path, told) in [
+            (dir.path().to_owned(), "there is no sft_args.json in the directory"),
+            (dir.path().join("nope"), "nope: no such file; give a JSON file"),
+            (fifo, "pipe is no regular file; give a JSON file"),
+            (run.clone(), "is no regular file"),
+        ] {
+            let error = load(&path).err().unwrap().to_string();
+            assert!(error.contains(told) && !error.contains("os error"), "{error}");
+        }
+        // Nor does a look at such a run wait.
+        let details = crate::job::checkpoints::RunDetails::read(&run);
+        assert!(details.args.unwrap_err().contains("is no regular file"));
     }
 
     #[test]

@@ -84,16 +84,11 @@ pub fn resume(row: &Row, state: &State) -> Result<Action, String> {
         Item::Checkpoint(checkpoint) => Some(checkpoint),
         _ => details.checkpoints.iter().find(|c| c.last),
     };
-    let question = match checkpoint {
-        Some(checkpoint) => {
-            whole(checkpoint)?.resumable.clone()?;
-            questions::resume(row, checkpoint)
-        }
-        None => {
-            details.args.as_ref().map_err(String::clone)?;
-            questions::begin_again(row)
-        }
-    };
+    if let Some(checkpoint) = checkpoint {
+        whole(checkpoint)?.resumable.clone()?;
+    }
+    details.ready.clone()?;
+    let question = checkpoint.map_or_else(|| questions::begin_again(row), |c| questions::resume(row, c));
     Ok(Action::Ask(Box::new(question)))
 }
 

@@ -154,8 +154,14 @@ impl Component for Checkpoints {
             or_say(load(row))
         } else if keys::RESUME_FROM.is(key) {
             let (run, asked) = (row.run.path.clone(), resume(row, state));
+            // What was missing may have come back: the next time it is known.
+            let again = row.details.filter(|d| asked.is_err() && d.ready.is_err());
+            let again = again.map(|_| Action::InspectRun(run.clone()));
             self.resuming = asked.is_ok().then_some(run);
-            or_say(asked)
+            match or_say(asked) {
+                Handled::Yes(actions) => Handled::Yes(actions.into_iter().chain(again).collect()),
+                Handled::No => Handled::No,
+            }
         } else if keys::MERGE.is(key) {
             or_say(merge(row))
         } else if keys::DELETE.is(key) {
