@@ -449,7 +449,7 @@ fn files_of_arguments() {
     config(b"{\"learning_rate\": NaN}", &["args.json, line 1", "not valid JSON"]);
     config(b"{\"seed\": \xff}", &["args.json, line 1", "not UTF-8"]);
     config("[".repeat(100_000).as_bytes(), &["args.json"]);
-    refused(&bench, &["--config", "/nowhere/args.json"], &["/nowhere/args.json", "No such file"]);
+    refused(&bench, &["--config", "/nowhere/args.json"], &["/nowhere/args.json", "no such file"]);
     refused(&bench, &["--config", "model"], &["model", "directory"]);
     refused(&bench, &["--config"], &["--config wants a file"]);
 }

@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::field::{Field, Literal, Status};
 use super::kind::Kind;
-use super::load::ARGS_FILE;
 use super::rules;
 use super::sft::FIELDS;
 use super::values::{File, Values};
@@ -23,7 +22,7 @@ const BY_RULE: [&str; 5] = ["template_type", "lora_target_modules", "temperature
 /// # Errors
 /// `Error::User` where the file is missing or is no object. A value that is not allowed is told as it stands.
 pub fn chosen(dir: &Path) -> Result<Vec<(&'static str, String)>> {
-    let object = File::read(&dir.join(ARGS_FILE))?.object;
+    let object = File::of_dir(dir)?.object;
     let unset = unset(&object);
     let told = FIELDS.iter().filter(|f| matches!(f.status, Status::Works | Status::Refused(_))).filter_map(
         |field| {

@@ -78,7 +78,7 @@ impl SftArgs {
     /// [`Error::User`] when `sft_args.json` is missing or broken.
     pub fn from_run_dir(dir: &Path) -> Result<SftArgs> {
         let mut values = Values::new(FIELDS);
-        values.take_file(File::read(&dir.join(ARGS_FILE))?, |_| true)?;
+        values.take_file(File::of_dir(dir)?, |_| true)?;
         rules::sft(&mut values)?;
         rules::build(values)
     }
@@ -236,7 +236,7 @@ fn from_checkpoint(values: &mut Values, trained_dtype: bool) -> Result<Option<St
     let dataset = values.flag("load_dataset_config");
     let wanted =
         |key: &str| FROM_CHECKPOINT.contains(&key) || (dataset && DATASET_FROM_CHECKPOINT.contains(&key));
-    checkpoint.take_file(File::read(&path)?, wanted)?;
+    checkpoint.take_file(File::of_dir(&dir)?, wanted)?;
     // A model named by a flag replaces the checkpoint's whole naming of it.
     let names = ["model_type", "model_id_or_path", "model_cache_dir"];
     let renamed = names.iter().any(|key| values.source(key) != Source::Default);

@@ -33,3 +33,4 @@ pub use load::{ARGS_FILE, Loaded, load_infer, load_infer_texts, load_merge, load
 pub use paths::adapter_file;
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};
 pub use uses::{CLASSIFY, INFER, MERGE, Uses};
+pub use values::check_plain;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::error::{Context, Error, Result};
 
 use super::field::{Field, Literal, Status};
+use super::load::ARGS_FILE;
 
 /// Who set a value; a later one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +62,49 @@ impl<'de> Deserialize<'de> for Repeated {
 /// No file of arguments comes near this.
 const FILE_LIMIT: u64 = 16 << 20;
 
+/// What to give as a file of arguments.
+const WANTED: &str = "give a JSON file of arguments, such as one under configs/ or a run's sft_args.json";
+
+/// Refuses what is there and is no file, such as a named pipe: opened, it would be waited for without an end.
+///
+/// # Errors
+/// `Error::User` names it.
+pub fn check_plain(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(there) if !there.is_file() => {
+            Err(Error::user(format!("{} is no regular file; {WANTED}", path.display())))
+        }
+        // What is not there, or hidden, the reading tells.
+        _ => Ok(()),
+    }
+}
+
 impl File {
+    /// The arguments that the run or checkpoint in `dir` keeps.
+    ///
+    /// # Errors
+    /// `Error::User` where there are none, or they cannot be read.
+    pub fn of_dir(dir: &Path) -> Result<File> {
+        let path = dir.join(ARGS_FILE);
+        if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Err(Error::user(format!(
+                "there is no {ARGS_FILE} in {}, so its arguments are not known: put it back; each checkpoint has a copy",
+                dir.display()
+            )));
+        }
+        check_plain(&path)?;
+        File::read(&path)
+    }
+
     pub fn read(path: &Path) -> Result<File> {
         let shown = path.display();
-        let opened = std::fs::File::open(path).user(format!("arguments file {shown}"))?;
+        if path.is_dir() {
+            return Err(Error::user(format!("{shown} is a directory; {WANTED}")));
+        }
+        let opened = std::fs::File::open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::user(format!("{shown}: no such file; {WANTED}")),
+            _ => Error::user(format!("arguments file {shown}: {e}")),
+        })?;
         let mut bytes = Vec::new();
         opened.take(FILE_LIMIT + 1).read_to_end(&mut bytes).user(format!("arguments file {shown}"))?;
         if bytes.len() as u64 > FILE_LIMIT {

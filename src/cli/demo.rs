@@ -76,6 +76,7 @@ pub fn run(raw: Vec<OsString>) -> Result<i32> {
         return out::help(HELP).map(|()| 0);
     }
     let arguments = split(raw)?;
+    play::check_flags(&arguments.flags)?;
     let on_screen = no_screen().is_none() && !arguments.headless;
     if on_screen {
         // A second or two.

@@ -9,7 +9,7 @@ use super::bayes::NaiveBayes;
 use super::everyday::everyday;
 use super::places;
 use super::reviews::{self, Review};
-use crate::args::{SftArgs, load_sft};
+use crate::args::{Draft, SftArgs, load_sft};
 use crate::data::LABELS;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
@@ -77,6 +77,15 @@ const FIXED: [&str; 9] = [
     "config",
 ];
 
+/// Looks at flags before anything is prepared.
+///
+/// # Errors
+/// Words that are no flags, values that are not allowed, flags with which the report would compare unlike things.
+pub fn check_flags(flags: &[String]) -> Result<()> {
+    comparable(flags)?;
+    Draft::load(None, flags).map(drop)
+}
+
 /// Refuses flags with which the report would compare unlike things.
 fn comparable(flags: &[String]) -> Result<()> {
     let names = flags.iter().filter_map(|flag| flag.strip_prefix("--")?.split('=').next());
@@ -94,7 +103,7 @@ fn comparable(flags: &[String]) -> Result<()> {
 /// # Errors
 /// Reviews or base model that are not there, a folder that cannot be written, flags that are wrong or the demo's own.
 pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
-    comparable(flags)?;
+    check_flags(flags)?;
     let output_dir = &std::path::absolute(output_dir)
         .user(format!("the folder {:?}", output_dir.display().to_string()))?;
     let base = places::base_dir()?;
@@ -316,5 +325,17 @@ mod tests {
             assert!(error.exit_code() == 2 && error.to_string().contains("qwen-tui sft"), "{error}");
         }
         assert!(comparable(&["--dataset_seed".into(), "7".into(), "--lora_rank=4".into()]).is_ok());
+    }
+
+    #[test]
+    fn flags_are_looked_at_before_anything_is_prepared() {
+        let dir = tempfile::tempdir().unwrap();
+        for (flag, told) in
+            [("extra", "extra"), ("--lora_rnk=4", "lora_rank"), ("--lora_rank=many", "lora_rank")]
+        {
+            let error = prepare(dir.path(), &[flag.into()]).err().unwrap();
+            assert!(error.exit_code() == 2 && error.to_string().contains(told), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::args;
 use crate::job::branch::Branch;
 use crate::job::curves::{self, Curves};
+use crate::job::resume::ready;
 use crate::run::{CheckpointInfo, list_checkpoints_in, resumable, step_of};
 
 /// Arguments longer than this are none.
@@ -61,6 +62,9 @@ pub struct RunDetails {
     pub args_file: PathBuf,
     /// What differs from the defaults, as name and value, or why it cannot be told.
     pub args: Result<Vec<(&'static str, String)>, String>,
+    /// Why no training can go on with the run, from whichever checkpoint, where that is so: its arguments cannot be
+    /// read, or its model or data are not there.
+    pub ready: Result<(), String>,
     pub curves: Curves,
 }
 
@@ -90,7 +94,9 @@ impl RunDetails {
         let place = places.into_iter().find(with_args).unwrap_or(dir);
         let args = args::chosen(place).map_err(|e| e.to_string());
         let (base, args_file) = (base(place), place.join(args::ARGS_FILE));
-        RunDetails { path: dir.to_owned(), bytes: bytes(dir), base, args_file, args, curves, checkpoints }
+        let ready = ready(dir).map_err(|e| e.to_string());
+        let (path, bytes) = (dir.to_owned(), bytes(dir));
+        RunDetails { path, bytes, base, args_file, args, ready, curves, checkpoints }
     }
 
     /// The best checkpoint, or else the last.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::remove::stays;
 use super::runs::{RunSummary, inspect, is_run};
 
 /// How far beneath the output directory runs lie.
@@ -22,6 +23,10 @@ pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
         look.follow(&link, depth);
     }
     let mut runs = look.runs;
+    for run in &mut runs {
+        run.stays = stays(&run.path, &root);
+        run.checkpoints_stay = run.stays.clone().filter(|_| !run.path.starts_with(&root));
+    }
     runs.sort_by(|a, b| b.newest.total_cmp(&a.newest).then_with(|| b.path.cmp(&a.path)));
     runs
 }
@@ -106,6 +111,13 @@ mod tests {
         link(&root.join("nothing"), "gone");
         link(&near.join("checkpoint-5"), "best-checkpoint");
         link(Path::new("/etc/passwd"), "file");
+        for run in list_runs(&root) {
+            let stays = run.stays.as_deref().is_some_and(|why| why.contains("not beneath"));
+            assert_eq!((stays, run.checkpoints_stay), (run.path == far, run.stays.clone()));
+        }
+        let whole = &list_runs(&near)[0];
+        assert!(whole.stays.as_deref().is_some_and(|why| why.contains("whole output directory")));
+        assert_eq!(whole.checkpoints_stay, None);
         let mut told: Vec<_> = list_runs(&root).into_iter().map(|r| (r.path, r.problem)).collect();
         told.sort();
         let mut wanted = [far, near, below].map(|path| (path, None));

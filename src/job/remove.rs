@@ -42,6 +42,15 @@ pub fn remove(target: &Path, output_dir: &Path) -> Result<u64> {
     Ok(size)
 }
 
+/// Why the run or checkpoint `target` stays where it is, if that follows from its path alone; both paths without links.
+pub(super) fn stays(target: &Path, root: &Path) -> Option<String> {
+    if target == root {
+        return Some("it is the whole output directory".to_owned());
+    }
+    let beneath = target.parent().is_some_and(|parent| parent.starts_with(root));
+    (!beneath).then(|| format!("it is not beneath the output directory {}", root.display()))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Checkpoint,
@@ -61,12 +70,12 @@ fn check(target: &Path, output_dir: &Path) -> Result<What> {
     if real != target {
         return refuse(&format!("it lies elsewhere, at {}", real.display()));
     }
-    let Some((parent, name)) = target.parent().zip(target.file_name()).filter(|_| real != root) else {
-        return refuse("it is the whole output directory");
-    };
-    if !parent.starts_with(&root) {
-        return refuse(&format!("it is not beneath the output directory {}", root.display()));
+    if let Some(why) = stays(target, &root) {
+        return refuse(&why);
     }
+    let Some((parent, name)) = target.parent().zip(target.file_name()) else {
+        return refuse("it is the root of the file system");
+    };
     if step_of(&name.to_string_lossy()).is_some() {
         return if is_run(parent) { Ok(What::Checkpoint) } else { refuse("it is not in a run directory") };
     }

@@ -8,6 +8,7 @@ use crate::args::{ARGS_FILE, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
+use crate::job::inputs::{Inputs, Missing};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
@@ -164,8 +165,28 @@ pub fn resume(dir: &Path) -> Result<(PathBuf, Worker)> {
             run.display()
         )));
     }
+    look(&resume.args)?;
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
     Ok((run.to_owned(), worker))
+}
+
+/// Whether a worker on the run in `dir` has arguments that it can read, a model and data: without them its first word
+/// would be that it has failed.
+///
+/// # Errors
+/// `Error::User` names what is wrong.
+pub fn ready(dir: &Path) -> Result<()> {
+    look(&SftArgs::from_run_dir(dir)?)
+}
+
+fn look(args: &SftArgs) -> Result<()> {
+    let missing = |m: Missing| {
+        Error::user(format!(
+            "{}; a run goes on with what it began with: put it back, or start a new run",
+            m.message
+        ))
+    };
+    Inputs::from(args).look().map_err(missing)
 }
 
 /// Refuses arguments that would make another run of the one in `root`.

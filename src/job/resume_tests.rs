@@ -144,3 +144,29 @@ fn a_checkpoint_that_the_run_went_back_from_is_not_the_newest() {
     checkpoint(&run, 358, &[OPTIMIZER, PROGRESS]);
     assert_eq!((last().step, last().warnings.len()), (Some(358), 0));
 }
+
+#[test]
+fn what_a_worker_could_not_begin_with_is_told_before_it_is_started() {
+    let out = tempfile::tempdir().unwrap();
+    let (base, rows) = (out.path().join("base"), out.path().join("rows.jsonl"));
+    let words = format!(
+        "--model_type qwen-demo --model_id_or_path {} --custom_train_dataset_path {} --output_dir {}",
+        base.display(),
+        rows.display(),
+        out.path().display()
+    );
+    let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+    let run = run(&load_sft(None, &words).unwrap().args, &[STARTED], &[]);
+    refused(ready(run.path()), &["no such model directory", "put it back, or start a new run"]);
+    fs::create_dir(&base).unwrap();
+    for file in ["config.json", "qwen.tiktoken", "model.safetensors"] {
+        fs::write(base.join(file), "x").unwrap();
+    }
+    refused(ready(run.path()), &["custom_train_dataset_path", "no such data file"]);
+    fs::write(&rows, "x").unwrap();
+    ready(run.path()).unwrap();
+    fs::write(run.args_file(), "{").unwrap();
+    refused(ready(run.path()), &["sft_args.json, line 1", "not valid JSON"]);
+    fs::remove_file(run.args_file()).unwrap();
+    refused(ready(run.path()), &["there is no sft_args.json in", "put it back"]);
+}

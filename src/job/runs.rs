@@ -53,6 +53,9 @@ pub struct RunSummary {
     pub newest: f64,
     /// What cannot be read, and why.
     pub problem: Option<String>,
+    /// Why it is not deleted from here, where its place says so, and why its checkpoints are not.
+    pub stays: Option<String>,
+    pub checkpoints_stay: Option<String>,
 }
 
 impl RunSummary {
@@ -65,6 +68,8 @@ impl RunSummary {
             began: 0.0,
             newest: 0.0,
             problem: None,
+            stays: None,
+            checkpoints_stay: None,
         }
     }
 

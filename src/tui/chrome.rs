@@ -66,7 +66,7 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
             let percent = match run.phase() {
                 _ if hung => String::new(),
                 Phase::Busy(_) | Phase::Paused if run.plan.is_some() => {
-                    format!(" {:.0} %", 100.0 * run.progress())
+                    format!(" {} %", run.percent())
                 }
                 _ => String::new(),
             };

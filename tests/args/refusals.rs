@@ -137,8 +137,11 @@ fn broken_files_are_named() {
     says(&try_text(b"{\n\"system\": \"\xff\"}"), &["a.json, line 2", "not UTF-8"]);
     says(&try_text(&b"[".repeat(100_000)), &["recursion limit"]);
     says(&refused(load_sft(Some(dir.path()), &[])), &["directory"]);
-    says(&refused(load_sft(Some(&dir.path().join("none.json")), &[])), &["none.json", "No such file"]);
-    says(&refused(SftArgs::from_run_dir(dir.path())), &["sft_args.json", "No such file"]);
+    says(
+        &refused(load_sft(Some(&dir.path().join("none.json")), &[])),
+        &["none.json", "no such file", "give a JSON file"],
+    );
+    says(&refused(SftArgs::from_run_dir(dir.path())), &["there is no sft_args.json in ", "put it back"]);
 
     let path = dir.path().join("bom.json");
     std::fs::write(&path, format!("\u{feff}{}", with(json!({"seed": 3})))).unwrap();

@@ -25,6 +25,8 @@ fn summary(path: &str, status: RunStatus, step: u64, total: Option<u64>, newest:
         began: newest - 60.0,
         newest,
         problem: None,
+        stays: None,
+        checkpoints_stay: None,
     }
 }
 
@@ -81,6 +83,7 @@ fn details(run: &str) -> RunDetails {
         }),
         args_file: PathBuf::from(run).join("sft_args.json"),
         args: Ok(args.map(|(name, value)| (name, value.to_owned())).into()),
+        ready: Ok(()),
         curves: Curves {
             loss: (1..=25).map(|s| (s, 1.0 / (s as f64).sqrt())).collect(),
             evals: [10, 20, 25].map(eval).into(),
@@ -206,6 +209,30 @@ fn deletion_asks_and_names_what_goes() {
 }
 
 #[test]
+fn what_lies_elsewhere_is_not_deleted_and_nothing_is_asked() {
+    let mut cockpit = tab(80, 24);
+    let mut linked = runs();
+    let why = "it is not beneath the output directory /home/me/other";
+    (linked[0].stays, linked[0].checkpoints_stay) = (Some(why.to_owned()), Some(why.to_owned()));
+    cockpit.tell(Message::Runs(linked.clone()));
+    for name in ["the run", "checkpoint-25"] {
+        assert!(cockpit.press(&["d", "y"]).is_empty());
+        cockpit.press(&["d"]);
+        let picture = cockpit.picture();
+        let said: Vec<&str> = picture.lines().rev().take(2).map(str::trim).collect();
+        let said = format!("{} {}", said[1], said[0]);
+        assert!(said.contains(&format!("{name} is not deleted: {why}")), "{picture}");
+        assert!(!picture.contains("cannot be brought back"), "{picture}");
+        cockpit.press(&["Down"]);
+    }
+    // Of a run that is the whole output directory the checkpoints can go.
+    linked[0].checkpoints_stay = None;
+    cockpit.tell(Message::Runs(linked));
+    cockpit.press(&["d"]);
+    assert!(cockpit.picture().contains("cannot be brought back"), "{}", cockpit.picture());
+}
+
+#[test]
 fn merging_asks_and_says_where_the_model_goes() {
     let mut cockpit = tab(80, 24);
     assert!(cockpit.press(&["Down", "Down", "m"]).is_empty());
@@ -229,6 +256,29 @@ fn merging_asks_and_says_where_the_model_goes() {
     assert!(cockpit.picture().contains("checkpoint-5 is damaged"), "{}", cockpit.picture());
     cockpit.press(&["Down", "m"]);
     assert!(cockpit.picture().contains("an adapter is merged"), "{}", cockpit.picture());
+}
+
+#[test]
+fn without_a_whole_checkpoint_there_is_nothing_to_try_or_merge() {
+    let mut cockpit = tab(80, 24);
+    cockpit.tell(Message::Engine(Ok("/engine".into())));
+    let bar = |cockpit: &mut Cockpit| cockpit.picture().lines().last().unwrap().to_owned();
+    assert!(bar(&mut cockpit).contains(" o REPL ") && bar(&mut cockpit).contains(" m merge "));
+    let (five, six) = (checkpoint(RUN, 5, None, "damaged"), checkpoint(RUN, 6, None, "damaged"));
+    for (checkpoints, told) in [
+        (vec![], "the run has no checkpoint"),
+        (vec![five.clone()], "checkpoint-5 is damaged"),
+        (vec![five, six], "the run's 2 checkpoints are all damaged"),
+    ] {
+        cockpit.tell(Message::RunDetails(Box::new(RunDetails { checkpoints, ..details(RUN) })));
+        for key in ["o", "m"] {
+            assert!(cockpit.press(&[key]).is_empty());
+            assert!(cockpit.picture().contains(told), "{}", cockpit.picture());
+        }
+        cockpit.tell(Message::Tick(1_700_000_100.0));
+        assert!(!bar(&mut cockpit).contains(" o REPL "), "{}", bar(&mut cockpit));
+        assert!(!bar(&mut cockpit).contains(" m merge "), "{}", bar(&mut cockpit));
+    }
 }
 
 #[test]
@@ -296,12 +346,19 @@ fn a_run_without_a_checkpoint_begins_again_after_a_question() {
     let asked = cockpit.press(&["R", "y"]);
     assert!(matches!(&asked[..], [Action::Resume(path)] if path.as_os_str() == OLD), "{asked:?}");
     // Its arguments are what it would begin with.
-    let broken = Err("arguments file sft_args.json: not valid JSON".to_owned());
-    let broken = RunDetails { checkpoints: Vec::new(), args: broken, ..details(OLD) };
-    cockpit.tell(Message::RunDetails(Box::new(broken)));
-    assert!(cockpit.press(&["R", "y"]).is_empty());
-    cockpit.press(&["R"]);
-    assert!(cockpit.picture().contains("not valid JSON"), "{}", cockpit.picture());
+    let said = "arguments file sft_args.json: not valid JSON";
+    let broken = RunDetails { args: Err(said.to_owned()), ready: Err(said.to_owned()), ..details(OLD) };
+    let mut none = broken.clone();
+    none.checkpoints.clear();
+    let whole = RunDetails { checkpoints: vec![checkpoint(OLD, 20, None, "best last")], ..broken };
+    for broken in [none, whole] {
+        cockpit.tell(Message::RunDetails(Box::new(broken)));
+        for keys in [&["R", "y"][..], &["R"]] {
+            let asked = cockpit.press(keys);
+            assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.as_os_str() == OLD), "{asked:?}");
+        }
+        assert!(cockpit.picture().contains("not valid JSON"), "{}", cockpit.picture());
+    }
     // Without an engine nothing is asked.
     cockpit.tell(Message::RunDetails(Box::new(details(OLD))));
     cockpit.tell(Message::Engine(Err("the engine is not beside qwen-tui".to_owned())));
@@ -321,10 +378,12 @@ fn what_cannot_be_read_is_a_line_that_says_so() {
         cockpit.tell(Message::Runs([vec![hidden], runs()].concat()));
         cockpit.press(&["3"]);
         cockpit.assert_picture(&format!("checkpoints-unreadable-{width}x{height}"));
-        assert!(cockpit.press(&["Enter", "o", "c", "R", "d", "y"]).is_empty());
-        cockpit.press(&["R"]);
-        let picture = cockpit.picture();
-        assert!(picture.lines().rev().take(3).any(|l| l.contains(" cannot be read: ")), "{picture}");
+        assert!(cockpit.press(&["Enter", "o", "c", "R", "m", "d", "y"]).is_empty());
+        for key in ["R", "m"] {
+            cockpit.press(&[key]);
+            let picture = cockpit.picture();
+            assert!(picture.lines().rev().take(3).any(|l| l.contains(" cannot be read: ")), "{picture}");
+        }
     }
     // At the start the newest run is opened, and not what cannot be read.
     let state = State::new(Theme::plain(), Clock::Utc, "output".into(), 0.0);

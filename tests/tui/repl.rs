@@ -445,6 +445,8 @@ fn nothing_that_is_typed_or_pasted_breaks_it() {
         began: 0.0,
         newest: 0.0,
         problem: None,
+        stays: None,
+        checkpoints_stay: None,
     };
     cockpit.tell(Message::Runs(vec![summary]));
     for i in 0..2000 {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::args::{Draft, SftArgs};
+use crate::args::{ARGS_FILE, Draft, SftArgs, check_plain};
 use crate::data::load::{Chosen, Sources, balance, read};
 use crate::data::template::Row;
 use crate::data::tokenizer::VOCABULARY_FILE;
@@ -60,8 +60,9 @@ pub fn first_config(named: Option<PathBuf>, flags: &[String]) -> Result<Message>
 /// The files of arguments in `dir`, by name.
 fn list(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-    let mut files: Vec<_> =
-        entries.filter(|p| p.extension().is_some_and(|e| e == "json") && p.is_file()).collect();
+    let mut files: Vec<_> = entries
+        .filter(|p| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) && p.is_file())
+        .collect();
     files.sort();
     files
 }
@@ -78,8 +79,15 @@ fn load(path: &Path) -> Result<ConfigNews> {
     let mut path = typed(path);
     if path.is_dir() {
         // A run's or a checkpoint's.
-        path.push(crate::args::ARGS_FILE);
+        path.push(ARGS_FILE);
+        if !path.exists() {
+            let dir = path.parent().unwrap_or(&path).display();
+            return Err(Error::user(format!(
+                "there is no {ARGS_FILE} in the directory {dir}: give a run, one of its checkpoints, or a file of arguments"
+            )));
+        }
     }
+    check_plain(&path)?;
     let read = Draft::load(Some(&path), &[])?;
     Ok(ConfigNews::Loaded { file: Some(path), read })
 }
@@ -102,7 +110,7 @@ fn save(path: PathBuf, text: String, overwrite: bool) -> Result<ConfigNews> {
         let (file, dir) = (path.display(), dir.display());
         return Err(Error::user(format!("cannot write {file}: there is no directory {dir}; {elsewhere}")));
     }
-    write_atomic(&path, text.as_bytes())?;
+    write_atomic(&path, text.as_bytes()).map_err(|e| Error::user(format!("{e}; {elsewhere}")))?;
     Ok(ConfigNews::Saved(path))
 }
 
@@ -237,7 +245,39 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(list(dir.path()), [path]);
+        let nowhere =
+            ConfigWork::Save { path: "/proc/x.json".into(), text: "{}".to_owned(), overwrite: false };
+        match &heard(nowhere)[..] {
+            [Message::Notice(Notice { text, is_error: true, .. })] => {
+                assert!(text.contains("cannot write /proc/x.json") && text.contains("type a path"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let capitals = dir.path().join("中文.JSON");
+        std::fs::write(&capitals, "{}").unwrap();
+        assert_eq!(list(dir.path()), [path, capitals]);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let run = dir.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        std::os::unix::fs::symlink(&fifo, run.join(ARGS_FILE)).unwrap();
+        for (path, told) in [
+            (dir.path().to_owned(), "there is no sft_args.json in the directory"),
+            (dir.path().join("nope"), "nope: no such file; give a JSON file"),
+            (fifo, "pipe is no regular file; give a JSON file"),
+            (run.clone(), "is no regular file"),
+        ] {
+            let error = load(&path).err().unwrap().to_string();
+            assert!(error.contains(told) && !error.contains("os error"), "{error}");
+        }
+        // Nor does a look at such a run wait.
+        let details = crate::job::checkpoints::RunDetails::read(&run);
+        assert!(details.args.unwrap_err().contains("is no regular file"));
     }
 
     #[test]

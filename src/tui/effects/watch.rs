@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::args::ARGS_FILE;
 use crate::job::event::Event;
 use crate::job::worker::recorded_end;
 use crate::job::{Worker as Child, runs};
@@ -127,14 +128,20 @@ fn look_from_outside(dir: &Path) -> Worker {
     Worker::Gone { why: format!("{said}\n{HINT}") }
 }
 
-/// What can be done where a worker has gone and left a checkpoint that can be gone on from.
+/// What can be done where a worker has gone.
 fn with_advice(worker: Worker, dir: &Path) -> Worker {
-    let last = || list_checkpoints_in(dir).into_iter().max_by_key(|c| c.step);
-    match worker {
-        Worker::Gone { why } if last().is_some_and(|c| resumable(&c.path).is_ok()) => {
-            Worker::Gone { why: format!("{why}\n3, R: go on from the last checkpoint") }
-        }
-        worker => worker,
+    match (worker, advice(dir)) {
+        (Worker::Gone { why }, Some(advice)) => Worker::Gone { why: format!("{why}\n{advice}") },
+        (worker, _) => worker,
+    }
+}
+
+/// How the run can be gone on with, where it can.
+fn advice(dir: &Path) -> Option<&'static str> {
+    match list_checkpoints_in(dir).into_iter().max_by_key(|c| c.step) {
+        Some(last) => resumable(&last.path).is_ok().then_some("3, R: go on from the last checkpoint"),
+        // It begins with its own arguments.
+        None => dir.join(ARGS_FILE).is_file().then_some("3, R: train it from the beginning"),
     }
 }
 
@@ -209,6 +216,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("worker.log"), "lib.so is missing\n").unwrap();
         let heard = hear(dir.path(), 2, |_| {});
-        assert_eq!(heard[1], format!("gone: The end of worker.log:\nlib.so is missing\n{HINT}"));
+        let told = format!("gone: The end of worker.log:\nlib.so is missing\n{HINT}");
+        assert_eq!(heard[1], told);
+        // With its arguments it can be trained, though nothing was saved.
+        std::fs::write(dir.path().join(ARGS_FILE), "{}").unwrap();
+        let heard = hear(dir.path(), 2, |_| {});
+        assert_eq!(heard[1], format!("{told}\n3, R: train it from the beginning"));
     }
 }

@@ -383,6 +383,12 @@ impl RunState {
         if total == 0 { 0.0 } else { (self.step() as f64 / total as f64).min(1.0) }
     }
 
+    /// The same in whole percent; 100 at the last step and not before.
+    pub fn percent(&self) -> u64 {
+        let total = self.plan.as_ref().map_or(0, |p| p.total_steps);
+        (u128::from(self.step().min(total)) * 100).checked_div(u128::from(total)).unwrap_or(0) as u64
+    }
+
     /// Seconds until the last step, with as many evaluations to come as there were per step so far.
     pub fn seconds_left(&self) -> Option<f64> {
         let total = self.plan.as_ref()?.total_steps;

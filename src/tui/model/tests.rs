@@ -28,7 +28,13 @@ fn time_left_counts_the_evaluations_to_come() {
     assert_eq!(run.seconds_left(), Some(60.0));
     run.see(&record(9, eval));
     assert_eq!(run.seconds_left(), Some(60.0 + 3.0 * 7.0));
-    assert_eq!((run.step(), run.progress()), (10, 0.25));
+    assert_eq!((run.step(), run.progress(), run.percent()), (10, 0.25, 25));
+    run.plan.as_mut().unwrap().total_steps = 375;
+    for (at, percent) in [(374, 99), (375, 100)] {
+        run.see(&record(at, &step(at, "0.5")));
+        assert_eq!(run.percent(), percent, "all is done at the last step and not before");
+    }
+    run.plan.as_mut().unwrap().total_steps = 40;
     assert_eq!(run.plan.as_ref().unwrap().epochs(), 2.0);
     assert_eq!(run.plan.as_ref().unwrap().rate(2), Some(0.006));
     assert_eq!(run.name(), "qwen-demo/v0-x");

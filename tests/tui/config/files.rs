@@ -110,6 +110,22 @@ fn a_name_to_write_to_is_taken_as_typed() {
 }
 
 #[test]
+fn what_names_no_file_is_told() {
+    for (page, typed) in [("w", ""), ("w", "configs/"), ("o", "")] {
+        let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+        cockpit.press(&[page]);
+        cockpit.tell(Message::Config(ConfigNews::Files(Vec::new())));
+        ctrl(&mut cockpit, 'u');
+        keys(&mut cockpit, typed);
+        assert!(key(&mut cockpit, KeyCode::Enter).is_empty());
+        assert!(cockpit.picture().contains("type the name of a file first"), "{}", cockpit.picture());
+        // The page stays.
+        cockpit.press(&["Left"]);
+        assert!(!cockpit.picture().contains("lora_rank"), "{}", cockpit.picture());
+    }
+}
+
+#[test]
 fn swifts_file_loads_with_its_warning() {
     let text = std::fs::read_to_string(root().join("tests/data/sft_args_swift.json")).unwrap();
     let text = text.replace("\"dataloader_num_workers\": 1", "\"dataloader_num_workers\": 4");

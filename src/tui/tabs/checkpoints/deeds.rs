@@ -8,6 +8,9 @@ use crate::tui::component::Handled;
 use crate::tui::popups::Question;
 use crate::tui::state::State;
 
+/// What is said of a run that is not known yet.
+const READING: &str = "the run is still being read";
+
 /// The action, or the words that it cannot be.
 pub fn or_say(outcome: Result<Action, String>) -> Handled {
     Handled::with(outcome.unwrap_or_else(|why| Action::Tell(Notice::info(why))))
@@ -29,8 +32,13 @@ fn chosen<'a>(row: &Row<'a>) -> Result<&'a CheckpointSummary, String> {
     match row.item {
         Item::Checkpoint(checkpoint) => whole(checkpoint),
         Item::Run => {
-            let details = row.details.ok_or("the run is still being read")?;
-            Ok(details.best_or_last().ok_or("it has no checkpoint yet")?)
+            let details = row.details.ok_or(READING)?;
+            match (details.best_or_last(), &details.checkpoints[..]) {
+                (Some(checkpoint), _) => Ok(checkpoint),
+                (None, []) => Err("the run has no checkpoint".to_owned()),
+                (None, [only]) => whole(only),
+                (None, all) => Err(format!("the run's {} checkpoints are all damaged", all.len())),
+            }
         }
         Item::Base(_) => Err("mark a checkpoint".to_owned()),
     }
@@ -53,7 +61,7 @@ fn whole(checkpoint: &CheckpointSummary) -> Result<&CheckpointSummary, String> {
 
 /// The run's arguments into the Config tab.
 pub fn load(row: &Row) -> Result<Action, String> {
-    let details = row.details.ok_or("the run is still being read")?;
+    let details = row.details.ok_or(READING)?;
     details.args.as_ref().map(|_| Action::LoadConfig(details.args_file.clone())).map_err(String::clone)
 }
 
@@ -71,27 +79,31 @@ pub fn resume(row: &Row, state: &State) -> Result<Action, String> {
     if let Some(Err(missing)) = &state.engine {
         return Ok(Action::Ask(Box::new(Question::no_engine(missing))));
     }
-    let details = row.details.ok_or("the run is still being read")?;
+    let details = row.details.ok_or(READING)?;
     let checkpoint = match row.item {
         Item::Checkpoint(checkpoint) => Some(checkpoint),
         _ => details.checkpoints.iter().find(|c| c.last),
     };
-    let question = match checkpoint {
-        Some(checkpoint) => {
-            whole(checkpoint)?.resumable.clone()?;
-            questions::resume(row, checkpoint)
-        }
-        None => {
-            details.args.as_ref().map_err(String::clone)?;
-            questions::begin_again(row)
-        }
-    };
+    if let Some(checkpoint) = checkpoint {
+        whole(checkpoint)?.resumable.clone()?;
+    }
+    details.ready.clone()?;
+    let question = checkpoint.map_or_else(|| questions::begin_again(row), |c| questions::resume(row, c));
     Ok(Action::Ask(Box::new(question)))
 }
 
 pub fn delete(row: &Row, state: &State) -> Result<Action, String> {
     if is_running(row, state) {
         return Err("the run is being trained: stop it first, then delete".to_owned());
+    }
+    let (name, stays) = match row.item {
+        Item::Checkpoint(checkpoint) => {
+            (format!("checkpoint-{}", checkpoint.step), &row.run.checkpoints_stay)
+        }
+        Item::Run | Item::Base(_) => ("the run".to_owned(), &row.run.stays),
+    };
+    if let Some(why) = stays.as_ref().filter(|_| !matches!(row.item, Item::Base(_))) {
+        return Err(format!("{name} is not deleted: {why}"));
     }
     let question = questions::delete(row).ok_or("the base model is not the run's; it stays")?;
     Ok(Action::Ask(Box::new(question)))

@@ -100,14 +100,14 @@ impl Component for Checkpoints {
         let idle = row.is_some_and(|r| !is_running(r, state));
         vec![
             CommandInfo::main(&keys::OPEN_RUN, row.is_some()),
-            CommandInfo::main(&keys::TO_REPL, row.is_some()),
+            CommandInfo::main(&keys::TO_REPL, row.is_some_and(|r| try_it(r).is_ok())),
             CommandInfo::main(
                 &keys::RESUME_FROM,
                 idle && on(|i| !matches!(i, Item::Base(_))) && !row.is_some_and(|r| is_finished(r, state)),
             ),
             CommandInfo::main(
                 &keys::MERGE,
-                state.engine.as_ref().is_some_and(Result::is_ok) && on(|i| !matches!(i, Item::Base(_))),
+                state.engine.as_ref().is_some_and(Result::is_ok) && row.is_some_and(|r| merge(r).is_ok()),
             ),
             CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
@@ -135,7 +135,14 @@ impl Component for Checkpoints {
             let (run, part) = (rows[to].run.path.clone(), rows[to].part());
             return self.mark(run, part, state);
         }
-        let wanted = [&keys::OPEN_RUN, &keys::TO_REPL, &keys::TO_CONFIG, &keys::RESUME_FROM, &keys::DELETE];
+        let wanted = [
+            &keys::OPEN_RUN,
+            &keys::TO_REPL,
+            &keys::TO_CONFIG,
+            &keys::RESUME_FROM,
+            &keys::MERGE,
+            &keys::DELETE,
+        ];
         if let Some(problem) = row.run.problem.as_ref().filter(|_| wanted.iter().any(|b| b.is(key))) {
             return Handled::with(Action::Tell(Notice::error(problem.clone())));
         }
@@ -147,8 +154,14 @@ impl Component for Checkpoints {
             or_say(load(row))
         } else if keys::RESUME_FROM.is(key) {
             let (run, asked) = (row.run.path.clone(), resume(row, state));
+            // What was missing may have come back: the next time it is known.
+            let again = row.details.filter(|d| asked.is_err() && d.ready.is_err());
+            let again = again.map(|_| Action::InspectRun(run.clone()));
             self.resuming = asked.is_ok().then_some(run);
-            or_say(asked)
+            match or_say(asked) {
+                Handled::Yes(actions) => Handled::Yes(actions.into_iter().chain(again).collect()),
+                Handled::No => Handled::No,
+            }
         } else if keys::MERGE.is(key) {
             or_say(merge(row))
         } else if keys::DELETE.is(key) {

@@ -61,9 +61,14 @@ pub fn resume(row: &Row, checkpoint: &CheckpointSummary) -> Question {
 
 /// Whether to begin a run without a whole checkpoint again.
 pub fn begin_again(row: &Row) -> Question {
+    let lost = match row.run.step {
+        0 => String::new(),
+        1 => " Its one step so far is done again, and no longer shown.".to_owned(),
+        n => format!(" Its {n} steps so far are done again, and no longer shown."),
+    };
     let text = format!(
         "{} has no whole checkpoint to go on from. Train it from the beginning, in the same run directory and with the \
-         same arguments?",
+         same arguments?{lost}",
         short_name(&row.run.path)
     );
     go_on(text, "Yes, from the beginning", &row.run.path)

@@ -10,6 +10,7 @@ use tui_textarea::{CursorMove, Input, TextArea, WrapMode};
 
 use super::edit;
 use crate::args::{Draft, Field, Kind, Problem};
+use crate::job::human::counted;
 use crate::job::inputs::{Inputs, Missing};
 use crate::tui::state::State;
 use crate::tui::{keys, text, widgets};
@@ -217,7 +218,8 @@ impl Editor {
                 let ready = match (self.subject, wrong) {
                     (_, Some(wrong)) => (format!("✗ {}", wrong.message), theme.bad),
                     (Subject::Whole, _) => {
-                        (format!("✓ {} arguments; F2 takes them", draft.count()), theme.good)
+                        let (n, them) = (draft.count(), if draft.count() == 1 { "it" } else { "them" });
+                        (format!("✓ {}; F2 takes {them}", counted(n as u64, "argument")), theme.good)
                     }
                     (Subject::One(field), _) => (format!("{sign} {} F2 takes it", field.help), theme.good),
                 };

@@ -193,6 +193,7 @@ impl Config {
         let work = match picker.handle(key, state) {
             Picked::No => return Handled::No,
             Picked::Stay => return Handled::done(),
+            Picked::Nameless => return tell("type the name of a file first"),
             Picked::Closed => {
                 self.page = Page::Form;
                 return Handled::done();

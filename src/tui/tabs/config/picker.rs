@@ -38,6 +38,8 @@ pub struct Picker {
 pub enum Picked {
     No,
     Stay,
+    /// What is typed names no file.
+    Nameless,
     Closed,
     Open(PathBuf),
     Write(PathBuf),
@@ -123,10 +125,10 @@ impl Picker {
                     Some(path) => Picked::Open(path.clone()),
                     // A path that is none of these.
                     None if !typed.is_empty() => Picked::Open(typed.into()),
-                    None => Picked::Stay,
+                    None => Picked::Nameless,
                 }
             }
-            Purpose::Write => named(typed).map_or(Picked::Stay, Picked::Write),
+            Purpose::Write => named(typed).map_or(Picked::Nameless, Picked::Write),
         }
     }
 
@@ -154,7 +156,7 @@ impl Picker {
             (Purpose::Open, _) if offered.is_empty() => "Enter opens this path".to_owned(),
             (Purpose::Open, _) => "Enter opens the marked one; type to narrow the list, or a path".to_owned(),
             (Purpose::Write, _) => match named(typed) {
-                None => format!("A name alone goes under {CONFIGS}/; a path is taken as typed"),
+                None => format!("A name alone goes under {CONFIGS}/; .json is added where it is missing"),
                 Some(path) if offered.contains(&path) => {
                     format!("{} is there: Enter asks before it is overwritten", path.display())
                 }
@@ -190,7 +192,7 @@ fn named(typed: &str) -> Option<PathBuf> {
         true => PathBuf::from(typed),
         false => Path::new(CONFIGS).join(typed),
     };
-    if path.extension().is_none_or(|e| e != "json") {
+    if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("json")) {
         path.as_mut_os_string().push(".json");
     }
     Some(path)
@@ -208,6 +210,8 @@ mod tests {
         assert_eq!(path("~/评论.json").as_deref(), Some("~/评论.json"));
         assert_eq!(path("configs/demo.json").as_deref(), Some("configs/demo.json"));
         assert_eq!(path("/tmp/x.json").as_deref(), Some("/tmp/x.json"));
+        assert_eq!(path("中文.JSON").as_deref(), Some("configs/中文.JSON"));
+        assert_eq!(path("/etc/hosts").as_deref(), Some("/etc/hosts.json"));
         assert_eq!((path(""), path("configs/")), (None, None));
     }
 }

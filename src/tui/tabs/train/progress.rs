@@ -79,15 +79,15 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let took = run.elapsed(state.now);
     let right = match (run.phase(), run.seconds_left()) {
         (Phase::Busy(_), Some(seconds)) if area.width < ROOMY => {
-            format!(" {:.0} %  {} left ", 100.0 * run.progress(), human::duration(seconds))
+            format!(" {} %  {} left ", run.percent(), human::duration(seconds))
         }
         (Phase::Busy(_), Some(seconds)) => format!(
-            " {:.0} %  {} left, {} so far ",
-            100.0 * run.progress(),
+            " {} %  {} left, {} so far ",
+            run.percent(),
             human::duration(seconds),
             human::duration(took)
         ),
-        _ => format!(" {:.0} %  after {} ", 100.0 * run.progress(), human::duration(took)),
+        _ => format!(" {} %  after {} ", run.percent(), human::duration(took)),
     };
     let room = (area.width as usize).saturating_sub(text::width(&left) + text::width(&right));
     let (done, rest) = widgets::bar(run.progress(), room);
