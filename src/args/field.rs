@@ -149,7 +149,9 @@ impl Field {
                 place => std::slice::from_mut(place),
             };
             for place in places {
-                if let Some(path) = place.as_str().and_then(|s| typed(Path::new(s)).to_str().map(str::to_owned)) {
+                if let Some(path) =
+                    place.as_str().and_then(|s| typed(Path::new(s)).to_str().map(str::to_owned))
+                {
                     *place = path.into();
                 }
             }

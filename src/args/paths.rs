@@ -83,7 +83,10 @@ mod tests {
         let file = dir.path().join("a.json");
         std::fs::write(&file, r#"{"model_type":"qwen-7b","dataset":"~/a.csv","init_adapter":"~"}"#).unwrap();
         let args = load_sft(Some(&file), &[]).unwrap().args;
-        assert_eq!((args.dataset, args.init_adapter), (vec![under("a.csv")], home.to_str().map(str::to_owned)));
+        assert_eq!(
+            (args.dataset, args.init_adapter),
+            (vec![under("a.csv")], home.to_str().map(str::to_owned))
+        );
         assert_eq!(typed(Path::new("~somebody/m")), Path::new("~somebody/m"));
     }
 
