@@ -1,10 +1,12 @@
 //! What an argument is: one row of the table that drives checks, `--help`, files and forms.
 
 use std::fmt;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::kind::Kind;
+use super::paths::typed;
 
 /// One argument.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +142,26 @@ impl Field {
             });
         }
         let text = value.as_str().map(|s| self.current_name(s));
-        self.kind.check(&text.map_or_else(|| value.clone(), Value::from))
+        let mut checked = self.kind.check(&text.map_or_else(|| value.clone(), Value::from))?;
+        if self.names_files() {
+            let places: &mut [Value] = match &mut checked {
+                Value::Array(items) => items,
+                place => std::slice::from_mut(place),
+            };
+            for place in places {
+                if let Some(path) =
+                    place.as_str().and_then(|s| typed(Path::new(s)).to_str().map(str::to_owned))
+                {
+                    *place = path.into();
+                }
+            }
+        }
+        Some(checked)
+    }
+
+    /// Whether its value is a path, or may be one: data sets go by name or file.
+    fn names_files(&self) -> bool {
+        matches!(self.kind, Kind::Path | Kind::Paths) || self.name == "dataset"
     }
 
     /// Names of choices that SWIFT renamed.

@@ -1,6 +1,6 @@
 //! The command line's flags: `--name value...`, `--name=value`, `-` as good as `_` in names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ pub fn parse(line: &[String], fields: &'static [Field]) -> Result<Flags> {
         let name = typed.replace('-', "_");
         if name == "config" {
             let file = inline.or_else(|| take(&mut rest)).ok_or_else(|| missing("config", "a file"))?;
-            if flags.config.replace(file.into()).is_some() {
+            if flags.config.replace(super::typed(Path::new(&file))).is_some() {
                 return Err(Error::user("the command line: --config is given twice; one file is read"));
             }
             continue;

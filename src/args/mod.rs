@@ -30,7 +30,7 @@ pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};
 pub use kind::{Kind, Range};
 pub use load::{ARGS_FILE, Loaded, load_infer, load_infer_texts, load_merge, load_sft};
-pub use paths::adapter_file;
+pub use paths::{adapter_file, typed};
 pub use sft::{FIELDS, GradientCheckpointing, SftArgs};
 pub use uses::{CLASSIFY, INFER, MERGE, Uses};
 pub use values::check_plain;

@@ -34,6 +34,15 @@ impl SftArgs {
     }
 }
 
+/// A path as somebody typed it: `~` and what begins with `~/` lies in the home directory, as a shell has it.
+pub fn typed(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME").filter(|home| !home.is_empty())) {
+        (Ok(rest), Some(home)) if rest.as_os_str().is_empty() => home.into(),
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
 /// The adapter's weights in a checkpoint's directory, SWIFT's or PEFT's.
 pub fn adapter_file(dir: &Path) -> Option<PathBuf> {
     let files = ["default/adapter_model.safetensors", "adapter_model.safetensors"];
@@ -57,6 +66,29 @@ fn without_dots(path: &str) -> String {
 mod tests {
     use super::super::load_sft;
     use super::*;
+
+    #[test]
+    fn the_home_directory_is_taken_in_every_path() {
+        let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return };
+        let under = |name: &str| home.join(name).display().to_string();
+        let words = "--model_type qwen-7b --model_id_or_path ~/m --dataset jd-sentiment-zh ~/评论.csv a~/b \
+                     --custom_val_dataset_path ~/v.csv --output_dir=~/out";
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        let args = load_sft(None, &words).unwrap().args;
+        assert_eq!(args.model_id_or_path, Some(under("m")));
+        assert_eq!(args.dataset, ["jd-sentiment-zh".to_owned(), under("评论.csv"), "a~/b".to_owned()]);
+        assert_eq!(args.custom_val_dataset_path, [under("v.csv")]);
+        assert!(args.output_dir.starts_with(&under("out")), "{}", args.output_dir);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.json");
+        std::fs::write(&file, r#"{"model_type":"qwen-7b","dataset":"~/a.csv","init_adapter":"~"}"#).unwrap();
+        let args = load_sft(Some(&file), &[]).unwrap().args;
+        assert_eq!(
+            (args.dataset, args.init_adapter),
+            (vec![under("a.csv")], home.to_str().map(str::to_owned))
+        );
+        assert_eq!(typed(Path::new("~somebody/m")), Path::new("~somebody/m"));
+    }
 
     #[test]
     fn what_exists_becomes_absolute_and_names_stay() {

@@ -16,12 +16,12 @@ Run the whole job on real Chinese reviews with a small model
 
 Usage: qwen-tui demo [--headless [--json]] [--output_dir DIR] [--ARGUMENT VALUE]...
 
-On a terminal it opens the cockpit with the demo's job loaded: one key trains it. Elsewhere, and with --headless, it
-trains at once; progress and report go to standard error. Stopped by Ctrl-C it saves, makes no report and ends with
+On a terminal it opens the cockpit with the demo's job loaded: one key trains it. Elsewhere, and with --headless, it \
+trains at once; progress and report go to standard error. Stopped by Ctrl-C it saves, makes no report and ends with \
 exit status 130.
 
   --headless         without a screen: lines on standard error
-  --json             the figures as one JSON object, the last line of standard output (with --headless)
+  --json             with --headless: figures as JSON, last on standard output
   --output_dir DIR   folder for the demo's rows and runs (output)
 
 Further arguments are those of `qwen-tui sft` and override configs/demo.json, but for the model's and the data's, as in:

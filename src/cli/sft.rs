@@ -27,8 +27,8 @@ ends. At the end standard output has three lines for scripts (a checkpoint that 
   last_checkpoint: PATH
   best_checkpoint: PATH
 
---resume_from_checkpoint last goes on with the newest unfinished run of these arguments in output_dir, or starts one
-where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as
+--resume_from_checkpoint last goes on with the newest unfinished run of these arguments in output_dir, or starts one \
+where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as \
 if the run had never ended (docs/resume.md). With --resume_only_model true a new run starts from its weights alone.
 
 Examples:

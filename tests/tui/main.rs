@@ -63,6 +63,7 @@ impl Cockpit {
             "Enter" => KeyCode::Enter,
             "Esc" => KeyCode::Esc,
             "Tab" => KeyCode::Tab,
+            "Left" => KeyCode::Left,
             "Up" => KeyCode::Up,
             "Down" => KeyCode::Down,
             "Home" => KeyCode::Home,

@@ -244,6 +244,19 @@ fn a_model_is_picked_from_a_list_or_typed() {
         cockpit.press(&["Enter"]);
         hear(&mut cockpit, News::Loading(typo.clone()));
         hear(&mut cockpit, News::Refused { model: typo.clone(), why: "there is no such directory".into() });
+        // What was typed stands there still, with what is wrong with it.
+        cockpit.assert_picture(&format!("repl-picker-refused-{width}x{height}"));
+        cockpit.press(&["Left"]);
+        write(&mut cockpit, "X");
+        let picture = cockpit.picture();
+        assert!(picture.contains("directory: /models/nonXe"), "the caret moves in the text:\n{picture}");
+        let again = orders(cockpit.press(&["Enter"]));
+        assert_eq!(again, [Order::Open(Model::At("/models/nonXe".into()))]);
+        // Whoever has gone on meanwhile is not disturbed.
+        cockpit.press(&["Home"]);
+        hear(&mut cockpit, News::Loading(Model::At("/models/nonXe".into())));
+        hear(&mut cockpit, News::Refused { model: Model::At("/models/nonXe".into()), why: "none".into() });
+        assert!(!cockpit.picture().contains("Which model"));
         assert!(opened(&send(&mut cockpit, "好")).is_none(), "{}", cockpit.picture());
         hear(&mut cockpit, News::Ended { why: None });
         let again = send(&mut cockpit, "好");
@@ -295,6 +308,41 @@ fn a_loaded_model_whose_files_are_gone_is_told_as_such() {
     assert!(cockpit.picture().contains(words));
     hear(&mut cockpit, loaded(checkpoint(20)));
     assert!(!cockpit.picture().contains(words));
+}
+
+#[test]
+fn a_deleted_model_that_was_unloaded_is_not_replaced_in_silence() {
+    for away in [true, false] {
+        let mut cockpit = answered(80, 24);
+        for step in [10, 20] {
+            hear(&mut cockpit, News::Chosen(format!("{RUN}/checkpoint-{step}").into()));
+            hear(&mut cockpit, News::Loading(checkpoint(step)));
+            hear(&mut cockpit, loaded(checkpoint(step)));
+        }
+        if away {
+            cockpit.tell(Message::Deleted(format!("{RUN}/checkpoint-20").into()));
+        }
+        assert_eq!(orders(cockpit.press(&["Ctrl+x"])), [Order::Unload]);
+        hear(&mut cockpit, News::Ended { why: None });
+        if away {
+            let picture = cockpit.picture();
+            assert!(picture.contains("deleted from the disk: Ctrl+O chooses another model"), "{picture}");
+            assert!(send(&mut cockpit, "好").is_empty());
+            let picture = cockpit.picture();
+            assert!(picture.contains("checkpoint-20 is deleted") && picture.contains("> 好"), "{picture}");
+        } else {
+            // Deleted by somebody else: it is found out when it is to be loaded.
+            assert_eq!(opened(&send(&mut cockpit, "好")), Some(&checkpoint(20)));
+            hear(&mut cockpit, News::Loading(checkpoint(20)));
+            let why = "there is no such directory (any more)".to_owned();
+            hear(&mut cockpit, News::Refused { model: checkpoint(20), why });
+            let picture = cockpit.picture();
+            assert!(picture.contains("checkpoint-20\n could not be opened: a text tries"), "{picture}");
+        }
+        hear(&mut cockpit, News::Chosen(format!("{RUN}/checkpoint-10").into()));
+        hear(&mut cockpit, loaded(checkpoint(10)));
+        assert!(opened(&send(&mut cockpit, "")).is_none() && !cockpit.picture().contains("deleted from"));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::args::{ARGS_FILE, Draft, SftArgs, check_plain};
+use crate::args::{ARGS_FILE, Draft, SftArgs, check_plain, typed};
 use crate::data::load::{Chosen, Sources, balance, read};
 use crate::data::template::Row;
 use crate::data::tokenizer::VOCABULARY_FILE;
@@ -65,14 +65,6 @@ fn list(dir: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
-}
-
-/// A path as typed; `~/` is the home directory.
-fn typed(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
-        _ => path.to_owned(),
-    }
 }
 
 fn load(path: &Path) -> Result<ConfigNews> {

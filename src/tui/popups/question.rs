@@ -11,6 +11,9 @@ use crate::tui::keys;
 use crate::tui::state::State;
 use crate::tui::text;
 
+/// Cells of the longest line of prose.
+const READ_WELL: usize = 76;
+
 /// A question. `Esc` takes the last answer, so that one must be harmless; it is also the one marked first.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -45,6 +48,15 @@ impl Question {
     pub fn no_engine(missing: &str) -> Question {
         let close = vec![Choice::new('c', "Close", Vec::new())];
         Question::new("There is no engine to train with", missing, close)
+    }
+
+    /// Cells that it wants: a path stays whole, prose does not run on for longer than is read well.
+    fn width(&self) -> usize {
+        let lines = || self.text.lines();
+        let prose = lines().map(text::width).max().unwrap_or(0).min(READ_WELL);
+        let words = lines().flat_map(|line| line.split(' ')).map(text::width);
+        let answers = self.choices.iter().map(|c| text::width(c.label) + 6);
+        words.chain(answers).chain([text::width(&self.title) + 2]).fold(prose, usize::max)
     }
 
     /// The answer that `key` gives; its actions follow.
@@ -83,7 +95,7 @@ impl Component for Question {
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
         let theme = &state.theme;
-        let width = 56.min(area.width.saturating_sub(4));
+        let width = (self.width() as u16).min(area.width.saturating_sub(4));
         let mut lines: Vec<Line> =
             text::wrap(&self.text, width as usize).into_iter().map(Line::from).collect();
         lines.push(Line::default());

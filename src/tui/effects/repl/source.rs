@@ -1,8 +1,8 @@
 //! How the server is told to take a model: by its arguments, or by opening it over the one it has.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::args::{ARGS_FILE, INFER_FIELDS, SftArgs};
+use crate::args::{ARGS_FILE, INFER_FIELDS, SftArgs, typed};
 use crate::error::{Error, Result};
 use crate::job::repl::{Generate, Open};
 use crate::job::runs;
@@ -40,7 +40,8 @@ impl Source {
                 Ok(source)
             }
             Model::At(dir) => {
-                let dir = home(dir);
+                let dir = typed(dir);
+                let dir = std::path::absolute(&dir).unwrap_or(dir);
                 if !dir.is_dir() {
                     return Err(match dir.parent().filter(|_| dir.exists()) {
                         Some(above) => Error::user(format!(
@@ -176,14 +177,6 @@ fn usual() -> Generate {
         top_k: number("top_k").as_u64(),
         top_p: number("top_p").as_f64(),
         ..Generate::default()
-    }
-}
-
-/// `~/` as a shell has it.
-fn home(dir: &Path) -> PathBuf {
-    match (dir.strip_prefix("~"), std::env::var_os("HOME")) {
-        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()),
     }
 }
 

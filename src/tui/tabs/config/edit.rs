@@ -18,6 +18,12 @@ pub struct Line {
     area: TextArea<'static>,
 }
 
+impl Default for Line {
+    fn default() -> Line {
+        Line::new("")
+    }
+}
+
 impl Line {
     /// The caret stands at the end.
     pub fn new(text: &str) -> Line {

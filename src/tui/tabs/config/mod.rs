@@ -1,6 +1,6 @@
 //! The arguments of the next job: a form, an editor, files, the data, the start.
 
-mod edit;
+pub(super) mod edit;
 mod form;
 mod json;
 mod list;

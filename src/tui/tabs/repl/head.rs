@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use super::Trouble;
 use super::choice::Choice;
 use super::page::took;
 use super::talk::{Server, Talk};
@@ -12,13 +13,14 @@ use crate::tui::repl::Model;
 use crate::tui::state::State;
 use crate::tui::text;
 
-/// Draws them into `area`, two rows high; `next` is what the next text would have opened.
+/// Draws them into `area`, two rows high; `next` is what the next text would have opened, `trouble` what is wrong with it.
 pub fn draw(
     frame: &mut Frame,
     area: Rect,
     talk: &Talk,
     choice: &Choice,
     next: Option<&Model>,
+    trouble: Option<Trouble>,
     state: &State,
 ) {
     let theme = &state.theme;
@@ -50,6 +52,12 @@ pub fn draw(
             let below = match (&state.engine, next, choice.words(state)) {
                 (Some(Err(_)), ..) => "without an engine nothing can be loaded".to_owned(),
                 (_, None, _) => "Ctrl+O chooses a model".to_owned(),
+                _ if trouble == Some(Trouble::Deleted) => {
+                    "deleted from the disk: Ctrl+O chooses another model".to_owned()
+                }
+                _ if trouble.is_some() => {
+                    "could not be opened: a text tries it again, Ctrl+O chooses another".to_owned()
+                }
                 (_, Some(_), "") => "not loaded: the first text loads it".to_owned(),
                 (_, Some(_), words) => format!("{words}; not loaded: the first text loads it"),
             };
@@ -57,7 +65,11 @@ pub fn draw(
             (name, theme.text, below)
         }
     };
-    let is_gone = talk.gone && matches!(talk.server, Server::On(_));
+    let is_gone = match talk.server {
+        Server::On(_) => talk.gone,
+        Server::Off => trouble.is_some(),
+        Server::Loading { .. } => false,
+    };
     let second = if is_gone { theme.warning } else { theme.dim };
     let room = (area.width as usize).saturating_sub(1);
     let lines = vec![

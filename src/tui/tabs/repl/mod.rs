@@ -48,16 +48,29 @@ pub struct Repl {
     /// The model that the server was told to open last, as long as it lives.
     opened: Option<Model>,
     picker: Option<Picker>,
+    /// The list that a model was chosen from, until it is loaded or somebody does something else: where it cannot be had
+    /// the list is there again.
+    chosen_in: Option<Picker>,
+    trouble: Option<Trouble>,
     /// The first row of the page that is shown; none: the end is.
     top: Option<usize>,
     /// What was drawn last: the first row shown, the rows shown, the rows there are. Scrolling goes by it.
     drawn: Cell<(usize, usize, usize)>,
 }
 
+/// Why the model that was chosen may not answer once nothing is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its files are there no more.
+    Deleted,
+    /// It could not be opened.
+    Refused,
+}
+
 impl Component for Repl {
     fn commands(&self, _: &State) -> Vec<CommandInfo> {
         if self.picker.is_some() {
-            return [&keys::LEFT, &keys::RIGHT, &keys::CHOOSE, &keys::CLOSE]
+            return [&keys::ABOVE, &keys::BELOW, &keys::CHOOSE, &keys::CLOSE]
                 .map(|b| CommandInfo::main(b, true))
                 .into();
         }
@@ -100,11 +113,12 @@ impl Component for Repl {
                     Handled::done()
                 }
                 Picked::Chosen(choice) => {
-                    self.picker = None;
+                    self.chosen_in = self.picker.take();
                     Handled::Yes(self.choose(choice, state))
                 }
             };
         }
+        self.chosen_in = None;
         if keys::ANSWER.is(key) {
             return Handled::Yes(self.send(state));
         } else if keys::NEW_LINE.is(key) {
@@ -157,7 +171,10 @@ impl Component for Repl {
                 picker.paste(text);
                 Handled::done()
             }
-            None => after(self.input.paste(text)),
+            None => {
+                self.chosen_in = None;
+                after(self.input.paste(text))
+            }
         }
     }
 
@@ -176,7 +193,13 @@ impl Component for Repl {
                         self.picker = None;
                         return self.choose(Choice::Fixed(model_at(dir.clone())), state);
                     }
-                    News::Refused { model, .. } => self.refused(model),
+                    News::Refused { model, why } => self.refused(model, why),
+                    News::Loaded(_) => {
+                        (self.chosen_before, self.chosen_in, self.trouble) = (None, None, None);
+                    }
+                    News::Gone(model) if self.choice == Choice::Fixed(model.clone()) => {
+                        self.trouble = Some(Trouble::Deleted);
+                    }
                     News::Ended { .. } => self.opened = None,
                     _ => {}
                 }
@@ -223,7 +246,7 @@ impl Component for Repl {
             Layout::vertical([Constraint::Length(2), Constraint::Min(0), Constraint::Length(rows + 1)])
                 .areas(area);
         let next = self.choice.model(state).filter(|m| self.opened.as_ref() != Some(m));
-        head::draw(frame, head, &self.talk, &self.choice, next.as_ref(), state);
+        head::draw(frame, head, &self.talk, &self.choice, next.as_ref(), self.trouble, state);
         let page = widgets::panel(frame, page, Line::default(), theme);
         self.draw_page(frame, page, state);
         let title = if self.generates { " go on with " } else { " label " };
@@ -246,6 +269,12 @@ impl Repl {
         }
         if let Some(Err(missing)) = &state.engine {
             return vec![Action::Tell(Notice::error(missing.clone()))];
+        }
+        // What was loaded before answers on.
+        if self.trouble == Some(Trouble::Deleted) && self.opened.is_none() {
+            let name = self.choice.model(state).map_or(String::new(), |m| m.short());
+            let words = format!("{name} is deleted from the disk: Ctrl+O chooses another model");
+            return vec![Action::Tell(Notice::error(words))];
         }
         let mut actions = self.turn(state);
         if self.opened.is_none() {
@@ -283,7 +312,7 @@ impl Repl {
     fn choose(&mut self, choice: Choice, state: &State) -> Vec<Action> {
         self.chosen_before = Some(std::mem::replace(&mut self.choice, choice));
         // Also where it was opened before: its files may be others now.
-        self.opened = None;
+        (self.opened, self.trouble) = (None, None);
         match &state.engine {
             Some(Err(missing)) => vec![Action::Tell(Notice::error(missing.clone()))],
             _ => self.turn(state),
@@ -293,14 +322,23 @@ impl Repl {
     /// Says so where the model that answers lies in a directory that is gone.
     fn gone(&mut self, is_gone: impl Fn(&Path) -> bool) {
         if let Server::On(loaded) = &self.talk.server
-            && loaded.model.dir().is_some_and(is_gone)
+            && loaded.model.dir().is_some_and(&is_gone)
         {
             self.talk.gone = true;
+        }
+        if let Choice::Fixed(model) = &self.choice
+            && model.dir().is_some_and(is_gone)
+        {
+            self.trouble = Some(Trouble::Deleted);
         }
     }
 
     /// `model` cannot be had.
-    fn refused(&mut self, model: &Model) {
+    fn refused(&mut self, model: &Model, why: &str) {
+        if let Some(mut picker) = self.chosen_in.take() {
+            picker.refuse(why);
+            self.picker = Some(picker);
+        }
         if self.choice == Choice::Fixed(model.clone())
             && let Some(before) = self.chosen_before.take()
         {
@@ -311,6 +349,7 @@ impl Repl {
             };
         } else if self.talk.server == Server::Off {
             self.opened = None;
+            self.trouble = self.trouble.or(Some(Trouble::Refused));
         }
         // Else another one answers on, and this one is not tried again at each text.
     }

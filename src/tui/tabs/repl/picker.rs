@@ -2,26 +2,26 @@
 
 use std::path::PathBuf;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Frame;
-use ratatui::layout::{Position, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::layout::Rect;
+use ratatui::text::Line as TextLine;
 use ratatui::widgets::Paragraph;
 
 use super::choice::Choice;
 use crate::tui::model::short_name;
 use crate::tui::repl::{Model, RunModels};
 use crate::tui::state::State;
-use crate::tui::{keys, popups, text, widgets};
-
-/// Characters of the longest name or path.
-const LONGEST: usize = 4096;
+use crate::tui::tabs::config::edit::Line;
+use crate::tui::{keys, popups, text};
 
 /// The list, while it is open.
 #[derive(Debug, Default)]
 pub struct Picker {
-    typed: String,
+    typed: Line,
     marked: usize,
+    /// Why what was chosen cannot be had.
+    refused: Option<String>,
     /// None while they are looked for.
     pub models: Option<Vec<RunModels>>,
 }
@@ -52,37 +52,34 @@ impl Picker {
         } else if keys::CHOOSE.is(key) {
             let chosen = entries.into_iter().nth(self.marked);
             return chosen.map_or(Picked::Open, |e| Picked::Chosen(e.choice));
-        } else if keys::EMPTY.is(key) {
-            self.type_in(|typed| typed.clear());
-        } else {
-            match key.code {
-                KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
-                    self.paste(c.encode_utf8(&mut [0; 4]));
-                }
-                KeyCode::Backspace => self.type_in(|typed| {
-                    typed.pop();
-                }),
-                KeyCode::Up => self.marked = self.marked.saturating_sub(1),
-                KeyCode::Down => self.marked = (self.marked + 1).min(last),
-                KeyCode::PageUp => self.marked = self.marked.saturating_sub(10),
-                KeyCode::PageDown => self.marked = (self.marked + 10).min(last),
-                _ => {}
-            }
+        }
+        match key.code {
+            KeyCode::Up => self.marked = self.marked.saturating_sub(1),
+            KeyCode::Down => self.marked = (self.marked + 1).min(last),
+            KeyCode::PageUp => self.marked = self.marked.saturating_sub(10),
+            KeyCode::PageDown => self.marked = (self.marked + 10).min(last),
+            _ => self.type_in(|typed| _ = typed.handle(key)),
         }
         Picked::Open
     }
 
     /// Adds to what is typed; of several lines the first.
     pub fn paste(&mut self, pasted: &str) {
-        let line = text::clean(pasted.lines().next().unwrap_or_default());
-        if self.typed.chars().count() + line.chars().count() <= LONGEST {
-            self.type_in(|typed| typed.push_str(&line));
-        }
+        self.type_in(|typed| typed.paste(pasted.lines().next().unwrap_or_default()));
     }
 
-    fn type_in(&mut self, change: impl FnOnce(&mut String)) {
+    /// What was chosen cannot be had: it stands there still, to be mended.
+    pub fn refuse(&mut self, why: &str) {
+        self.refused = Some(why.to_owned());
+    }
+
+    fn type_in(&mut self, change: impl FnOnce(&mut Line)) {
+        let before = self.typed.text().to_owned();
         change(&mut self.typed);
-        self.marked = 0;
+        // The caret alone changes nothing of the list.
+        if self.typed.text() != before {
+            (self.marked, self.refused) = (0, None);
+        }
     }
 
     fn entries(&self, state: &State) -> Vec<Entry> {
@@ -121,7 +118,7 @@ impl Picker {
                 entries.push(Entry { choice, left: name.clone(), right: format!("base: {base}") });
             }
         }
-        let typed = self.typed.trim();
+        let typed = self.typed.text().trim();
         if typed.is_empty() {
             return entries;
         }
@@ -148,14 +145,15 @@ impl Picker {
         }
         let cells = inner.width as usize;
         const ASKED: &str = "part of a name, or a directory: ";
-        let typed = text::fit_end(&self.typed, cells.saturating_sub(ASKED.len() + 1));
-        let caret = ASKED.len() + text::width(&typed);
-        let mut lines = vec![
-            Line::from(vec![Span::styled(ASKED, theme.dim), Span::styled(typed, theme.strong)]),
-            Line::default(),
-        ];
+        let mut lines = vec![TextLine::styled(ASKED, theme.dim)];
+        let said = self.refused.as_deref().map_or(Vec::new(), |why| text::wrap(why, cells));
+        let most = (inner.height as usize / 2).saturating_sub(1);
+        lines.extend(text::cut(said, most, cells).into_iter().map(|line| TextLine::styled(line, theme.bad)));
+        if lines.len() == 1 {
+            lines.push(TextLine::default());
+        }
         let entries = self.entries(state);
-        let room = inner.height as usize - 2;
+        let room = inner.height as usize - lines.len();
         let marked = self.marked.min(entries.len().saturating_sub(1));
         let first = (marked + 1).saturating_sub(room);
         let left = entries.iter().map(|e| text::width(&e.left)).max().unwrap_or(0).min(cells / 2);
@@ -163,15 +161,16 @@ impl Picker {
             let style = if i == marked { theme.selected } else { theme.text };
             let right = text::fit_end(&entry.right, cells.saturating_sub(left + 4));
             let line = format!(" {}  {right} ", text::pad(&entry.left, left));
-            lines.push(Line::styled(text::fit(&line, cells), style));
+            lines.push(TextLine::styled(text::fit(&line, cells), style));
         }
         if self.models.is_none() && entries.len() < room {
-            lines.push(Line::styled(" Looking for checkpoints", theme.dim));
+            lines.push(TextLine::styled(" Looking for checkpoints", theme.dim));
         } else if entries.is_empty() {
-            lines.push(Line::styled(" There are no runs yet; type a model's directory.", theme.dim));
+            lines.push(TextLine::styled(" There are no runs yet; type a model's directory.", theme.dim));
         }
         frame.render_widget(Paragraph::new(lines), inner);
-        let x = inner.x + (caret as u16).min(inner.width.saturating_sub(1));
-        widgets::caret(frame, Position { x, y: inner.y }, state);
+        let asked = (ASKED.len() as u16).min(inner.width);
+        let place = Rect { x: inner.x + asked, width: inner.width - asked, ..inner };
+        self.typed.draw(frame, place, theme.strong, state);
     }
 }

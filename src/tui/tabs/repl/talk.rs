@@ -169,7 +169,8 @@ impl Talk {
             }
             News::Ended { why } => {
                 if let Some(why) = why {
-                    self.note(format!("{why}\nThe next text starts it anew."), true);
+                    let anew = if self.gone { "" } else { "\nThe next text starts it anew." };
+                    self.note(format!("{why}{anew}"), true);
                 }
                 self.server = Server::Off;
             }
