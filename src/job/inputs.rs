@@ -8,6 +8,7 @@ use crate::args::{SftArgs, adapter_file, models};
 use crate::data::rows::{check_file, resolve_dataset_name};
 use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::error::{Context, Error, Result};
+use crate::run::{adapter_folder, has_adapter};
 
 /// The arguments that name what a training reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,10 @@ pub fn init_adapter_file(named: &str) -> Result<PathBuf> {
     let file = if path.is_file() { Some(path.to_owned()) } else { adapter_file(path) };
     file.ok_or_else(|| {
         let what = match path.is_dir() {
+            true if has_adapter(path) => match adapter_folder(path) {
+                Err(several) => return several.context("init_adapter"),
+                Ok(_) => "there is no adapter_model.safetensors beside its adapter_config.json",
+            },
             true => "there is no adapter_model.safetensors in this directory",
             false => "no such file",
         };

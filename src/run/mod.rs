@@ -20,7 +20,7 @@ pub mod trainer_state;
 pub mod training_args;
 mod whole;
 
-pub use adapter::{AdapterFiles, Layout, find_adapter, has_adapter};
+pub use adapter::{AdapterFiles, Layout, adapter_folder, find_adapter, has_adapter};
 pub use adapter_config::{AdapterConfig, Bias};
 pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
