@@ -79,6 +79,23 @@ fn what_is_no_row_of_ids_is_named_by_its_line() {
 }
 
 #[test]
+fn a_file_that_is_there_stays_as_it_is() {
+    let dir = bench();
+    let weights = dir.path().join("model/model.safetensors");
+    let before = std::fs::read(&weights).unwrap();
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+    for out in ["model/model.safetensors", "model", "link"] {
+        let mut ask = ASK;
+        ask[2] = out;
+        let done = engine(dir.path(), &ask, "[5]\n");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.code() == Some(2) && said.contains("is there already"), "{out}: {said}");
+    }
+    assert_eq!(std::fs::read(&weights).unwrap(), before);
+    assert!(!dir.path().join("nowhere").exists());
+}
+
+#[test]
 fn a_row_is_shown_as_the_template_writes_it() {
     let dir = bench();
     std::fs::write(dir.path().join("rows.jsonl"), "{\"query\": \"ab\", \"response\": \"c\"}\n").unwrap();

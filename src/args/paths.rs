@@ -43,10 +43,14 @@ pub fn typed(path: &Path) -> PathBuf {
     }
 }
 
-/// The adapter's weights in a checkpoint's directory, SWIFT's or PEFT's.
+/// The adapter's weights in a checkpoint's directory, SWIFT's or PEFT's; none where it has several.
 pub fn adapter_file(dir: &Path) -> Option<PathBuf> {
-    let files = ["default/adapter_model.safetensors", "adapter_model.safetensors"];
-    files.iter().map(|name| dir.join(name)).find(|path| path.is_file())
+    let name = "adapter_model.safetensors";
+    let folders = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
+    let mut files =
+        folders.chain([dir.to_owned()]).map(|folder| folder.join(name)).filter(|file| file.is_file());
+    let only = files.next().filter(|_| files.next().is_none())?;
+    [dir.join("default"), dir.to_owned()].iter().any(|folder| only.parent() == Some(folder)).then_some(only)
 }
 
 /// `path` with each `..` resolved, as far as it exists.
@@ -116,5 +120,23 @@ mod tests {
             dir.join("new/run").display().to_string()
         );
         assert_eq!(without_dots("a/b"), "a/b");
+    }
+
+    #[test]
+    fn of_several_adapters_none_is_the_checkpoints() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |folder: &str| dir.path().join(folder).join("adapter_model.safetensors");
+        for folder in ["default", "second"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::write(file(folder), "").unwrap();
+        }
+        assert_eq!(adapter_file(dir.path()), None);
+        std::fs::remove_file(file("second")).unwrap();
+        assert_eq!(adapter_file(dir.path()), Some(file("default")));
+        std::fs::rename(file("default"), file("second")).unwrap();
+        assert_eq!(adapter_file(dir.path()), None, "a run's checkpoint is not the run's adapter");
+        std::fs::write(file(""), "").unwrap();
+        std::fs::remove_file(file("second")).unwrap();
+        assert_eq!(adapter_file(dir.path()), Some(dir.path().join("adapter_model.safetensors")));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::{SftArgs, adapter_file};
 use crate::error::{Error, Result};
-use crate::run::{ADAPTER_CONFIG, AdapterConfig, CHECKSUMS, verify_checkpoint};
+use crate::run::{ADAPTER_CONFIG, AdapterConfig, CHECKSUMS, adapter_folder, has_adapter, verify_checkpoint};
 
 /// `init_adapter`, and the arguments that its weights alone do not show to be others.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,10 @@ impl InitialAdapter {
         let file = if path.is_file() { Some(path.to_owned()) } else { adapter_file(path) };
         file.ok_or_else(|| {
             let what = match path.is_dir() {
+                true if has_adapter(path) => match adapter_folder(path) {
+                    Err(several) => return several.context("init_adapter"),
+                    Ok(_) => "there is no adapter_model.safetensors beside its adapter_config.json",
+                },
                 true => "there is no adapter_model.safetensors in this directory",
                 false => "no such file",
             };

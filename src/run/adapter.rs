@@ -61,34 +61,41 @@ fn folders(dir: &Path) -> std::io::Result<Vec<String>> {
     Ok(folders)
 }
 
+/// The folder of the one adapter in the checkpoint `dir` (SWIFT's layout), or `dir` itself (PEFT's), and its name.
+///
+/// # Errors
+/// There is none, or more than one: SWIFT applies all that it finds, and here one is all that is applied.
+pub fn adapter_folder(dir: &Path) -> Result<(PathBuf, String)> {
+    let folders = folders(dir).map_err(|e| file_error("open the checkpoint", dir, &e))?;
+    let at_root = dir.join(CONFIG).is_file();
+    match folders.as_slice() {
+        [] if at_root => Ok((dir.to_owned(), DEFAULT_ADAPTER.to_owned())),
+        [one] if !at_root => Ok((dir.join(one), one.clone())),
+        [] => Err(Error::user(format!(
+            "{} holds no adapter: neither {DEFAULT_ADAPTER}/{CONFIG} (SWIFT's layout) nor {CONFIG} (PEFT's) is there; \
+             and no whole model, which has config.json",
+            dir.display()
+        ))),
+        others if at_root => Err(Error::user(format!(
+            "{} holds several adapters (its own {CONFIG}, and {}); one alone is applied here: name the folder of one of \
+             those, or move them elsewhere for its own",
+            dir.display(),
+            others.join(", ")
+        ))),
+        several => Err(Error::user(format!(
+            "{} holds several adapters ({}); one alone is applied here: name the folder of one",
+            dir.display(),
+            several.join(", ")
+        ))),
+    }
+}
+
 /// Finds the adapter of the checkpoint `dir`, or of an adapter's own folder.
 ///
-/// Looked for in this order: `default/`, the one folder with an `adapter_config.json`, the root.
-/// Errors: `Error::User` where there is no adapter or more than one, the config is unusable, or the weights are
-/// missing or a pickle (`adapter_model.bin`).
+/// # Errors
+/// Those of [`adapter_folder`]; the config is unusable, or the weights are missing or a pickle (`adapter_model.bin`).
 pub fn find_adapter(dir: &Path) -> Result<AdapterFiles> {
-    let folders = folders(dir).map_err(|e| file_error("open the checkpoint", dir, &e))?;
-    let (folder, name) = match folders.as_slice() {
-        all if all.iter().any(|f| f == DEFAULT_ADAPTER) => {
-            (dir.join(DEFAULT_ADAPTER), DEFAULT_ADAPTER.to_owned())
-        }
-        [one] => (dir.join(one), one.clone()),
-        [] if dir.join(CONFIG).is_file() => (dir.to_owned(), DEFAULT_ADAPTER.to_owned()),
-        [] => {
-            return Err(Error::user(format!(
-                "{} holds no adapter: neither {DEFAULT_ADAPTER}/{CONFIG} (SWIFT's layout) nor {CONFIG} (PEFT's) is \
-                 there; and no whole model, which has config.json",
-                dir.display()
-            )));
-        }
-        several => {
-            return Err(Error::user(format!(
-                "{} holds several adapters ({}); name the folder of one",
-                dir.display(),
-                several.join(", ")
-            )));
-        }
-    };
+    let (folder, name) = adapter_folder(dir)?;
     let config_file = folder.join(CONFIG);
     let (config, layout) = AdapterConfig::read(&config_file)?;
     let weights = folder.join(WEIGHTS);

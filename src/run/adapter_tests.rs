@@ -127,6 +127,28 @@ fn missing_files_are_named() {
     assert!(message(dir.path()).contains("one, two"));
 }
 
+/// SWIFT 1.5.3 applies every adapter in a folder, PEFT the root's: what is meant has to be said.
+#[test]
+fn of_several_adapters_none_is_taken_in_silence() {
+    let refused = |dir: &Path, names: &[&str]| {
+        let e = find_adapter(dir).unwrap_err();
+        assert!(e.exit_code() == 2 && names.iter().all(|n| e.to_string().contains(n)), "{e}");
+    };
+    for (layout, names) in [
+        (Layout::Swift, ["default, second", "name the folder of one"]),
+        (Layout::Peft, ["its own adapter_config.json, and second", "name the folder of one"]),
+    ] {
+        let dir = checkpoint(layout, &config());
+        let second = checkpoint(layout, &config());
+        fs::rename(layout.folder(second.path()), dir.path().join("second")).unwrap();
+        refused(dir.path(), &names);
+        assert_eq!(find_adapter(&dir.path().join("second")).unwrap().config.r, 8);
+        assert!(has_adapter(dir.path()));
+        fs::remove_dir_all(dir.path().join("second")).unwrap();
+        find_adapter(dir.path()).unwrap();
+    }
+}
+
 #[test]
 fn biases_that_peft_would_lose_are_not_saved_in_its_layout() {
     let dir = tempfile::tempdir().unwrap();

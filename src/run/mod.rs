@@ -20,7 +20,9 @@ pub mod trainer_state;
 pub mod training_args;
 mod whole;
 
-pub use adapter::{AdapterFiles, CONFIG as ADAPTER_CONFIG, Layout, find_adapter, has_adapter};
+pub use adapter::{
+    AdapterFiles, CONFIG as ADAPTER_CONFIG, Layout, adapter_folder, find_adapter, has_adapter,
+};
 pub use adapter_config::{AdapterConfig, Bias};
 pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{

@@ -19,8 +19,14 @@ use crate::model::{Mode, Packed, Qwen, weights};
 /// tensor `[tokens, vocab]` fp32 a row, named by the row's number from 0. `args` are those of `infer`.
 ///
 /// # Errors
-/// What [`Session::open`] returns; a line that is no list of the model's ids; a disk that refuses.
+/// What [`Session::open`] returns; an `out` that is there; a line that is no list of the model's ids; a disk that refuses.
 pub fn logits(args: &[OsString], out: &Path) -> Result<()> {
+    if out.symlink_metadata().is_ok() {
+        return Err(Error::user(format!(
+            "--out {}: is there already and is not overwritten: remove it first, or name a new file",
+            out.display()
+        )));
+    }
     let loaded = load_infer(&utf8(args)?)?;
     warn(&loaded.warnings);
     let session = Session::open(&loaded.args)?;
