@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod jobs;
 mod out;
 mod sft;
 mod tokenize;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use qwen_tui::args::{CLASSIFY, Field, INFER, INFER_FIELDS, MERGE, Uses, help_text};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::engine::run_engine;
+use qwen_tui::job::event;
 use qwen_tui::tui;
 
 #[derive(Parser)]
@@ -51,6 +53,16 @@ enum Command {
     /// Train: LoRA or full fine-tuning, with SWIFT's arguments
     #[command(disable_help_flag = true)]
     Sft(Raw),
+    /// List running and finished jobs, newest first
+    Jobs(jobs::ListArguments),
+    /// Let a running job wait after the step at hand
+    Pause(jobs::RunArguments),
+    /// Let a paused job go on
+    Resume(jobs::RunArguments),
+    /// Have a running job save a checkpoint after the step at hand
+    Save(jobs::RunArguments),
+    /// Have a running job finish the step at hand, save and end
+    Stop(jobs::RunArguments),
     /// Answer prompts, or the validation rows, with a checkpoint
     #[command(disable_help_flag = true)]
     Infer(Raw),
@@ -168,6 +180,11 @@ fn say(told: clap::Error) -> Result<i32> {
 fn run(command: Command) -> Result<i32> {
     match command {
         Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
+        Command::Jobs(arguments) => jobs::list(&arguments),
+        Command::Pause(arguments) => jobs::command(&arguments, event::Command::Pause),
+        Command::Resume(arguments) => jobs::command(&arguments, event::Command::Resume),
+        Command::Save(arguments) => jobs::command(&arguments, event::Command::Save),
+        Command::Stop(arguments) => jobs::command(&arguments, event::Command::Stop),
         Command::Infer(raw) => pass_on("infer", INFER_HELP, &INFER, &raw.args),
         Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &CLASSIFY, &raw.args),
         Command::MergeLora(raw) => pass_on("merge-lora", MERGE_HELP, &MERGE, &raw.args),

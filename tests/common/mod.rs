@@ -174,6 +174,8 @@ impl Bench {
             .args(words)
             .current_dir(self.dir.path())
             .env_remove("QWEN_TUI_ENGINE")
+            // Where running jobs are registered, and others' would be found.
+            .env("XDG_STATE_HOME", self.path("state"))
             .stdin(File::open(io.path().join("in")).unwrap())
             .stdout(create("out"))
             .stderr(create("err"))
