@@ -238,6 +238,41 @@ fn wait(run: &RunDir, before: usize, wanted: impl Fn(&Event) -> bool) {
     }
 }
 
+/// Saved by the clock after every step, cut at one that no argument names, and gone on with: the end and its best are
+/// those of a run that was saved by steps alone.
+#[test]
+fn saved_by_minutes_and_gone_on_with() {
+    let bench = Bench::new();
+    let straight = bench.new_run("straight", &[]);
+    to_the_end(&straight, None);
+    let run = bench.new_run("minutes", &["--save_minutes", "1e-9"]);
+    let events = trained(&run, None, Some(7)).unwrap();
+    let saved = |events: &[Event]| -> Vec<(u64, bool)> {
+        let saved = |event: &Event| match event {
+            Event::Checkpoint { step, best, .. } => Some((*step, *best)),
+            _ => None,
+        };
+        events.iter().filter_map(saved).collect()
+    };
+    let first = saved(&events);
+    assert_eq!(first.iter().map(|s| s.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    // Steps 2 and 6 are evaluated too, and no plan saves them.
+    assert!(first.iter().all(|(step, best)| *best == (*step == 4)), "{first:?}");
+    assert_eq!(steps_on_disk(&run), [4, 7], "the best, and the last");
+    let rest = saved(&trained(&run, Some(7), None).unwrap());
+    assert_eq!(rest.iter().map(|s| s.0).collect::<Vec<_>>(), [8, 9, 10, 11, 12]);
+    same(&run, &straight);
+    assert_eq!(
+        steps_on_disk(&run),
+        [11, 12],
+        "the last is the best, and the newest of the others stays beside it"
+    );
+}
+
+fn steps_on_disk(run: &RunDir) -> Vec<u64> {
+    qwen_tui::run::list_checkpoints(run).iter().map(|c| c.step).collect()
+}
+
 /// All weights; adapters whose own files are rounded to bf16; weights trained whole beside an adapter; optimizers with a
 /// state of another kind, and with none.
 #[test]
