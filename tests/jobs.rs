@@ -104,3 +104,33 @@ fn a_worker_that_does_not_answer_holds_nobody_up_and_a_killed_one_is_told() {
         .refused(&["has crashed", "--resume_from_checkpoint"]);
     assert_eq!(fs::read_dir(bench.path("state/qwen-tui/running")).unwrap().count(), 0, "its link is cleaned");
 }
+
+#[test]
+fn a_job_is_followed_as_lines_and_left_alone() {
+    let bench = Bench::new();
+    let (started, run) = endless(&bench, "out/v0");
+    let at = run.display().to_string();
+    let attach = || bench.start(&["attach".to_owned(), at.clone()], "");
+    let (looking, left) = (attach(), attach());
+    left.wait_to_hear("plan: ");
+    left.signal_group(Signal::INT);
+    let left = left.wait();
+    assert_eq!(left.code, Some(130), "{}", left.stderr);
+    assert!(left.stderr.contains(&format!("the job goes on: `qwen-tui attach {at}`")), "{}", left.stderr);
+    assert!(worker_alive(&run));
+    looking.wait_to_hear("plan: ");
+    bench.words(&["pause", &at]).ok();
+    looking.wait_to_hear("paused at step ");
+    bench.words(&["stop", &at]).ok();
+    let ended = looking.wait();
+    let report = started.wait().ok().to_owned();
+    assert!(report.starts_with(&format!("run_dir: {at}\nlast_checkpoint: ")), "{report}");
+    assert_eq!(ended.ok(), report, "whoever follows is told what who started it is told");
+    assert!(ended.stderr.starts_with("engine "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopped, with everything saved,"), "{}", ended.stderr);
+    // One that has ended is told as it ended.
+    let again = bench.words(&["attach", "v0", "--plain", "--output_dir", "out"]);
+    assert!(again.ok() == report && again.stderr.contains("stopped, with everything saved,"));
+    fs::write(bench.path("out/v0/events.jsonl"), "").unwrap();
+    bench.words(&["attach", &at]).refused(&["no worker has begun on this run"]);
+}

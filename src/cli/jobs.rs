@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use qwen_tui::error::{Context, Result};
+use qwen_tui::job::attach::attach as follow;
 use qwen_tui::job::event::Command;
 use qwen_tui::job::find::{all_runs, find};
 use qwen_tui::job::jobs;
 use qwen_tui::job::obey::obey;
 use qwen_tui::job::standing::{Standing, now};
+use qwen_tui::run::RunDir;
+use qwen_tui::tui;
 use qwen_tui::tui::state::Clock;
 
 use super::out;
@@ -39,6 +42,15 @@ pub struct RunArguments {
     pub place: Place,
 }
 
+#[derive(Args)]
+pub struct AttachArguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// Lines instead of the cockpit; Ctrl-C ends the following and leaves the job alone
+    #[arg(long)]
+    plain: bool,
+}
+
 /// Lists the runs under the output directory and those that run elsewhere, newest first.
 pub fn list(arguments: &ListArguments) -> Result<i32> {
     let runs: Vec<Standing> = all_runs(&arguments.place.output_dir).into_iter().map(Standing::of).collect();
@@ -66,4 +78,24 @@ pub fn command(arguments: &RunArguments, command: Command) -> Result<i32> {
         out::note(&super::sft::how_to_go_on(&run));
     }
     Ok(0)
+}
+
+/// Shows the run in the cockpit, or as lines where there is no terminal for one.
+pub fn attach(arguments: AttachArguments) -> Result<i32> {
+    let RunArguments { run, place } = arguments.run;
+    let run = find(&run, &place.output_dir)?;
+    if !arguments.plain && super::no_screen().is_none() {
+        let output_dir = place.output_dir;
+        return tui::run(tui::Options { run: Some(run), output_dir, config: None, flags: Vec::new() });
+    }
+    match follow(&run).transpose() {
+        Some(result) => super::sft::end(&RunDir::open(&run)?, result).map(|()| 0),
+        None => {
+            let path = run.display();
+            out::note(&format!(
+                "the job goes on: `qwen-tui attach {path}` shows it, `qwen-tui stop {path}` ends it"
+            ));
+            Ok(130)
+        }
+    }
 }

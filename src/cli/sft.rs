@@ -96,7 +96,7 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
 }
 
 /// Reports what lies on disk, and how to go on with a run that was stopped.
-fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
+pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
     out::text(&report(run, result.as_ref().ok()))?;
     if result.as_ref().is_ok_and(|outcome| outcome.stopped && outcome.last_checkpoint.is_some()) {
         out::note(&how_to_go_on(run.path()));

@@ -1,6 +1,7 @@
 //! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
 //! started, and how a run is followed.
 
+pub mod attach;
 pub mod begin;
 pub mod branch;
 pub mod checkpoints;

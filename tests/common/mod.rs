@@ -213,7 +213,16 @@ impl Started {
 
     /// Waits until standard output has all of `needle`.
     pub fn wait_for(&self, needle: &str) {
-        let said = || fs::read_to_string(self.io.path().join("out")).unwrap_or_default();
+        self.wait_in("out", needle);
+    }
+
+    /// Waits until standard error has all of `needle`.
+    pub fn wait_to_hear(&self, needle: &str) {
+        self.wait_in("err", needle);
+    }
+
+    fn wait_in(&self, file: &str, needle: &str) {
+        let said = || fs::read_to_string(self.io.path().join(file)).unwrap_or_default();
         while !said().contains(needle) {
             assert!(self.began.elapsed() < LIMIT, "{} never said {needle:?}: {}", self.command, said());
             std::thread::sleep(Duration::from_millis(10));
