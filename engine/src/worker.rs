@@ -84,7 +84,7 @@ fn lock(run: &RunDir) -> Result<File> {
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
     if !runs::take_lock(&file) {
         return Err(Error::user(format!(
-            "{}: another worker is training this run; `qwen-tui --run` with this directory shows it",
+            "{}: another worker is training this run; `qwen-tui attach` with this directory shows it",
             run.path().display()
         )));
     }

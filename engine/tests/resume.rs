@@ -96,7 +96,8 @@ fn trained(run: &RunDir, from: Option<u64>, stop: Option<u64>) -> Result<Vec<Eve
 fn worker(run: &RunDir, from: Option<u64>) -> Child {
     let log = std::fs::File::create(run.worker_log()).unwrap();
     let mut worker = Program::new(env!("CARGO_BIN_EXE_qwen-tui-engine"));
-    worker.arg("worker").arg(run.path());
+    // Not into the register of whoever runs the tests.
+    worker.arg("worker").arg(run.path()).env_remove("HOME").env_remove("XDG_STATE_HOME");
     if let Some(step) = from {
         worker.arg("--resume-at").arg(step.to_string());
     }

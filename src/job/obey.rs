@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::event::{Command, Event, Stage};
 use super::human;
 use super::runs::{RunStatus, worker_alive};
+use super::socket::{POINTER, SOCKET};
 use super::standing::{Standing, now};
 use super::tell::tell;
 use super::worker::recorded_end;
@@ -16,6 +17,8 @@ use crate::run::{EVENTS, Follower};
 const POLL: Duration = Duration::from_millis(50);
 /// After how long it is said what is waited for.
 const SAY: Duration = Duration::from_secs(1);
+/// How long a worker that has begun may take to make its socket.
+const BEGIN: Duration = Duration::from_secs(2);
 /// How long a worker that has said its end may take to go.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -44,6 +47,7 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
         }
         _ => {}
     }
+    wait_for_the_socket(run);
     tell(run, standing.pid, command, &standing.way_out())?;
     if command == Command::Resume && !standing.paused {
         // A pause that it has not come to yet is taken back by this.
@@ -63,8 +67,7 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
             }
         }
         if !alive {
-            let why =
-                recorded_end(run).map_or_else(|| Error::internal("its worker ended without a word"), |e| e);
+            let why = recorded_end(run).unwrap_or_else(|| Error::internal("its worker ended without a word"));
             return Err(why.context(name));
         }
         if standing.hung(now()).is_some() {
@@ -108,6 +111,15 @@ fn answer(command: Command, event: &Event) -> Option<Result<String>> {
     }))
 }
 
+/// A worker that has just begun makes it in a moment; without one only signals reach it.
+fn wait_for_the_socket(run: &Path) {
+    let began = Instant::now();
+    let is_there = || [SOCKET, POINTER].iter().any(|name| run.join(name).symlink_metadata().is_ok());
+    while !is_there() && worker_alive(run) && began.elapsed() < BEGIN {
+        std::thread::sleep(POLL);
+    }
+}
+
 /// A script that goes on with the run must not find its lock held by a worker that is about to go.
 fn wait_for_the_end(run: &Path) {
     let began = Instant::now();
@@ -146,6 +158,8 @@ fn nobody(standing: &Standing) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
     use crate::job::runs::tests::{STARTED, run};
 
@@ -183,6 +197,32 @@ mod tests {
                 "{e}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_until_it_is_obeyed() {
+        let out = tempfile::tempdir().unwrap();
+        let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"training"}"#;
+        let dir = run(out.path(), "v0", &[STARTED, stage]);
+        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
+        lock.lock().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(dir.join(SOCKET)).unwrap();
+        let worker = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = [0; 100];
+            let n = stream.read(&mut line).unwrap();
+            stream.write_all(b"{\"ok\":true}\n").unwrap();
+            String::from_utf8_lossy(&line[..n]).into_owned()
+        });
+        let mut said = Vec::new();
+        let mut say = |words: &str| {
+            said.push(words.to_owned());
+            let mut log = std::fs::OpenOptions::new().append(true).open(dir.join(EVENTS)).unwrap();
+            log.write_all(b"{\"seq\":3,\"time\":12,\"kind\":\"paused\",\"step\":4}\n").unwrap();
+        };
+        assert_eq!(obey(&dir, Command::Pause, &mut say).unwrap(), "is paused at step 4");
+        assert!(said.len() == 1 && said[0].starts_with("waiting for the step at hand"), "{said:?}");
+        assert_eq!(worker.join().unwrap(), "{\"command\":\"pause\"}\n");
     }
 
     #[test]

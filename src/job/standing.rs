@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::curves::trainer_state;
 use super::event::{Event, Stage};
 use super::hung::{Hung, Signs, way_out};
 use super::lines::Lines;
@@ -13,7 +14,7 @@ use super::runs::{RunStatus, RunSummary, head_and_tail, inspect, last_words};
 use super::socket::SOCKET;
 use super::worker::recorded_end;
 use crate::args::ARGS_FILE;
-use crate::run::{EVENTS, Record, TrainerState, list_checkpoints_in, read_json};
+use crate::run::{EVENTS, Record, list_checkpoints_in, read_json};
 
 /// A run with what its log says of the present.
 #[derive(Debug, Clone)]
@@ -148,11 +149,8 @@ impl Standing {
     /// The best figure so far and its name: `eval_loss`, or `eval_rouge-l` where answers decide.
     pub fn best(&self) -> Option<(&'static str, f64)> {
         let dir = &self.run.path;
-        let in_checkpoint = || {
-            let state =
-                TrainerState::read(&dir.join(format!("checkpoint-{}", self.last_checkpoint?))).ok()?;
-            state.best_metric
-        };
+        let in_checkpoint =
+            || trainer_state(&dir.join(format!("checkpoint-{}", self.last_checkpoint?)))?.best_metric;
         let figure = self.best.or_else(in_checkpoint)?;
         let answers =
             read_json::<Value>(&dir.join(ARGS_FILE)).is_ok_and(|args| args["predict_with_generate"] == true);

@@ -314,13 +314,13 @@ mod tests {
             format!("{{\"seq\":{n},\"time\":1,\"kind\":\"note\",\"text\":\"{text}\"}}\n")
         };
         // A line longer than what is looked at at a time, and one that is half written.
-        let torn = note(3, &"长".repeat(5000));
-        fs::write(&path, [note(1, "old"), note(2, "old"), torn[..9000].to_owned()].concat().as_bytes())
-            .unwrap();
+        let torn = note(3, &"长".repeat(5000)).into_bytes();
+        let whole = (note(1, "old") + &note(2, "old")).into_bytes();
+        fs::write(&path, [&whole[..], &torn[..9000]].concat()).unwrap();
         let mut follower = Follower::<Toy>::at_end(&path).unwrap();
         assert!(follower.poll().unwrap().is_empty());
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(torn[9000..].as_bytes()).unwrap();
+        file.write_all(&torn[9000..]).unwrap();
         let seqs = |records: Vec<Record<Toy>>| records.iter().map(|r| r.seq).collect::<Vec<_>>();
         assert_eq!(seqs(follower.poll().unwrap()), [3]);
         assert_eq!(seqs(early.poll().unwrap()), [1, 2, 3]);
