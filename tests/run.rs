@@ -302,6 +302,7 @@ fn worker_at(bench: &Bench, words: &[&str], seen: fn(&Event) -> bool) -> (std::p
     fs::create_dir(path.join(".checkpoint-3.tmp-999999999")).unwrap();
     let child = Command::new(Path::new(common::PROGRAM).with_file_name("qwen-tui-engine"))
         .arg("worker")
+        .env("XDG_STATE_HOME", bench.path("state"))
         .arg(&path)
         .current_dir(bench.path(""))
         // As a client has it: the worker's words are in the run.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Command, Event};
+use qwen_tui::job::register::register;
 use qwen_tui::job::runs;
 use qwen_tui::run::{EventLog, RunDir, clean_partial};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +42,7 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     let signals = runtime.block_on(async { Signals::new() })?;
     let run = RunDir::open(dir)?;
     let _lock = lock(&run)?;
+    let _registered = register(run.path());
     clean_partial(&run);
     let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
     let finished = Arc::new(AtomicBool::new(false));
@@ -82,7 +84,7 @@ fn lock(run: &RunDir) -> Result<File> {
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
     if !runs::take_lock(&file) {
         return Err(Error::user(format!(
-            "{}: another worker is training this run; `qwen-tui --run` with this directory shows it",
+            "{}: another worker is training this run; `qwen-tui attach` with this directory shows it",
             run.path().display()
         )));
     }

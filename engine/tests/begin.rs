@@ -81,7 +81,8 @@ fn a_run_that_began_from_weights_is_gone_on_with() {
 /// Trains in a process of its own.
 fn work(run: &RunDir, from: Option<u64>) {
     let mut worker = Command::new(env!("CARGO_BIN_EXE_qwen-tui-engine"));
-    worker.arg("worker").arg(run.path());
+    // Not into the register of whoever runs the tests.
+    worker.arg("worker").arg(run.path()).env_remove("HOME").env_remove("XDG_STATE_HOME");
     if let Some(step) = from {
         worker.arg("--resume-at").arg(step.to_string());
     }

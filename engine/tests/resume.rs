@@ -96,7 +96,8 @@ fn trained(run: &RunDir, from: Option<u64>, stop: Option<u64>) -> Result<Vec<Eve
 fn worker(run: &RunDir, from: Option<u64>) -> Child {
     let log = std::fs::File::create(run.worker_log()).unwrap();
     let mut worker = Program::new(env!("CARGO_BIN_EXE_qwen-tui-engine"));
-    worker.arg("worker").arg(run.path());
+    // Not into the register of whoever runs the tests.
+    worker.arg("worker").arg(run.path()).env_remove("HOME").env_remove("XDG_STATE_HOME");
     if let Some(step) = from {
         worker.arg("--resume-at").arg(step.to_string());
     }
@@ -236,6 +237,41 @@ fn wait(run: &RunDir, before: usize, wanted: impl Fn(&Event) -> bool) {
         assert!(began.elapsed() < Duration::from_secs(60), "nothing came");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Saved by the clock after every step, cut at one that no argument names, and gone on with: the end and its best are
+/// those of a run that was saved by steps alone.
+#[test]
+fn saved_by_minutes_and_gone_on_with() {
+    let bench = Bench::new();
+    let straight = bench.new_run("straight", &[]);
+    to_the_end(&straight, None);
+    let run = bench.new_run("minutes", &["--save_minutes", "1e-9"]);
+    let events = trained(&run, None, Some(7)).unwrap();
+    let saved = |events: &[Event]| -> Vec<(u64, bool)> {
+        let saved = |event: &Event| match event {
+            Event::Checkpoint { step, best, .. } => Some((*step, *best)),
+            _ => None,
+        };
+        events.iter().filter_map(saved).collect()
+    };
+    let first = saved(&events);
+    assert_eq!(first.iter().map(|s| s.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+    // Steps 2 and 6 are evaluated too, and no plan saves them.
+    assert!(first.iter().all(|(step, best)| *best == (*step == 4)), "{first:?}");
+    assert_eq!(steps_on_disk(&run), [4, 7], "the best, and the last");
+    let rest = saved(&trained(&run, Some(7), None).unwrap());
+    assert_eq!(rest.iter().map(|s| s.0).collect::<Vec<_>>(), [8, 9, 10, 11, 12]);
+    same(&run, &straight);
+    assert_eq!(
+        steps_on_disk(&run),
+        [11, 12],
+        "the last is the best, and the newest of the others stays beside it"
+    );
+}
+
+fn steps_on_disk(run: &RunDir) -> Vec<u64> {
+    qwen_tui::run::list_checkpoints(run).iter().map(|c| c.step).collect()
 }
 
 /// All weights; adapters whose own files are rounded to bf16; weights trained whole beside an adapter; optimizers with a

@@ -61,6 +61,9 @@ fn start(run: &RunDir) -> Worker {
     Worker(
         Program::new(env!("CARGO_BIN_EXE_qwen-tui-engine"))
             .arg("worker")
+            // Not into the register of whoever runs the tests.
+            .env_remove("HOME")
+            .env_remove("XDG_STATE_HOME")
             .arg(run.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

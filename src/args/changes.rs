@@ -7,12 +7,13 @@ use super::sft::{FIELDS, SftArgs};
 
 /// Arguments that a resumed run may be given anew: where it is looked for, how often it is saved, who is told of
 /// it, and the machine.
-const FREE: [&str; 11] = [
+const FREE: [&str; 12] = [
     "resume_from_checkpoint",
     "output_dir",
     "add_output_dir_suffix",
     "save_strategy",
     "save_steps",
+    "save_minutes",
     "save_total_limit",
     "logging_dir",
     "report_to",

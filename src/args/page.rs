@@ -7,8 +7,16 @@ use super::infer::INFER_FIELDS;
 use super::sft::FIELDS;
 
 /// Arguments that SWIFT does not have.
-const OURS: [&str; 7] =
-    ["resume_only_model", "adam_epsilon", "init_adapter", "device", "threads", "output", "overwrite"];
+const OURS: [&str; 8] = [
+    "resume_only_model",
+    "save_minutes",
+    "adam_epsilon",
+    "init_adapter",
+    "device",
+    "threads",
+    "output",
+    "overwrite",
+];
 
 /// Values that SWIFT takes and this program refuses, beside the arguments that have a reason of their own: argument,
 /// values, why.

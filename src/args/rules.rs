@@ -62,6 +62,9 @@ pub fn sft(values: &mut Values) -> Result<()> {
         );
         return Err(values.refuse(key, &allowed));
     }
+    if values.text("save_strategy") == "no" && !values.is_null("save_minutes") {
+        return Err(values.refuse("save_minutes", "none with save_strategy no, which never saves"));
+    }
     if values.text("lr_scheduler_type") == "polynomial" && values.number("learning_rate") <= POLYNOMIAL_END {
         return Err(values.refuse("learning_rate", "more than 1e-7, where lr_scheduler_type polynomial ends"));
     }

@@ -217,6 +217,8 @@ arguments! {
     eval_steps: u64, Saving, int(1, MAX), Int(50), WORKS;
     /// Save every so many steps, a multiple of eval_steps; not set: eval_steps.
     save_steps: u64, Saving, int(1, MAX), Null, WORKS;
+    /// Save also after so many minutes without a checkpoint, such as 10; not set: by steps alone.
+    save_minutes: Option<f64>, Saving, above(0.0, f64::INFINITY), Null, WORKS;
     /// Save the weights without the optimizer: smaller, but no way to go on; not set: true for full.
     save_only_model: bool, Saving, Kind::Bool, Null, WORKS;
     /// Checkpoints to keep; 2: the last and the best.

@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod jobs;
 mod out;
 mod sft;
 mod tokenize;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use qwen_tui::args::{CLASSIFY, Field, INFER, INFER_FIELDS, MERGE, Uses, help_text};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::engine::run_engine;
+use qwen_tui::job::event;
 use qwen_tui::tui;
 
 #[derive(Parser)]
@@ -26,8 +28,8 @@ use qwen_tui::tui;
     after_help = "Without a command, on a terminal: the cockpit, on the running job if there is one.\n\
         Its log is logs/cockpit.log in a directory that has logs or configs, else qwen-tui/cockpit.log in \
         $XDG_STATE_HOME (~/.local/state).\n\
-        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 130 for a demo or a \
-        conversation that Ctrl-C ended, 1 for the rest.\n\
+        Exit status: 0 done, 2 for what you can mend (an argument, a file, a full disk), 130 for a demo, a \
+        conversation or the following of a job that Ctrl-C ended, 1 for the rest.\n\
         Start with `qwen-tui demo`; if something is missing, `qwen-tui doctor` says what to do.",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
@@ -51,6 +53,18 @@ enum Command {
     /// Train: LoRA or full fine-tuning, with SWIFT's arguments
     #[command(disable_help_flag = true)]
     Sft(Raw),
+    /// List running and finished jobs, newest first
+    Jobs(jobs::ListArguments),
+    /// Let a running job wait after the step at hand
+    Pause(jobs::RunArguments),
+    /// Let a paused job go on
+    Resume(jobs::RunArguments),
+    /// Have a running job save a checkpoint after the step at hand
+    Save(jobs::RunArguments),
+    /// Have a running job finish the step at hand, save and end
+    Stop(jobs::RunArguments),
+    /// Open the cockpit on a job; without a terminal, follow it as lines
+    Attach(jobs::AttachArguments),
     /// Answer prompts, or the validation rows, with a checkpoint
     #[command(disable_help_flag = true)]
     Infer(Raw),
@@ -168,6 +182,12 @@ fn say(told: clap::Error) -> Result<i32> {
 fn run(command: Command) -> Result<i32> {
     match command {
         Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
+        Command::Jobs(arguments) => jobs::list(&arguments),
+        Command::Attach(arguments) => jobs::attach(arguments),
+        Command::Pause(arguments) => jobs::command(&arguments, event::Command::Pause),
+        Command::Resume(arguments) => jobs::command(&arguments, event::Command::Resume),
+        Command::Save(arguments) => jobs::command(&arguments, event::Command::Save),
+        Command::Stop(arguments) => jobs::command(&arguments, event::Command::Stop),
         Command::Infer(raw) => pass_on("infer", INFER_HELP, &INFER, &raw.args),
         Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &CLASSIFY, &raw.args),
         Command::MergeLora(raw) => pass_on("merge-lora", MERGE_HELP, &MERGE, &raw.args),

@@ -96,13 +96,17 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
 }
 
 /// Reports what lies on disk, and how to go on with a run that was stopped.
-fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
+pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
     out::text(&report(run, result.as_ref().ok()))?;
     if result.as_ref().is_ok_and(|outcome| outcome.stopped && outcome.last_checkpoint.is_some()) {
-        let path = run.path().display();
-        out::note(&format!("to go on with it: qwen-tui sft --resume_from_checkpoint {path}"));
+        out::note(&how_to_go_on(run.path()));
     }
     result.map(drop)
+}
+
+/// How a run that was stopped is gone on with.
+pub fn how_to_go_on(run: &Path) -> String {
+    format!("to go on with it: qwen-tui sft --resume_from_checkpoint {}", run.display())
 }
 
 /// Where the arguments stand: in the file given, or else in the run that is gone on with.

@@ -162,7 +162,7 @@ pub fn eval_in(checkpoint: &Path, step: u64) -> Option<EvalPoint> {
     curves.eval(step).copied()
 }
 
-fn trainer_state(checkpoint: &Path) -> Option<TrainerState> {
+pub(super) fn trainer_state(checkpoint: &Path) -> Option<TrainerState> {
     let length = std::fs::metadata(checkpoint.join("trainer_state.json")).ok().filter(|m| m.is_file())?.len();
     (length <= STATE).then(|| TrainerState::read(checkpoint).ok())?
 }

@@ -183,6 +183,20 @@ pub enum Stage {
     Saving,
 }
 
+impl Stage {
+    /// In a word or two.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stage::ReadingData => "reading the data",
+            Stage::LoadingModel => "loading the model",
+            Stage::Tokenizing => "tokenizing",
+            Stage::Training => "training",
+            Stage::Evaluating => "evaluating",
+            Stage::Saving => "saving",
+        }
+    }
+}
+
 /// Rows of one split after tokenization.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rows {

@@ -34,7 +34,7 @@ pub struct Outcome {
 pub const NOT_BEGUN: &str = "stopped before it began: nothing was trained";
 
 /// How often the event log is looked at.
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 /// How long a worker that is to stop at once may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -124,7 +124,7 @@ async fn follow(engine: &Path, run_dir: &Path, step: Option<u64>, mut screen: Sc
 }
 
 /// What an event says of the run's end, where it does.
-fn ending(event: Event) -> Option<Result<Outcome>> {
+pub(super) fn ending(event: Event) -> Option<Result<Outcome>> {
     match event {
         Event::Finished { step, seconds, stopped, last_checkpoint, best_checkpoint, best_metric } => {
             Some(Ok(Outcome { step, seconds, stopped, last_checkpoint, best_checkpoint, best_metric }))
@@ -136,7 +136,7 @@ fn ending(event: Event) -> Option<Result<Outcome>> {
 }
 
 /// Where the run is shown.
-struct Screen {
+pub(super) struct Screen {
     run_dir: PathBuf,
     lines: Lines,
     bar: Option<ProgressBar>,
@@ -144,7 +144,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn for_stderr(run_dir: &Path, bar: bool) -> Screen {
+    pub(super) fn for_stderr(run_dir: &Path, bar: bool) -> Screen {
         let dumb = std::env::var("TERM").is_ok_and(|t| t == "dumb");
         let bar = (bar && std::io::stderr().is_terminal() && !dumb).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -156,7 +156,12 @@ impl Screen {
         Screen { run_dir: run_dir.to_owned(), lines: Lines::default(), bar, _quiet: quiet }
     }
 
-    fn show(&mut self, record: &Record<Event>) {
+    /// Takes in an event without a word.
+    pub(super) fn pass(&mut self, record: &Record<Event>) {
+        self.lines.see(&record.event);
+    }
+
+    pub(super) fn show(&mut self, record: &Record<Event>) {
         self.lines.see(&record.event);
         // Not before: a run that is refused leaves no directory.
         if let Event::Plan { .. } = &record.event {
@@ -174,7 +179,7 @@ impl Screen {
         bar.set_message(self.lines.status(room(self.lines.step, self.lines.total_steps)));
     }
 
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
             // A closed stderr is no reason to leave the worker alone.
@@ -182,7 +187,7 @@ impl Screen {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -1,6 +1,7 @@
 //! What the cockpit and the command line share with the engine: events, commands, how the engine is found and
 //! started, and how a run is followed.
 
+pub mod attach;
 pub mod begin;
 pub mod branch;
 pub mod checkpoints;
@@ -8,20 +9,27 @@ pub mod curves;
 pub mod elf;
 pub mod engine;
 pub mod event;
+pub mod find;
 pub mod follow;
 pub mod frames;
 pub mod human;
+pub mod hung;
 pub mod initial_adapter;
 pub mod inputs;
+pub mod jobs;
 pub mod libraries;
 pub mod lines;
 mod listing;
 pub mod merge;
+pub mod obey;
+pub mod register;
 pub mod remove;
 pub mod repl;
 pub mod resume;
 pub mod runs;
 pub mod socket;
+pub mod standing;
+pub mod tell;
 pub mod worker;
 
 pub use begin::Begin;

@@ -38,6 +38,20 @@ pub enum RunStatus {
     Unreadable,
 }
 
+impl RunStatus {
+    pub fn word(self) -> &'static str {
+        match self {
+            RunStatus::Running => "running",
+            RunStatus::Finished => "finished",
+            RunStatus::Stopped => "stopped",
+            RunStatus::Failed => "failed",
+            RunStatus::Crashed => "crashed",
+            RunStatus::Idle => "no log",
+            RunStatus::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// A run as a list shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSummary {
@@ -151,7 +165,7 @@ pub fn inspect(dir: &Path) -> RunSummary {
 }
 
 /// The events in the first and in the last part of a log.
-fn head_and_tail(path: &Path) -> io::Result<Vec<Record<Event>>> {
+pub(super) fn head_and_tail(path: &Path) -> io::Result<Vec<Record<Event>>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let (mut head, mut tail) = (Vec::new(), Vec::new());

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::files::{AppendFile, file_error};
 use crate::error::{Context, Result};
 
+/// Bytes looked at at a time for where the last line begins.
+const BACK: u64 = 4096;
+
 /// An event with its place in the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record<E> {
@@ -119,6 +122,40 @@ impl<E: DeserializeOwned> Follower<E> {
     /// Follows the log at `path` from its beginning; it need not exist yet.
     pub fn open(path: &Path) -> Follower<E> {
         Follower { path: path.to_owned(), file: None, offset: 0, skipped: 0, event: PhantomData }
+    }
+
+    /// Follows the log at `path` from its end: what stands there in whole lines is not returned.
+    ///
+    /// # Errors
+    /// `Error::User` where it cannot be read.
+    pub fn at_end(path: &Path) -> Result<Follower<E>> {
+        let mut follower = Follower::open(path);
+        follower.skip_to_end().map_err(|e| file_error("read", path, &e))?;
+        Ok(follower)
+    }
+
+    fn skip_to_end(&mut self) -> io::Result<()> {
+        let mut file = match File::open(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        // The newest line may still be being written: back to where the one before ends.
+        let mut end = file.metadata()?.len();
+        let mut part = Vec::new();
+        while end > 0 {
+            let start = end.saturating_sub(BACK);
+            file.seek(SeekFrom::Start(start))?;
+            part.clear();
+            Read::by_ref(&mut file).take(end - start).read_to_end(&mut part)?;
+            if let Some(at) = part.iter().rposition(|b| *b == b'\n') {
+                end = start + at as u64 + 1;
+                break;
+            }
+            end = start;
+        }
+        self.offset = end;
+        self.file = Some(file);
+        Ok(())
     }
 
     /// The events whose lines were completed since the last poll; none while the file does not exist. A file that
@@ -266,5 +303,26 @@ mod tests {
         assert_eq!((new.len(), new[0].seq, follower.skipped()), (1, 4, 0));
         add(&path, "broken\n");
         assert_eq!((follower.poll().unwrap().len(), follower.skipped()), (0, 1));
+    }
+
+    #[test]
+    fn a_follower_of_the_end_sees_only_what_comes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut early = Follower::<Toy>::at_end(&path).unwrap();
+        let note = |n: u64, text: &str| {
+            format!("{{\"seq\":{n},\"time\":1,\"kind\":\"note\",\"text\":\"{text}\"}}\n")
+        };
+        // A line longer than what is looked at at a time, and one that is half written.
+        let torn = note(3, &"长".repeat(5000)).into_bytes();
+        let whole = (note(1, "old") + &note(2, "old")).into_bytes();
+        fs::write(&path, [&whole[..], &torn[..9000]].concat()).unwrap();
+        let mut follower = Follower::<Toy>::at_end(&path).unwrap();
+        assert!(follower.poll().unwrap().is_empty());
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&torn[9000..]).unwrap();
+        let seqs = |records: Vec<Record<Toy>>| records.iter().map(|r| r.seq).collect::<Vec<_>>();
+        assert_eq!(seqs(follower.poll().unwrap()), [3]);
+        assert_eq!(seqs(early.poll().unwrap()), [1, 2, 3]);
     }
 }

@@ -83,17 +83,13 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
 
 /// A run's phase in a word or two, with its style.
 pub fn phase(phase: Phase, state: &State) -> (&'static str, ratatui::style::Style) {
-    use crate::job::event::Stage::{Evaluating, LoadingModel, ReadingData, Saving, Tokenizing, Training};
+    use crate::job::event::Stage::{LoadingModel, ReadingData, Tokenizing};
     let theme = &state.theme;
     match phase {
         Phase::Opening => ("opening", theme.dim),
         Phase::Starting => ("starting the engine", theme.text),
-        Phase::Busy(ReadingData) => ("reading the data", theme.text),
-        Phase::Busy(Tokenizing) => ("tokenizing", theme.text),
-        Phase::Busy(LoadingModel) => ("loading the model", theme.text),
-        Phase::Busy(Training) => ("training", theme.good),
-        Phase::Busy(Evaluating) => ("evaluating", theme.good),
-        Phase::Busy(Saving) => ("saving", theme.good),
+        Phase::Busy(stage @ (ReadingData | Tokenizing | LoadingModel)) => (stage.word(), theme.text),
+        Phase::Busy(stage) => (stage.word(), theme.good),
         Phase::Paused => ("paused", theme.warning),
         Phase::Finished => ("finished", theme.good),
         Phase::Stopped => ("stopped", theme.warning),

@@ -6,6 +6,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 
 use super::configs::CONFIGS;
+use crate::job::register::state_dir;
 
 /// The log's directory in a project's.
 const LOGS: &str = "logs";
@@ -14,13 +15,6 @@ const FILE: &str = "cockpit.log";
 /// Where the log is written; none without a home.
 pub fn path() -> Option<PathBuf> {
     Some(dir(Path::new(""), state_dir())?.join(FILE))
-}
-
-/// `$XDG_STATE_HOME/qwen-tui`, or beneath `~/.local/state`; none without a home.
-pub fn state_dir() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p: &PathBuf| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("qwen-tui"))
 }
 
 /// `logs` where `here` is a project's directory, which has that or `configs`; anywhere else nothing is strewn about.

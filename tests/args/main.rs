@@ -93,7 +93,10 @@ fn swifts_own_file_loads_silently_and_comes_out_the_same() {
         assert_eq!(&written[key], value, "{key}");
     }
     let ours: Vec<_> = written.keys().filter(|key| !expected.contains_key(*key)).collect();
-    assert_eq!(ours, ["resume_only_model", "adam_epsilon", "init_adapter", "device", "threads"]);
+    assert_eq!(
+        ours,
+        ["resume_only_model", "adam_epsilon", "save_minutes", "init_adapter", "device", "threads"]
+    );
 
     // Flags change what the file's other values followed from: still nothing to warn about.
     let flags = words("--dtype fp32 --model_type qwen-7b --output_dir out");

@@ -97,6 +97,8 @@ fn combinations_are_checked() {
         (json!({"dataset": []}), "in dataset or custom_train_dataset_path"),
         (json!({"model_type": null}), "model_type is null"),
         (json!({"model_id_or_path": "qwen/Qwen-7B"}), "set one of the two"),
+        (json!({"save_strategy": "no", "save_minutes": 5}), "save_minutes"),
+        (json!({"save_minutes": 0}), "save_minutes"),
         (
             json!({"eval_steps": 50, "save_steps": 20}),
             "save_steps as a multiple of eval_steps (here 20 and 50)",

@@ -174,6 +174,8 @@ impl Bench {
             .args(words)
             .current_dir(self.dir.path())
             .env_remove("QWEN_TUI_ENGINE")
+            // Where running jobs are registered, and others' would be found.
+            .env("XDG_STATE_HOME", self.path("state"))
             .stdin(File::open(io.path().join("in")).unwrap())
             .stdout(create("out"))
             .stderr(create("err"))
@@ -211,7 +213,16 @@ impl Started {
 
     /// Waits until standard output has all of `needle`.
     pub fn wait_for(&self, needle: &str) {
-        let said = || fs::read_to_string(self.io.path().join("out")).unwrap_or_default();
+        self.wait_in("out", needle);
+    }
+
+    /// Waits until standard error has all of `needle`.
+    pub fn wait_to_hear(&self, needle: &str) {
+        self.wait_in("err", needle);
+    }
+
+    fn wait_in(&self, file: &str, needle: &str) {
+        let said = || fs::read_to_string(self.io.path().join(file)).unwrap_or_default();
         while !said().contains(needle) {
             assert!(self.began.elapsed() < LIMIT, "{} never said {needle:?}: {}", self.command, said());
             std::thread::sleep(Duration::from_millis(10));

@@ -288,7 +288,10 @@ fn a_run_is_left_found_again_and_stopped() {
     terminal.ended();
     assert!(qwen_tui::job::runs::worker_alive(&run));
 
-    let mut terminal = Terminal::start(cockpit(&bench), 100, 30);
+    // Found as the running job, though it is looked for elsewhere.
+    let mut command = cockpit(&bench);
+    command.args(["attach", "last", "--output_dir", "elsewhere"]);
+    let mut terminal = Terminal::start(command, 100, 30);
     terminal.see(&[name, "paused"]);
     terminal.press("p");
     terminal.see(&["training"]);

@@ -31,8 +31,8 @@ pub struct State<'a> {
     pub epoch: f64,
     /// Where the training stands; the keeper adds its book.
     pub progress: Progress,
-    /// Whether the run's own arguments ask for it: no other can be the best, so that a run that was stopped or saved
-    /// on demand ends with the same best as one that was not.
+    /// Whether the run's own arguments ask for it at this step, and not the clock or a person: no other can be the
+    /// best, so that a run that was stopped or saved on demand ends with the same best as one that was not.
     pub planned: bool,
 }
 

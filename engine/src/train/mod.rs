@@ -6,6 +6,7 @@ mod commands;
 mod limits;
 mod metrics;
 mod micro;
+mod minutes;
 mod nlg;
 pub mod optimizer;
 mod reports;
@@ -41,6 +42,7 @@ use commands::{Asked, Commands};
 pub use limits::limits;
 pub use metrics::AccStrategy;
 use micro::MicroBatches;
+use minutes::Minutes;
 use optimizer::Optimizer;
 use reports::Reports;
 use resume::{Fingerprint, Machine, Passes, Progress};
@@ -249,6 +251,7 @@ pub fn train<'a>(
         micro,
         acc,
         checkpoints,
+        minutes: Minutes::new(args.save_minutes, Instant::now()),
         reports,
         eos: facts.eos,
         seconds_before: progress.seconds,

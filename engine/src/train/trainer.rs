@@ -12,6 +12,7 @@ use tch::Kind;
 use super::answering::Answering;
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
+use super::minutes::Minutes;
 use super::optimizer::Optimizer;
 use super::reports::Reports;
 use super::resume::Progress;
@@ -35,6 +36,8 @@ pub struct Trainer<'a> {
     pub micro: MicroBatches,
     pub acc: AccStrategy,
     pub checkpoints: checkpoint::Keeper,
+    /// When the clock asks for one.
+    pub minutes: Minutes,
     pub reports: Reports,
     /// Token id of the end of text.
     pub eos: u32,
@@ -96,7 +99,7 @@ impl Trainer<'_> {
         }
         let planned =
             self.args.save_strategy == "steps" && (step.is_multiple_of(self.args.save_steps) || last);
-        if planned || asked != Asked::Nothing {
+        if planned || asked != Asked::Nothing || self.minutes.due(Instant::now()) {
             self.save(planned)?;
         }
         while self.commands.paused() && asked != Asked::Stop {
@@ -230,6 +233,7 @@ impl Trainer<'_> {
         for event in self.checkpoints.save(self.run, self.progress.step, state)? {
             (self.emit)(event)?;
         }
+        self.minutes.saved(Instant::now());
         (self.emit)(Event::Stage { stage: Stage::Training })
     }
 

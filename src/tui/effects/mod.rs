@@ -22,6 +22,7 @@ use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::job::event::Command;
+use crate::job::tell::tell;
 use crate::job::{Worker, ready_engine, runs};
 use crate::run::RunDir;
 
@@ -161,7 +162,7 @@ impl Effects {
     fn tell_worker(&self, command: Command, state: &State, after: Option<Message>) {
         let Some(run) = &state.run else { return };
         let (path, pid, way_out) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid), run.way_out());
-        self.background(move |send| match job::tell(&path, pid, command, &way_out) {
+        self.background(move |send| match tell(&path, pid, command, &way_out) {
             Ok(()) => after.into_iter().for_each(send),
             Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
         });

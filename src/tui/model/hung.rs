@@ -1,23 +1,10 @@
-//! A worker that lives and does not go on.
+//! Whether the worker of the run that is shown lives and does not go on.
 
 use super::{RunState, Worker};
 use crate::job::event::Stage;
+use crate::job::hung::{Signs, way_out};
 
-/// Seconds after which a worker that says nothing is told as silent: it tells of the machine every 2 s, whatever it is
-/// busy with.
-const SILENCE: f64 = 20.0;
-/// Seconds, and times a step's seconds, after which a worker whose computation does not go on is told as stuck.
-const STUCK: f64 = 120.0;
-const STUCK_STEPS: f64 = 20.0;
-
-/// How a worker hangs. Seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Hung {
-    /// It says nothing at all: the process is stopped or starved.
-    Silent { seconds: f64 },
-    /// It lives, and its computation does not come back.
-    Stuck { seconds: f64 },
-}
+pub use crate::job::hung::Hung;
 
 impl RunState {
     /// Takes in what is known of the worker since `now`.
@@ -30,30 +17,21 @@ impl RunState {
 
     /// What a worker that lives does not do any more, and for how long.
     pub fn hung(&self, now: f64) -> Option<Hung> {
-        if !self.is_live() {
-            return None;
-        }
-        let seconds = now - self.newest.max(self.alive_since);
-        if seconds > SILENCE {
-            return Some(Hung::Silent { seconds });
-        }
         let computes = matches!(self.stage, Some(Stage::Training | Stage::Evaluating))
             && !self.paused
             && self.step() > 0;
-        let patience = STUCK.max(STUCK_STEPS * self.steps.seconds_per_step().unwrap_or(0.0));
-        let seconds = now - self.moved.max(self.alive_since);
-        (computes && seconds > patience).then_some(Hung::Stuck { seconds })
+        let signs = Signs {
+            newest: self.newest,
+            moved: self.moved,
+            alive_since: self.alive_since,
+            computes,
+            seconds_per_step: self.steps.seconds_per_step(),
+        };
+        self.is_live().then(|| signs.hung(now))?
     }
 
-    /// What can be done where it hangs: nobody but the kernel ends such a worker.
+    /// What can be done where it hangs.
     pub fn way_out(&self) -> String {
-        let kept = match self.checkpoints.last() {
-            Some(last) => format!("checkpoint-{} stays", last.step),
-            None => "nothing has been saved yet".to_owned(),
-        };
-        match &self.machine {
-            Some(machine) => format!("`kill -9 {}` ends it; {kept}", machine.pid),
-            None => format!("its process can only be killed; {kept}"),
-        }
+        way_out(self.machine.as_ref().map(|m| m.pid), self.checkpoints.last().map(|c| c.step))
     }
 }

@@ -13,7 +13,7 @@ const LONGEST: usize = 16 << 10;
 
 /// `$XDG_STATE_HOME/qwen-tui/repl_history`, or beneath `~/.local/state`; none without a home.
 pub fn path() -> Option<PathBuf> {
-    Some(crate::tui::log::state_dir()?.join("repl_history"))
+    Some(crate::job::register::state_dir()?.join("repl_history"))
 }
 
 /// The newest texts, oldest first; a file that has grown is cut down to them. What cannot be read is no history.

@@ -69,15 +69,14 @@ fn run(run: &RunSummary, width: usize, state: &State) -> Line<'static> {
     let followed = state.run.as_ref().filter(|r| r.path == run.path);
     let live = followed.filter(|r| r.is_live());
     // What is followed is known better than by the list.
-    let (word, style) = match followed.and_then(super::status).unwrap_or(run.status) {
+    let status = followed.and_then(super::status).unwrap_or(run.status);
+    let (word, style) = match status {
         _ if live.is_some_and(|r| r.paused) => ("paused", theme.warning),
-        RunStatus::Running => ("running", theme.good),
-        RunStatus::Finished => ("finished", theme.text),
-        RunStatus::Stopped => ("stopped", theme.warning),
-        RunStatus::Failed => ("failed", theme.bad),
-        RunStatus::Crashed => ("crashed", theme.bad),
-        RunStatus::Idle => ("no log", theme.dim),
-        RunStatus::Unreadable => ("unreadable", theme.bad),
+        RunStatus::Running => (status.word(), theme.good),
+        RunStatus::Finished => (status.word(), theme.text),
+        RunStatus::Stopped => (status.word(), theme.warning),
+        RunStatus::Idle => (status.word(), theme.dim),
+        RunStatus::Failed | RunStatus::Crashed | RunStatus::Unreadable => (status.word(), theme.bad),
     };
     let known = followed.filter(|r| super::status(r).is_some() && r.newest > 0.0);
     let step = known.map_or(run.step, |r| r.step());

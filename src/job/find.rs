@@ -1,0 +1,110 @@
+//! A run by what a person calls it: its directory, its name, or `last`.
+
+use std::path::{Path, PathBuf};
+
+use super::register;
+use super::runs::{RunStatus, RunSummary, inspect, is_run, list_runs};
+use crate::error::{Error, Result};
+
+/// The word for the newest running job.
+pub const LAST: &str = "last";
+
+/// The runs under `output_dir`, and those that are trained elsewhere, newest first.
+pub fn all_runs(output_dir: &Path) -> Vec<RunSummary> {
+    with_running(list_runs(output_dir), &register::running())
+}
+
+fn with_running(mut runs: Vec<RunSummary>, running: &[PathBuf]) -> Vec<RunSummary> {
+    for path in running {
+        if !runs.iter().any(|r| r.path == *path) {
+            runs.push(inspect(path));
+        }
+    }
+    runs.sort_by(|a, b| b.newest.total_cmp(&a.newest).then_with(|| b.path.cmp(&a.path)));
+    runs
+}
+
+/// The directory of the run that `word` names: a run's directory, a run's name (`v3-20261126-101500`, also with its
+/// model's folder before it), or `last`, the running job that began last.
+///
+/// # Errors
+/// `Error::User` where there is none, or there are several.
+pub fn find(word: &Path, output_dir: &Path) -> Result<PathBuf> {
+    if *word != *Path::new(LAST) && is_run(word) {
+        return Ok(word.canonicalize().unwrap_or_else(|_| word.to_owned()));
+    }
+    choose(word, output_dir, &all_runs(output_dir))
+}
+
+fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf> {
+    let place = output_dir.display();
+    let known = format!("`qwen-tui jobs --output_dir {place}` lists the runs there");
+    if *word == *Path::new(LAST) {
+        let running = runs.iter().filter(|r| r.status == RunStatus::Running);
+        let newest = running.max_by(|a, b| a.began.total_cmp(&b.began).then_with(|| a.path.cmp(&b.path)));
+        let none = || Error::user(format!("no job is running, under {place} or elsewhere; {known}"));
+        return newest.map(|run| run.path.clone()).ok_or_else(none);
+    }
+    let named: Vec<&RunSummary> =
+        runs.iter().filter(|r| !word.as_os_str().is_empty() && r.path.ends_with(word)).collect();
+    match named[..] {
+        [run] => Ok(run.path.clone()),
+        [] if word.is_dir() => Err(Error::user(format!("{} is no run directory; {known}", word.display()))),
+        [] => Err(Error::user(format!(
+            "{}: no run of that name under {place}, and no running job; give its directory, or another --output_dir. {known}",
+            word.display()
+        ))),
+        _ => {
+            let paths: Vec<String> = named.iter().map(|r| format!("\n  {}", r.path.display())).collect();
+            let name = word.display();
+            Err(Error::user(format!(
+                "{name} names several runs; give the directory of one:{}",
+                paths.concat()
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::runs::tests::{STARTED, run};
+
+    #[test]
+    fn a_run_is_found_by_directory_name_and_as_the_last() {
+        let out = tempfile::tempdir().unwrap();
+        let root = out.path().canonicalize().unwrap();
+        let started = |at: u64| STARTED.replace("\"time\":10", &format!("\"time\":{at}"));
+        let ended = run(&root, "qwen-1_8b/v0-a", &[&started(50)]);
+        let older = run(&root, "qwen-1_8b/v1-b", &[&started(20)]);
+        let newer = run(&root, "评论/v0-a", &[&started(30)]);
+        let say = |word: &str| find(Path::new(word), &root).map_err(|e| e.to_string());
+        let e = say("last").unwrap_err();
+        assert!(e.contains("no job is running") && e.contains("qwen-tui jobs"), "{e}");
+        let locks = [&older, &newer].map(|dir| {
+            let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
+            lock.lock().unwrap();
+            lock
+        });
+        assert_eq!(choose(Path::new("last"), &root, &list_runs(&root)).unwrap(), newer);
+        assert_eq!(say(ended.to_str().unwrap()).unwrap(), ended);
+        assert_eq!(say("v1-b").unwrap(), older);
+        assert_eq!(say("评论/v0-a").unwrap(), newer);
+        let e = say("v0-a").unwrap_err();
+        assert!(e.contains("several runs") && e.contains(newer.to_str().unwrap()), "{e}");
+        for word in ["v9", "", "v1", "/", root.to_str().unwrap(), "/nowhere"] {
+            let e = find(Path::new(word), &root).unwrap_err();
+            assert!(e.exit_code() == 2 && e.to_string().contains("qwen-tui jobs"), "{word:?}: {e}");
+        }
+        drop(locks);
+    }
+
+    #[test]
+    fn a_job_that_runs_elsewhere_is_among_them_once() {
+        let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let here = run(&out.path().canonicalize().unwrap(), "m/v0", &[STARTED]);
+        let far = run(&elsewhere.path().canonicalize().unwrap(), "m/v1", &[&STARTED.replace(":10", ":99")]);
+        let runs = with_running(list_runs(out.path()), &[here.clone(), far.clone()]);
+        assert_eq!(runs.iter().map(|r| &r.path).collect::<Vec<_>>(), [&far, &here]);
+    }
+}
