@@ -65,7 +65,7 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
             let (word, style) = if hung { ("hangs", theme.bad) } else { phase(run.phase(), state) };
             let percent = match run.phase() {
                 _ if hung => String::new(),
-                Phase::Busy(_) | Phase::Paused if run.plan.is_some() => {
+                Phase::Busy(_) | Phase::Paused | Phase::NoRoom if run.plan.is_some() => {
                     format!(" {:.0} %", 100.0 * run.progress())
                 }
                 _ => String::new(),
@@ -95,6 +95,7 @@ pub fn phase(phase: Phase, state: &State) -> (&'static str, ratatui::style::Styl
         Phase::Busy(Evaluating) => ("evaluating", theme.good),
         Phase::Busy(Saving) => ("saving", theme.good),
         Phase::Paused => ("paused", theme.warning),
+        Phase::NoRoom => ("waiting for room", theme.bad),
         Phase::Finished => ("finished", theme.good),
         Phase::Stopped => ("stopped", theme.warning),
         Phase::Failed => ("failed", theme.bad),

@@ -30,7 +30,8 @@ impl RunState {
 
     /// What a worker that lives does not do any more, and for how long.
     pub fn hung(&self, now: f64) -> Option<Hung> {
-        if !self.is_live() {
+        // A full disk keeps it from saying anything.
+        if !self.is_live() || self.no_room.is_some() {
             return None;
         }
         let seconds = now - self.newest.max(self.alive_since);
