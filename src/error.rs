@@ -1,4 +1,4 @@
-//! The two kinds of error a person can meet, and the exit status each ends in.
+//! The kinds of error a person can meet, and the exit status each ends in.
 
 use std::fmt::Display;
 
@@ -8,6 +8,10 @@ pub enum Error {
     /// Something the user can mend (an argument, a file, a full disk): exit status 2.
     #[error("{0}")]
     User(String),
+    /// The disk is full, or a quota is used up: also the user's to mend, and whoever can wait goes on when there is
+    /// room. Exit status 2.
+    #[error("{0}")]
+    NoRoom(String),
     /// Everything else (a failure inside libtorch, a broken invariant): exit status 1.
     #[error("{0}")]
     Internal(String),
@@ -27,16 +31,22 @@ impl Error {
     /// The exit status of a program that ends with this error.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Error::User(_) => 2,
+            Error::User(_) | Error::NoRoom(_) => 2,
             Error::Internal(_) => 1,
         }
     }
 
     /// The same error with `what` said before its message.
     pub fn context(self, what: impl Display) -> Self {
+        self.map(|m| format!("{what}: {m}"))
+    }
+
+    /// The same kind of error with another message.
+    pub fn map(self, message: impl FnOnce(String) -> String) -> Self {
         match self {
-            Error::User(m) => Error::User(format!("{what}: {m}")),
-            Error::Internal(m) => Error::Internal(format!("{what}: {m}")),
+            Error::User(m) => Error::User(message(m)),
+            Error::NoRoom(m) => Error::NoRoom(message(m)),
+            Error::Internal(m) => Error::Internal(message(m)),
         }
     }
 }

@@ -13,7 +13,7 @@ use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::register::register;
 use qwen_tui::job::runs;
-use qwen_tui::run::{EventLog, RunDir, clean_partial};
+use qwen_tui::run::{EventLog, RunDir, clean_partial, still_there};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
@@ -46,8 +46,10 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     clean_partial(&run);
     let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
     let finished = Arc::new(AtomicBool::new(false));
+    let place = run.path().to_owned();
     let training = train_async(run, resume_at, Arc::clone(&log), Arc::clone(&finished), signals);
-    let outcome = runtime.block_on(training);
+    // Whatever came of a directory that is gone, that is why.
+    let outcome = runtime.block_on(training).map_err(|e| still_there(&place).err().unwrap_or(e));
     // A compute thread that hangs in libtorch must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if finished.load(Ordering::Acquire) {
@@ -93,7 +95,11 @@ fn lock(run: &RunDir) -> Result<File> {
 
 fn append(log: &Mutex<EventLog>, event: &Event) -> Result<()> {
     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-    log.append(event)?;
+    if event.is_last_word() {
+        log.append_last(event)?
+    } else {
+        log.append(event)?
+    };
     // What a checkpoint goes on from must not be missing from the log after a power cut.
     if matches!(event, Event::Checkpoint { .. } | Event::Finished { .. }) { log.sync() } else { Ok(()) }
 }
@@ -116,7 +122,7 @@ async fn train_async(
         }
     };
     let mut meter = Meter::new(device::choose(&args.device)?);
-    let events = Arc::clone(&log);
+    let (events, place) = (Arc::clone(&log), run.path().to_owned());
     let mut compute = tokio::task::spawn_blocking(move || {
         let mut emit = |event: Event| {
             let end = matches!(event, Event::Finished { .. });
@@ -132,6 +138,7 @@ async fn train_async(
         tokio::select! {
             ended = &mut compute => return ended.unwrap_or_else(|e| Err(panicked(e))),
             _ = ticks.tick() => {
+                still_there(&place)?;
                 // A log that cannot be written ends the training itself at its next event.
                 let _ = append(&log, &meter.read());
             }

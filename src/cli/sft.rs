@@ -66,7 +66,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
     let refused = match &result {
         Ok(_) => false,
-        Err(Error::User(_)) => !began(&run),
+        Err(Error::User(_) | Error::NoRoom(_)) => !began(&run),
         Err(Error::Internal(message)) => message == NOT_BEGUN,
     };
     if refused {

@@ -153,6 +153,12 @@ pub enum Event {
     Resumed {
         step: u64,
     },
+    /// Something could not be written, since the disk is full or a quota used up; the run waits until it can.
+    NoRoom {
+        message: String,
+    },
+    /// It could be written; the run goes on.
+    RoomAgain,
     /// The run ended as planned, or was told to stop and has saved.
     Finished {
         step: u64,
@@ -169,6 +175,13 @@ pub enum Event {
         exit_code: i32,
         message: String,
     },
+}
+
+impl Event {
+    /// Whether it tells why a run does not go on: on a full disk too, into the room that the log keeps for it.
+    pub fn is_last_word(&self) -> bool {
+        matches!(self, Event::NoRoom { .. } | Event::Finished { .. } | Event::Failed { .. })
+    }
 }
 
 /// What a worker is busy with.

@@ -138,6 +138,8 @@ impl Lines {
             Event::Warning { message } => format!("warning: {message}"),
             Event::Paused { step } => format!("paused at step {step}"),
             Event::Resumed { step } => format!("going on at step {step}"),
+            Event::NoRoom { message } => format!("waiting for room: {message}"),
+            Event::RoomAgain => "there is room again: going on".to_owned(),
             Event::Finished { step, seconds, stopped, .. } => {
                 let how = if *stopped { "stopped, with everything saved," } else { "finished" };
                 format!("{how} at step {step} after {}", human::duration(*seconds))

@@ -1,7 +1,7 @@
 //! Starting a worker on a run directory, and saying why it ended when it did not say so itself.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::job::engine::{ENGINE_VARIABLE, find_engine};
 use crate::job::libraries::Unusable;
 use crate::job::runs::is_chatter;
-use crate::run::{EVENTS, WORKER_EXIT, WORKER_LOG, read_json, write_json};
+use crate::run::{EVENTS, WORKER_EXIT, WORKER_LOG, check_place, read_json, write_json};
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ struct Exit {
 pub struct Worker {
     child: Child,
     log: PathBuf,
+    /// The log, which can be read when it has been deleted too.
+    file: File,
     /// Length of `worker.log` before the start: an earlier worker's words explain nothing about this one.
     log_start: u64,
 }
@@ -62,9 +64,10 @@ impl Worker {
     /// [`start_engine`](Self::start_engine) on a run that goes on from `checkpoint-STEP`.
     pub fn start_at(engine: &Path, run_dir: &Path, session: Session, step: Option<u64>) -> Result<Worker> {
         let log = run_dir.join(WORKER_LOG);
-        let open = || OpenOptions::new().create(true).append(true).open(&log);
+        let open = || OpenOptions::new().create(true).append(true).read(true).open(&log);
         let out = open().user(format!("cannot write {}", log.display()))?;
-        let err = out.try_clone().internal("duplicating the log's file descriptor")?;
+        let clone = || out.try_clone().internal("duplicating the log's file descriptor");
+        let (err, file) = (clone()?, clone()?);
         let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
         // The end of the worker before says nothing of this one's.
         let _ = fs::remove_file(run_dir.join(WORKER_EXIT));
@@ -79,7 +82,7 @@ impl Worker {
             unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
         }
         let child = command.spawn().user(format!("cannot run the engine {}", engine.display()))?;
-        Ok(Worker { child, log, log_start })
+        Ok(Worker { child, log, file, log_start })
     }
 
     pub fn pid(&self) -> u32 {
@@ -113,12 +116,24 @@ impl Worker {
 
     /// Why it ended, for a worker that ended without a `Finished` or `Failed` event.
     pub fn explain(&self, status: ExitStatus) -> Error {
-        explain(status, &own_log(&self.log, self.log_start), Some(&self.log))
+        let said = self.own_log();
+        // Where it could not even say why: the disk that its log is on tells.
+        if status.code().is_some()
+            && said.trim().is_empty()
+            && let Some(Err(e)) = self.log.parent().map(check_place)
+        {
+            return e;
+        }
+        explain(status, &said, Some(&self.log))
+    }
+
+    fn own_log(&self) -> String {
+        own_log(&self.file, self.log_start).unwrap_or_default()
     }
 
     /// [`explain`](Self::explain) where the log goes with the run directory: all that it says is said here.
     pub fn explain_alone(&self, status: ExitStatus) -> Error {
-        explain(status, &own_log(&self.log, self.log_start), None)
+        explain(status, &self.own_log(), None)
     }
 }
 
@@ -130,20 +145,20 @@ pub fn recorded_end(dir: &Path) -> Option<Error> {
     let is_old = modified(&dir.join(EVENTS)) > modified(&file);
     let exit: Exit = read_json(&file).ok().filter(|_| !is_old)?;
     let raw = exit.signal.or(exit.code.map(|code| (code & 0xff) << 8))?;
-    Some(explain(ExitStatus::from_raw(raw), &own_log(&log, exit.log_start), Some(&log)))
+    let said = File::open(&log).and_then(|file| own_log(&file, exit.log_start)).unwrap_or_default();
+    Some(explain(ExitStatus::from_raw(raw), &said, Some(&log)))
 }
 
-/// The end of what a worker has printed to `log` from `start` on (at most 16 kB).
-fn own_log(log: &Path, start: u64) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(start.max(length.saturating_sub(16 << 10))))?;
-        let mut bytes = Vec::new();
-        file.take(16 << 10).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+/// Bytes of a worker's words that are read, from their end.
+const WORDS: u64 = 16 << 10;
+
+/// The end of what a worker has printed to `log` from `start` on.
+fn own_log(log: &File, start: u64) -> std::io::Result<String> {
+    let length = log.metadata()?.len();
+    let start = start.max(length.saturating_sub(WORDS));
+    let mut bytes = vec![0; length.saturating_sub(start) as usize];
+    log.read_exact_at(&mut bytes, start)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Why a worker ended that has printed `output`; `log` is where that stands and stays.
@@ -235,6 +250,30 @@ mod tests {
         fs::write(dir.path().join("events.jsonl"), "").unwrap();
         assert!(recorded_end(dir.path()).is_none());
         assert_eq!(ends("exit 0"), None);
+    }
+
+    /// A worker whose log is deleted under it, and one that has no place to say it.
+    #[test]
+    fn what_became_of_a_directory_that_is_gone_is_known() {
+        let out = tempfile::tempdir().unwrap();
+        let engine = out.path().join("engine");
+        for (words, told) in [("echo error: my words", "my words"), ("true", "the run's directory is gone")] {
+            let run = out.path().join("run");
+            fs::create_dir(&run).unwrap();
+            let script = format!("#!/bin/sh\nrm -r {}\n{words}\nexit 2\n", run.display());
+            fs::write(&engine, script).unwrap();
+            fs::set_permissions(&engine, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let mut worker = Worker::start_engine(&engine, &run, Session::Foreground).unwrap();
+            let status = loop {
+                match worker.try_wait().unwrap() {
+                    Some(status) => break status,
+                    None => std::thread::sleep(std::time::Duration::from_millis(5)),
+                }
+            };
+            let e = worker.explain(status);
+            assert!(e.exit_code() == 2 && e.to_string().contains(told), "{e}");
+            assert!(!run.exists());
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct CheckpointInfo {
 /// its size in bytes.
 ///
 /// After the return the checkpoint survives a power cut; before, an existing `checkpoint-N` stays as it was. On an
-/// error, of `fill` or of the disk (`Error::User`), nothing is left behind.
+/// error, of `fill` or of the disk (`Error::User`, `Error::NoRoom` where it is full), nothing is left behind.
 pub fn write_checkpoint(
     run: &RunDir,
     step: u64,
@@ -71,18 +71,24 @@ pub fn write_checkpoint(
 
 /// The error of a checkpoint's writing under the name that a person knows, with what to do about a full disk.
 fn named(e: Error, step: u64, tmp: &Path, target: &Path) -> Error {
-    let Error::User(message) = e else { return e };
+    if matches!(e, Error::Internal(_)) {
+        return e;
+    }
     let (tmp, shown) = (tmp.display().to_string(), target.display().to_string());
-    let full = io::Error::from(rustix::io::Errno::NOSPC).to_string();
-    let advice = match message.ends_with(&full) {
-        true => make_room(target),
-        false => String::new(),
-    };
-    let about = match message.contains(&tmp) || !advice.is_empty() {
+    let message = e.to_string();
+    // The errors of other libraries come as texts.
+    let full = [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT].map(|e| io::Error::from(e).to_string());
+    let told = matches!(e, Error::User(_)) && full.iter().any(|full| message.contains(full));
+    let about = match message.contains(&tmp) || told {
         true => format!("checkpoint-{step} is not saved: "),
         false => String::new(),
     };
-    Error::User(format!("{about}{}{advice}", message.replace(&tmp, &shown)))
+    let advice = if told { make_room(target) } else { String::new() };
+    let text = format!("{about}{}{advice}", message.replace(&tmp, &shown));
+    match e {
+        Error::User(_) if !told => Error::User(text),
+        _ => Error::NoRoom(text),
+    }
 }
 
 fn write_by(

@@ -17,6 +17,8 @@ use crate::error::{Context, Result};
 
 /// Bytes looked at at a time for where the last line begins.
 const BACK: u64 = 4096;
+/// Bytes of the disk that a log which is being written keeps for its last words.
+const RESERVE: u64 = 64 << 10;
 
 /// An event with its place in the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,9 +53,16 @@ impl EventLog {
 
     /// Appends one event, in one write(2), and returns its `seq`.
     ///
-    /// `event` must serialize to a JSON object. Errors: `Error::User` where the disk is full; the log is then as it
+    /// `event` must serialize to a JSON object. Errors: `Error::NoRoom` where the disk is full; the log is then as it
     /// was before, and the next event may succeed.
     pub fn append<E: Serialize>(&mut self, event: &E) -> Result<u64> {
+        self.file.reserve(RESERVE)?;
+        self.append_last(event)
+    }
+
+    /// [`append`](Self::append) of an event that must be told on a full disk too, such as why a run does not go on:
+    /// into the room that is kept for such.
+    pub fn append_last<E: Serialize>(&mut self, event: &E) -> Result<u64> {
         let record = Record { seq: self.last.saturating_add(1), time: now(), event };
         let mut line = serde_json::to_vec(&record).internal("writing an event")?;
         line.push(b'\n');
@@ -196,6 +205,7 @@ impl<E: DeserializeOwned> Follower<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use std::fs::{self, OpenOptions};
     use std::io::Write;
 
@@ -270,7 +280,8 @@ mod tests {
     fn a_full_disk_is_an_error_and_the_number_is_not_used_up() {
         let mut log = EventLog { file: AppendFile::full_disk(), last: 4 };
         let e = log.append(&step(1)).unwrap_err();
-        assert!(e.exit_code() == 2 && e.to_string().contains("free some space"), "{e}");
+        assert!(matches!(e, Error::NoRoom(_)) && e.exit_code() == 2, "{e:?}");
+        assert!(e.to_string().contains("free some space"), "{e}");
         assert_eq!(log.last, 4);
     }
 

@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -14,7 +15,11 @@ use crate::error::{Context, Error, Result};
 /// The error of a file operation. The disk is the user's, so the user can mend it; the message says how where it
 /// is clear.
 pub(super) fn file_error(doing: &str, path: &Path, e: &io::Error) -> Error {
-    Error::user(format!("cannot {doing} {}: {e}{}", path.display(), advice(path, e)))
+    let message = format!("cannot {doing} {}: {e}{}", path.display(), advice(path, e));
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoRoom(message),
+        _ => Error::User(message),
+    }
 }
 
 /// What to do about it; empty where that is not clear.
@@ -145,6 +150,8 @@ pub(super) struct AppendFile {
     file: File,
     /// Bytes of whole lines.
     len: u64,
+    /// Where the room ends that the disk keeps for it beyond them.
+    reserved: u64,
 }
 
 impl AppendFile {
@@ -159,7 +166,7 @@ impl AppendFile {
                 file.set_len(whole as u64)?;
                 content.truncate(whole);
             }
-            Ok((Self { path: path.to_owned(), file, len: whole as u64 }, content))
+            Ok((Self { path: path.to_owned(), file, len: whole as u64, reserved: 0 }, content))
         };
         open().map_err(|e| file_error("open", path, &e))
     }
@@ -169,10 +176,24 @@ impl AppendFile {
         debug_assert!(line.ends_with(b"\n"));
         // write_all goes on after a short write, and so learns why it was short.
         if let Err(e) = self.file.write_all(line) {
-            let _ = self.file.set_len(self.len);
+            self.take_back();
             return Err(file_error("write", &self.path, &e));
         }
         self.len += line.len() as u64;
+        Ok(())
+    }
+
+    /// Sees to it that some `bytes` more can be written whatever happens to the disk (at least half of them): blocks
+    /// are taken beyond the end of the file, which keeps its length. File systems that cannot do so promise nothing.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<()> {
+        if self.reserved >= self.len + bytes / 2 {
+            return Ok(());
+        }
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.len, bytes) {
+            Ok(()) => self.reserved = self.len + bytes,
+            Err(e @ (Errno::NOSPC | Errno::DQUOT)) => return Err(file_error("write", &self.path, &e.into())),
+            Err(_) => self.reserved = u64::MAX,
+        }
         Ok(())
     }
 
@@ -183,6 +204,14 @@ impl AppendFile {
         Ok(())
     }
 
+    /// Takes back what stands after the whole lines, and the room that is reserved.
+    fn take_back(&mut self) {
+        let _ = self.file.set_len(self.len);
+        if self.reserved != u64::MAX {
+            self.reserved = 0;
+        }
+    }
+
     pub(super) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|e| file_error("write", &self.path, &e))
     }
@@ -191,7 +220,15 @@ impl AppendFile {
     #[cfg(test)]
     pub(super) fn full_disk() -> Self {
         let path = PathBuf::from("/dev/full");
-        Self { file: OpenOptions::new().append(true).open(&path).unwrap(), path, len: 0 }
+        Self { file: OpenOptions::new().append(true).open(&path).unwrap(), path, len: 0, reserved: 0 }
+    }
+}
+
+impl Drop for AppendFile {
+    fn drop(&mut self) {
+        if (1..u64::MAX).contains(&self.reserved) {
+            self.take_back();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -50,7 +51,13 @@ pub fn draw(dir: &Path, history: &[Map<String, Value>]) -> Result<()> {
             tags.entry(tag).or_default().push((step, value));
         }
     }
-    fs::create_dir_all(dir).map_err(|e| file_error("create the directory", dir, &e))?;
+    // Not those above it: a run's directory that is gone is not made again.
+    match fs::create_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(file_error("create the directory", dir, &e));
+        }
+        _ => {}
+    }
     register_font(FAMILY, FontStyle::Normal, FONT)
         .map_err(|_| Error::internal("the font of the plots cannot be read"))?;
     for (tag, points) in tags {

@@ -80,10 +80,7 @@ pub fn write_directory(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) ->
     sync_dir(parent);
     // People know it by its name.
     let shown = |m: String| m.replace(&tmp.0.display().to_string(), &target.display().to_string());
-    written.map_err(|e| match e {
-        Error::User(message) => Error::User(shown(message)),
-        Error::Internal(message) => Error::Internal(shown(message)),
-    })
+    written.map_err(|e| e.map(shown))
 }
 
 /// Removes what dead writers of `name` left, and puts back what was moved aside and not replaced.

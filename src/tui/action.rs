@@ -107,7 +107,7 @@ impl Awaited {
         match event {
             Event::Finished { .. } | Event::Failed { .. } => true,
             Event::Paused { .. } => self == Awaited::Paused,
-            Event::Resumed { .. } => self == Awaited::Resumed,
+            Event::Resumed { .. } | Event::RoomAgain => self == Awaited::Resumed,
             Event::Checkpoint { .. } => self == Awaited::Saved,
             _ => false,
         }

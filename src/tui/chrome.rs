@@ -65,7 +65,7 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
             let (word, style) = if hung { ("hangs", theme.bad) } else { phase(run.phase(), state) };
             let percent = match run.phase() {
                 _ if hung => String::new(),
-                Phase::Busy(_) | Phase::Paused if run.plan.is_some() => {
+                Phase::Busy(_) | Phase::Paused | Phase::NoRoom if run.plan.is_some() => {
                     format!(" {} %", run.percent())
                 }
                 _ => String::new(),
@@ -91,6 +91,7 @@ pub fn phase(phase: Phase, state: &State) -> (&'static str, ratatui::style::Styl
         Phase::Busy(stage @ (ReadingData | Tokenizing | LoadingModel)) => (stage.word(), theme.text),
         Phase::Busy(stage) => (stage.word(), theme.good),
         Phase::Paused => ("paused", theme.warning),
+        Phase::NoRoom => ("waiting for room", theme.bad),
         Phase::Finished => ("finished", theme.good),
         Phase::Stopped => ("stopped", theme.warning),
         Phase::Failed => ("failed", theme.bad),

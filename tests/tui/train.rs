@@ -80,6 +80,34 @@ fn a_crash_is_told_as_such_with_the_last_words() {
 }
 
 #[test]
+fn a_run_that_waits_for_room_says_for_what_and_how_to_go_on() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = live(width, height);
+        let tell = |cockpit: &mut Cockpit, event: Event| {
+            let record = Record { seq: 99, time: 1.0, event };
+            cockpit.tell(Message::Events { run: super::RUN.into(), records: vec![record] });
+        };
+        let message =
+            "checkpoint-17 is not saved: cannot write /disk/run: No space left on device".to_owned();
+        tell(&mut cockpit, Event::NoRoom { message });
+        let picture = cockpit.picture();
+        assert!(picture.matches("waiting for room").count() >= 2, "{picture}");
+        assert!(
+            picture.contains("checkpoint-17 is not saved") && picture.contains("at once on"),
+            "{picture}"
+        );
+        assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Resume)]));
+        cockpit.press(&["x"]);
+        let picture = cockpit.picture();
+        assert!(picture.contains("waits for room") && picture.contains("last checkpoint"), "{picture}");
+        cockpit.press(&["Esc"]);
+        tell(&mut cockpit, Event::RoomAgain);
+        let picture = cockpit.picture();
+        assert!(picture.contains("training") && !picture.contains("waiting for room "), "{picture}");
+    }
+}
+
+#[test]
 fn what_is_not_finite_is_a_gap_and_counted() {
     for (width, height) in [(80, 24), (160, 48)] {
         let mut cockpit = Cockpit::on_run(width, height, recorded("not_finite"), Worker::Alive);

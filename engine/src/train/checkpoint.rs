@@ -1,5 +1,6 @@
 //! Checkpoints of a run: what stands in them, which is the best, which are kept.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
@@ -88,6 +89,8 @@ pub struct Keeper {
     book: Book,
     last: Option<u64>,
     logging: Option<Logging>,
+    /// Lines of the log that are still to be written.
+    unwritten: VecDeque<LogLine>,
     /// Rows of one optimizer step.
     rows_per_step: u64,
 }
@@ -114,6 +117,7 @@ impl Keeper {
             book: Book::default(),
             last: None,
             logging: None,
+            unwritten: VecDeque::new(),
             rows_per_step: (args.batch_size * args.gradient_accumulation_steps) as u64,
         }
     }
@@ -155,8 +159,9 @@ impl Keeper {
         self.last.map(name)
     }
 
-    /// Appends an event to `logging.jsonl` and to the history that `trainer_state.json` carries.
-    pub fn log(&mut self, run: &RunDir, event: &Event, eval_batch_size: usize) -> Result<()> {
+    /// Takes an event into the history that `trainer_state.json` carries; [`write_log`](Self::write_log) puts it into
+    /// `logging.jsonl`.
+    pub fn log(&mut self, event: &Event, eval_batch_size: usize) {
         let line = match *event {
             Event::Log { step, epoch, loss, acc, learning_rate, grad_norm } => {
                 self.book.loss += loss * (step - self.book.logged) as f64;
@@ -167,41 +172,53 @@ impl Keeper {
                 let batches = rows.div_ceil(eval_batch_size as u64);
                 LogLine::Eval { step, epoch, loss, acc, scores, runtime: seconds, rows, batches }
             }
-            _ => return Ok(()),
+            _ => return,
         };
-        self.write(run, &line)
+        self.note(line);
     }
 
     /// The line that ends the log; `unlogged` has the steps since the line before.
-    pub fn log_end(
-        &mut self,
-        run: &RunDir,
-        step: u64,
-        epoch: f64,
-        seconds: f64,
-        unlogged: &Window,
-    ) -> Result<()> {
+    pub fn log_end(&mut self, step: u64, epoch: f64, seconds: f64, unlogged: &Window) {
         let loss = if step > 0 { (self.book.loss + unlogged.loss()) / step as f64 } else { 0.0 };
         let rows = step * self.rows_per_step;
-        self.write(run, &LogLine::End { step, epoch, loss, runtime: seconds, rows, steps: step })
+        self.note(LogLine::End { step, epoch, loss, runtime: seconds, rows, steps: step });
     }
 
-    fn write(&mut self, run: &RunDir, line: &LogLine) -> Result<()> {
-        self.state.log(line);
-        let logging = match &mut self.logging {
-            Some(logging) => logging,
-            none => none.insert(Logging::open(&run.logging_file())?),
-        };
-        logging.append(line)
+    fn note(&mut self, line: LogLine) {
+        self.state.log(&line);
+        self.unwritten.push_back(line);
+    }
+
+    /// Writes to `logging.jsonl` what is not written yet.
+    ///
+    /// # Errors
+    /// The disk's; what is not written then can be tried again.
+    pub fn write_log(&mut self, run: &RunDir) -> Result<()> {
+        while let Some(line) = self.unwritten.front() {
+            let logging = match &mut self.logging {
+                Some(logging) => logging,
+                none => none.insert(Logging::open(&run.logging_file())?),
+            };
+            logging.append(line)?;
+            self.unwritten.pop_front();
+        }
+        Ok(())
     }
 
     /// Writes `checkpoint-STEP` whole or not at all, then removes those that `save_total_limit` has no room for.
+    ///
+    /// # Errors
+    /// The disk's. It can be tried again.
     pub fn save(&mut self, run: &RunDir, step: u64, mut state: State<'_>) -> Result<Vec<Event>> {
         let began = Instant::now();
         let previous = self.book.best;
         let better =
             |mark: &Mark| mark.loss.is_finite() && previous.is_none_or(|best| mark.is_better_than(&best));
         let evaluated = self.book.evaluated.filter(|mark| mark.step == step && state.planned);
+        // The lines that the checkpoint counts on are on disk before it is.
+        if let Some(logging) = &self.logging {
+            logging.sync()?;
+        }
         let best = evaluated.is_some_and(|mark| better(&mark));
         if best {
             self.book.best = evaluated;
@@ -212,10 +229,6 @@ impl Keeper {
         self.state.best_model_checkpoint =
             self.book.best.map(|best| run.checkpoint(best.step).display().to_string());
         state.progress.book = self.book.clone();
-        // The lines that the checkpoint counts on are on disk before it is.
-        if let Some(logging) = &self.logging {
-            logging.sync()?;
-        }
         let state = &state;
         let written = run::write_checkpoint(run, step, |dir| fill(dir, state, &self.state));
         let (_, bytes) = match written {

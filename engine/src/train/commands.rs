@@ -1,6 +1,8 @@
 //! Commands to a run, obeyed between steps.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use qwen_tui::error::Result;
@@ -16,15 +18,62 @@ pub enum Asked {
     Stop,
 }
 
+/// Where commands come in. Who waits for something else than all of them leaves the others for later.
+pub struct Inbox<'a> {
+    received: &'a Receiver<Command>,
+    kept: RefCell<VecDeque<Command>>,
+}
+
+/// What ended a [sleep](Inbox::sleep).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    Slept,
+    Resume,
+    Stop,
+}
+
+impl<'a> Inbox<'a> {
+    pub fn new(received: &'a Receiver<Command>) -> Self {
+        Self { received, kept: RefCell::default() }
+    }
+
+    pub fn try_recv(&self) -> Result<Command, TryRecvError> {
+        self.kept.borrow_mut().pop_front().map_or_else(|| self.received.try_recv(), Ok)
+    }
+
+    /// The next command, waited for; none where no more can come.
+    fn recv(&self) -> Result<Command, TryRecvError> {
+        let kept = self.kept.borrow_mut().pop_front();
+        kept.map_or_else(|| self.received.recv().map_err(|_| TryRecvError::Disconnected), Ok)
+    }
+
+    /// Waits for `time`, or until a command to go on or to stop comes; other commands are kept.
+    pub fn sleep(&self, time: Duration) -> Woken {
+        let began = Instant::now();
+        loop {
+            match self.received.recv_timeout(time.saturating_sub(began.elapsed())) {
+                Ok(Command::Resume) => return Woken::Resume,
+                Ok(Command::Stop) => return Woken::Stop,
+                Ok(other) => self.kept.borrow_mut().push_back(other),
+                Err(RecvTimeoutError::Timeout) => return Woken::Slept,
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(time.saturating_sub(began.elapsed()));
+                    return Woken::Slept;
+                }
+            }
+        }
+    }
+}
+
 /// The commands that come in.
 pub struct Commands<'a> {
-    received: &'a Receiver<Command>,
+    received: &'a Inbox<'a>,
     paused: bool,
     waited: Duration,
 }
 
 impl<'a> Commands<'a> {
-    pub fn new(received: &'a Receiver<Command>) -> Commands<'a> {
+    pub fn new(received: &'a Inbox<'a>) -> Commands<'a> {
         Commands { received, paused: false, waited: Duration::ZERO }
     }
 
@@ -38,7 +87,7 @@ impl<'a> Commands<'a> {
                     let began = Instant::now();
                     let received = self.received.recv();
                     self.waited += began.elapsed();
-                    received.map_err(|_| TryRecvError::Disconnected)
+                    received
                 }
                 false => self.received.try_recv(),
             };
@@ -73,6 +122,11 @@ impl<'a> Commands<'a> {
         self.waited
     }
 
+    /// Where they come in.
+    pub fn inbox(&self) -> &'a Inbox<'a> {
+        self.received
+    }
+
     /// [`obey`](Self::obey) where there is nothing to save yet: whether to stop.
     pub fn stop(&mut self, emit: &mut Sink<'_>, step: u64) -> Result<bool> {
         loop {
@@ -93,7 +147,8 @@ mod tests {
     #[test]
     fn saving_within_a_pause_does_not_end_it() {
         let (sender, received) = channel();
-        let mut commands = Commands::new(&received);
+        let inbox = Inbox::new(&received);
+        let mut commands = Commands::new(&inbox);
         let mut told = Vec::new();
         let mut emit = |event: Event| {
             told.push(event);
@@ -119,7 +174,8 @@ mod tests {
     #[test]
     fn a_pause_whose_commander_has_gone_ends() {
         let (sender, received) = channel();
-        let mut commands = Commands::new(&received);
+        let inbox = Inbox::new(&received);
+        let mut commands = Commands::new(&inbox);
         sender.send(Command::Pause).unwrap();
         drop(sender);
         assert_eq!(commands.obey(&mut |_| Ok(()), 1).unwrap(), Asked::Nothing);
@@ -129,7 +185,8 @@ mod tests {
     #[test]
     fn the_time_of_a_pause_is_counted() {
         let (sender, received) = channel();
-        let mut commands = Commands::new(&received);
+        let inbox = Inbox::new(&received);
+        let mut commands = Commands::new(&inbox);
         let pause = Duration::from_millis(30);
         sender.send(Command::Pause).unwrap();
         let resuming = std::thread::spawn(move || {

@@ -11,6 +11,7 @@ mod nlg;
 pub mod optimizer;
 mod reports;
 mod resume;
+mod room;
 #[cfg(test)]
 #[path = "../../../tests/common/shared.rs"]
 mod shared;
@@ -38,7 +39,7 @@ use tch::{Device, Kind};
 use crate::device;
 use crate::model::{LoraOptions, QwenConfig, Trainable, adapter, weights};
 use answering::Answering;
-use commands::{Asked, Commands};
+use commands::{Asked, Commands, Inbox};
 pub use limits::limits;
 pub use metrics::AccStrategy;
 use micro::MicroBatches;
@@ -54,7 +55,7 @@ const SKIPPED_LIMIT: u32 = 10;
 /// Rows that `test_oom_error` leaves, as SWIFT does.
 const LONGEST_ROWS: usize = 20_000;
 
-/// Where events go; an error (a full disk) ends the run.
+/// Where events go; an error ends the run.
 pub type Sink<'a> = dyn FnMut(Event) -> Result<()> + 'a;
 
 /// Trains as `args` say, into `run`, answering to the commands `received` between steps; goes on from the checkpoint `from`, one of
@@ -62,11 +63,22 @@ pub type Sink<'a> = dyn FnMut(Event) -> Result<()> + 'a;
 ///
 /// # Errors
 /// Error::User for what the user can mend: model, data, arguments, disk.
-pub fn train<'a>(
+pub fn train(
+    args: &SftArgs,
+    run: &RunDir,
+    from: Option<&Path>,
+    received: &Receiver<Command>,
+    emit: &mut Sink<'_>,
+) -> Result<()> {
+    let inbox = Inbox::new(received);
+    recipe(args, run, from, &inbox, &mut |event| room::emit_patiently(event, &inbox, emit))
+}
+
+fn recipe<'a>(
     args: &'a SftArgs,
     run: &'a RunDir,
     from: Option<&Path>,
-    received: &'a Receiver<Command>,
+    inbox: &'a Inbox<'a>,
     emit: &'a mut Sink<'a>,
 ) -> Result<()> {
     let started = Instant::now();
@@ -87,7 +99,7 @@ pub fn train<'a>(
     })?;
 
     // Asked to stop before the first step, the run ends with nothing to save.
-    let mut commands = Commands::new(received);
+    let mut commands = Commands::new(inbox);
     let mut stopped = |emit: &mut Sink<'a>| -> Result<bool> {
         if !commands.stop(emit, done)? {
             return Ok(false);

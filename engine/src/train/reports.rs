@@ -1,6 +1,7 @@
 //! What a run leaves for other programs and for people to look at: TensorBoard's files and the plots.
 //!
-//! A training is worth more than its report: once begun, what cannot be written is warned of, once, and left out.
+//! A training is worth more than its report: once begun, what cannot be written is warned of, once, and left out. A
+//! full disk is waited for, as with the rest of the run.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -30,7 +31,10 @@ impl Reports {
     /// Error::User that names `logging_dir`.
     pub fn look(args: &SftArgs, run: &RunDir) -> Result<()> {
         match args.reports_to_tensorboard() {
-            true => tensorboard::make_dir(&run.tensorboard_dir(args)).map_err(|e| e.context("logging_dir")),
+            true => {
+                run::still_there(run.path())?;
+                tensorboard::make_dir(&run.tensorboard_dir(args)).map_err(|e| e.context("logging_dir"))
+            }
             false => Ok(()),
         }
     }
@@ -55,32 +59,49 @@ impl Reports {
     }
 
     /// Tells of a new entry of the history.
-    pub fn log(&mut self, entry: &Entry) {
+    ///
+    /// # Errors
+    /// Error::NoRoom alone; it can be told again.
+    pub fn log(&mut self, entry: &Entry) -> Result<()> {
         let written = self.tensorboard.as_mut().map(|file| file.log(entry));
-        self.note(written);
+        self.note(written)
     }
 
     /// Makes what was told survive a power cut.
-    pub fn sync(&mut self) {
+    ///
+    /// # Errors
+    /// As for [`log`](Self::log).
+    pub fn sync(&mut self) -> Result<()> {
         let synced = self.tensorboard.as_ref().map(EventFile::sync);
-        self.note(synced);
+        self.note(synced)
     }
 
-    fn note(&mut self, written: Option<Result<()>>) {
-        if let Some(Err(e)) = written {
-            self.tensorboard = None;
-            self.warning = Some(format!("TensorBoard hears no more of this run: {e}"));
+    fn note(&mut self, written: Option<Result<()>>) -> Result<()> {
+        match written {
+            None | Some(Ok(())) => {}
+            Some(Err(e @ Error::NoRoom(_))) => return Err(e),
+            Some(Err(e)) => {
+                self.tensorboard = None;
+                self.warning = Some(format!("TensorBoard hears no more of this run: {e}"));
+            }
         }
+        Ok(())
     }
 
     /// Draws the plots of the whole history.
-    pub fn draw(&mut self, history: &[Entry]) {
+    ///
+    /// # Errors
+    /// As for [`log`](Self::log).
+    pub fn draw(&mut self, history: &[Entry]) -> Result<()> {
         // The library that draws is not known never to panic.
         let drawn = panic::catch_unwind(AssertUnwindSafe(|| plots::draw(&self.images, history)));
         let drawn = drawn.unwrap_or_else(|_| Err(Error::internal("drawing failed (worker.log says how)")));
-        if let Err(e) = drawn {
-            self.warning = Some(format!("not all plots could be drawn: {e}"));
+        match drawn {
+            Err(e @ Error::NoRoom(_)) => return Err(e),
+            Err(e) => self.warning = Some(format!("not all plots could be drawn: {e}")),
+            Ok(()) => {}
         }
+        Ok(())
     }
 
     /// What there is to warn of, told once.

@@ -16,6 +16,7 @@ use super::minutes::Minutes;
 use super::optimizer::Optimizer;
 use super::reports::Reports;
 use super::resume::Progress;
+use super::room::Waiting;
 use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
 use crate::model::dropout::mix;
@@ -180,17 +181,46 @@ impl Trainer<'_> {
 
     /// An event that is also a line of `logging.jsonl`.
     pub fn log(&mut self, event: Event) -> Result<()> {
-        self.checkpoints.log(self.run, &event, self.args.eval_batch_size)?;
+        self.checkpoints.log(&event, self.args.eval_batch_size);
+        self.patiently(Waiting::new(), |t| t.checkpoints.write_log(t.run))?;
         (self.emit)(event)?;
         self.report()
     }
 
     /// Tells TensorBoard of the newest line of the log.
     fn report(&mut self) -> Result<()> {
-        if let Some(entry) = self.checkpoints.history().last() {
-            self.reports.log(entry);
-        }
+        self.patiently(Waiting::new(), |t| {
+            t.checkpoints.history().last().map_or(Ok(()), |entry| t.reports.log(entry))
+        })?;
         self.warn()
+    }
+
+    /// Does what writes to the disk; where that is full, `waiting` for room.
+    ///
+    /// # Errors
+    /// Those of `attempt` that are not about room; of a command to stop that comes meanwhile.
+    fn patiently<T>(
+        &mut self,
+        mut waiting: Waiting,
+        mut attempt: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match attempt(self) {
+                Err(e @ Error::NoRoom(_)) => waiting
+                    .wait(e, self.commands.inbox(), self.emit)
+                    .map_err(|e| e.map(|message| format!("{message}{}", self.kept())))?,
+                done => {
+                    waiting.over(self.emit)?;
+                    return done;
+                }
+            }
+        }
+    }
+
+    /// What is said of a checkpoint that stays where a run ends; empty where there is none.
+    fn kept(&self) -> String {
+        let best = self.checkpoints.best().map(|(best, _)| best);
+        best.or(self.checkpoints.last()).map_or(String::new(), |good| format!("; {good} is kept"))
     }
 
     /// Emits what the reports have to warn of.
@@ -217,20 +247,24 @@ impl Trainer<'_> {
         (self.emit)(Event::Stage { stage: Stage::Saving })?;
         self.progress.seconds = self.seconds();
         // As with the log: what the checkpoint goes on from is on disk before it is.
-        self.reports.sync();
+        self.patiently(Waiting::new(), |t| t.reports.sync())?;
         self.warn()?;
-        let state = checkpoint::State {
-            args: self.args,
-            trainable: &self.trainable,
-            optimizer: &self.optimizer,
-            kind: self.kind,
-            model_dir: model_dir(self.args)?,
-            eos: self.eos,
-            epoch: self.micro.epoch(),
-            progress: self.progress.clone(),
-            planned,
-        };
-        for event in self.checkpoints.save(self.run, self.progress.step, state)? {
+        let model_dir = model_dir(self.args)?;
+        let events = self.patiently(Waiting::with_much(self.run.path()), |t| {
+            let state = checkpoint::State {
+                args: t.args,
+                trainable: &t.trainable,
+                optimizer: &t.optimizer,
+                kind: t.kind,
+                model_dir,
+                eos: t.eos,
+                epoch: t.micro.epoch(),
+                progress: t.progress.clone(),
+                planned,
+            };
+            t.checkpoints.save(t.run, t.progress.step, state)
+        })?;
+        for event in events {
             (self.emit)(event)?;
         }
         self.minutes.saved(Instant::now());
@@ -244,8 +278,6 @@ impl Trainer<'_> {
             Kind::BFloat16 => ", or use dtype fp32",
             _ => "",
         };
-        let best = self.checkpoints.best().map(|(best, _)| best);
-        let saved = best.or(self.checkpoints.last()).map(|good| format!("; {good} is kept"));
         let (skipped, step) = (self.progress.skipped, self.progress.step);
         let what = match skipped {
             0 => format!("the model's outputs are not finite after step {step}"),
@@ -254,7 +286,7 @@ impl Trainer<'_> {
         };
         Error::user(format!(
             "{what}: lower learning_rate{dtype}, and look whether the base model is whole{}",
-            saved.unwrap_or_default()
+            self.kept()
         ))
     }
 
@@ -267,9 +299,10 @@ impl Trainer<'_> {
             adapter::load(&self.run.path().join(path), &mut self.trainable)?;
         }
         let (step, seconds) = (self.progress.step, self.seconds());
-        self.checkpoints.log_end(self.run, step, self.micro.epoch(), seconds, &self.progress.window)?;
+        self.checkpoints.log_end(step, self.micro.epoch(), seconds, &self.progress.window);
+        self.patiently(Waiting::new(), |t| t.checkpoints.write_log(t.run))?;
         self.report()?;
-        self.reports.draw(self.checkpoints.history());
+        self.patiently(Waiting::new(), |t| t.reports.draw(t.checkpoints.history()))?;
         self.warn()?;
         (self.emit)(Event::Finished {
             step,

@@ -7,7 +7,7 @@ use crate::args::ARGS_FILE;
 use crate::job::event::Event;
 use crate::job::worker::recorded_end;
 use crate::job::{Worker as Child, runs};
-use crate::run::{EVENTS, Follower, list_checkpoints_in, resumable};
+use crate::run::{EVENTS, Follower, check_place, list_checkpoints_in, resumable};
 use crate::tui::action::Notice;
 use crate::tui::message::Message;
 use crate::tui::model::Worker;
@@ -66,7 +66,7 @@ fn follow(
                 && let Some(child) = own
             {
                 let (pid, dir) = (child.pid(), dir.display());
-                let text = format!("{dir} is gone while it is trained: `kill {pid}` ends its worker");
+                let text = format!("{dir} is gone while it is trained: its worker (pid {pid}) ends");
                 send(Message::Notice(Notice::error(text)));
             }
             return None;
@@ -122,7 +122,7 @@ fn look_from_outside(dir: &Path) -> Worker {
     }
     let words = runs::last_words(dir);
     let said = match words.is_empty() {
-        true => "It did not say why.".to_owned(),
+        true => check_place(dir).err().map_or("It did not say why.".to_owned(), |e| e.to_string()),
         false => format!("The end of worker.log:\n{words}"),
     };
     Worker::Gone { why: format!("{said}\n{HINT}") }

@@ -27,7 +27,8 @@ impl RunState {
             computes,
             seconds_per_step: self.steps.seconds_per_step(),
         };
-        self.is_live().then(|| signs.hung(now))?
+        // A full disk keeps it from saying anything.
+        (self.is_live() && self.no_room.is_none()).then(|| signs.hung(now))?
     }
 
     /// What can be done where it hangs.

@@ -40,6 +40,8 @@ pub struct RunState {
     /// Oldest first.
     pub log: VecDeque<LogLine>,
     pub paused: bool,
+    /// What there is no room for on the disk, where the run waits for that.
+    pub no_room: Option<String>,
     /// Steps that changed no weight.
     pub skipped_steps: u64,
     skipped: Vec<u64>,
@@ -188,6 +190,8 @@ pub enum Phase {
     Starting,
     Busy(Stage),
     Paused,
+    /// The disk is full, and it waits for room.
+    NoRoom,
     Finished,
     Stopped,
     Failed,
@@ -211,6 +215,7 @@ impl RunState {
             checkpoints: Vec::new(),
             log: VecDeque::new(),
             paused: false,
+            no_room: None,
             skipped_steps: 0,
             skipped: Vec::new(),
             end: None,
@@ -243,6 +248,7 @@ impl RunState {
                 self.began = time;
                 // A new worker on an old run: the old one's end is history.
                 (self.end, self.paused, self.evaluating, self.stage) = (None, false, None, None);
+                self.no_room = None;
                 if matches!(self.worker, Worker::Gone { .. }) {
                     self.worker = Worker::Unknown;
                 }
@@ -306,6 +312,8 @@ impl RunState {
             }
             Event::Paused { .. } => self.paused = true,
             Event::Resumed { .. } => self.paused = false,
+            Event::NoRoom { message } => self.no_room = Some(message.clone()),
+            Event::RoomAgain => self.no_room = None,
             Event::Finished { step, seconds, stopped, best_checkpoint, best_metric, .. } => {
                 self.evaluating = None;
                 self.end = Some(End::Finished {
@@ -337,7 +345,7 @@ impl RunState {
     fn note(&mut self, time: f64, event: &Event) {
         let level = match event {
             Event::Failed { .. } => Level::Error,
-            Event::Warning { .. } | Event::StepSkipped { .. } => Level::Warning,
+            Event::Warning { .. } | Event::StepSkipped { .. } | Event::NoRoom { .. } => Level::Warning,
             _ => Level::Info,
         };
         let text = match event {
@@ -358,6 +366,7 @@ impl RunState {
             (Some(End::Finished { .. }), _) => Phase::Finished,
             (Some(End::Failed { .. }), _) => Phase::Failed,
             (None, Worker::Gone { .. }) => Phase::Crashed,
+            (None, _) if self.no_room.is_some() => Phase::NoRoom,
             (None, _) if self.paused => Phase::Paused,
             (None, worker) => match (self.stage, worker) {
                 (Some(stage), _) => Phase::Busy(stage),

@@ -286,8 +286,9 @@ fn is_running(row: &Row, state: &State) -> bool {
 pub(super) fn status(run: &RunState) -> Option<RunStatus> {
     match run.phase() {
         Phase::Opening => None,
-        Phase::Starting | Phase::Busy(_) | Phase::Paused if run.is_live() => Some(RunStatus::Running),
-        Phase::Starting | Phase::Busy(_) | Phase::Paused => None,
+        Phase::Starting | Phase::Busy(_) | Phase::Paused | Phase::NoRoom => {
+            run.is_live().then_some(RunStatus::Running)
+        }
         Phase::Finished => Some(RunStatus::Finished),
         Phase::Stopped => Some(RunStatus::Stopped),
         Phase::Failed => Some(RunStatus::Failed),

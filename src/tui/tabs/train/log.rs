@@ -10,6 +10,9 @@ use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::widgets::panel;
 
+/// What is said where a full disk is waited for.
+const WAITING: &str = "It tries again every few seconds, and at once on `p`; `x` ends it without saving.";
+
 /// The last entries that fit.
 pub fn lines(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let theme = &state.theme;
@@ -48,6 +51,10 @@ pub fn end(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         (Some(End::Failed { exit_code, message }), _) => {
             (format!(" it failed (exit status {exit_code}) "), message.clone())
         }
+        (None, Worker::Alive | Worker::Unknown) if run.no_room.is_some() => (
+            " waiting for room ".to_owned(),
+            format!("{}\n{WAITING}", run.no_room.as_deref().unwrap_or_default()),
+        ),
         (_, Worker::Gone { why }) => (format!(" the worker crashed at step {} ", run.step()), why.clone()),
         _ => return,
     };

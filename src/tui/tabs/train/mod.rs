@@ -61,7 +61,7 @@ impl Component for Train {
 }
 
 fn is_paused(state: &State) -> bool {
-    state.run.as_ref().is_some_and(|r| r.paused)
+    state.run.as_ref().is_some_and(|r| r.paused || r.no_room.is_some())
 }
 
 fn stop_question(state: &State) -> Question {
@@ -72,6 +72,10 @@ fn stop_question(state: &State) -> Question {
     let keep = if is_paused(state) { "Keep it paused" } else { "Keep it running" };
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', keep, Vec::new())];
     let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
+    if state.run.as_ref().is_some_and(|r| r.no_room.is_some()) {
+        text = "It waits for room on the disk; stopped now, it loses what it has learned since its last checkpoint."
+            .to_owned();
+    }
     if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
         text = format!("It hangs, and may never hear of this: {}.", run.way_out());
     }

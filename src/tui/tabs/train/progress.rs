@@ -23,7 +23,9 @@ pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         Some((done, rows)) if run.phase() == Phase::Paused => {
             format!("{word} at {done} of {rows} rows of the evaluation")
         }
-        Some((done, rows)) if run.phase() != Phase::Crashed => format!("evaluating, {done} of {rows} rows"),
+        Some((done, rows)) if !matches!(run.phase(), Phase::Crashed | Phase::NoRoom) => {
+            format!("evaluating, {done} of {rows} rows")
+        }
         _ => word.to_owned(),
     };
     let pid = run.machine.as_ref().map_or(String::new(), |m| format!(" (pid {})", m.pid));
@@ -92,7 +94,7 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let room = (area.width as usize).saturating_sub(text::width(&left) + text::width(&right));
     let (done, rest) = widgets::bar(run.progress(), room);
     let style = match run.phase() {
-        Phase::Failed | Phase::Crashed => theme.bad,
+        Phase::Failed | Phase::Crashed | Phase::NoRoom => theme.bad,
         Phase::Paused | Phase::Stopped => theme.warning,
         _ => theme.good,
     };
