@@ -76,6 +76,7 @@ fn readable(field: &Field, value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::ARGS_FILE;
     use super::*;
 
     fn told(json: &str) -> Vec<(&'static str, String)> {
