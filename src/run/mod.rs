@@ -37,4 +37,4 @@ pub use rotate::rotate;
 pub use tensorboard::EventFile;
 pub use trainer_state::TrainerState;
 pub use training_args::{training_args, write_training_args};
-pub use whole::write_directory;
+pub use whole::{is_being_written, write_directory};
