@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use crate::args;
 use crate::job::branch::Branch;
 use crate::job::curves::{self, Curves};
+use crate::job::merge::SUFFIX;
 use crate::job::resume::ready;
-use crate::run::{CheckpointInfo, list_checkpoints_in, resumable, step_of};
+use crate::run::{CheckpointInfo, MERGED, list_checkpoints_in, resumable, step_of};
 
 /// Arguments longer than this are none.
 const ARGS: u64 = 16 << 20;
@@ -39,6 +40,21 @@ pub struct CheckpointSummary {
     pub resumable: Result<(), String>,
 }
 
+/// What lies where a checkpoint's merge goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// The checkpoint's, which may be gone.
+    pub step: u64,
+    pub path: PathBuf,
+    /// Of all its files.
+    pub bytes: u64,
+    /// Unix seconds.
+    pub written: f64,
+    /// Whether it is a model, and whether `merge-lora` has made it.
+    pub is_model: bool,
+    pub is_ours: bool,
+}
+
 /// The model that a run began with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Base {
@@ -55,6 +71,8 @@ pub struct RunDetails {
     pub path: PathBuf,
     /// By step.
     pub checkpoints: Vec<CheckpointSummary>,
+    /// By step.
+    pub merged: Vec<Merged>,
     /// Of everything in the run directory.
     pub bytes: u64,
     pub base: Option<Base>,
@@ -95,8 +113,8 @@ impl RunDetails {
         let args = args::chosen(place).map_err(|e| e.to_string());
         let (base, args_file) = (base(place), place.join(args::ARGS_FILE));
         let ready = ready(dir).map_err(|e| e.to_string());
-        let (path, bytes) = (dir.to_owned(), bytes(dir));
-        RunDetails { path, bytes, base, args_file, args, ready, curves, checkpoints }
+        let (path, bytes, merged) = (dir.to_owned(), bytes(dir), merged(dir));
+        RunDetails { path, bytes, base, args_file, args, ready, curves, checkpoints, merged }
     }
 
     /// The best checkpoint, or else the last.
@@ -132,14 +150,11 @@ fn damaged(dir: &Path, whole: &[CheckpointInfo]) -> Vec<CheckpointSummary> {
     let damaged = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).filter_map(|entry| {
         let step =
             step_of(&entry.file_name().to_string_lossy()).filter(|s| whole.iter().all(|c| c.step != *s))?;
-        let modified = entry.metadata().and_then(|m| m.modified()).ok();
         Some(CheckpointSummary {
             step,
             bytes: bytes(&entry.path()),
             path: entry.path(),
-            written: modified
-                .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
-                .map_or(0.0, |d| d.as_secs_f64()),
+            written: modified(&entry),
             eval_loss: None,
             eval_acc: None,
             best: false,
@@ -150,6 +165,31 @@ fn damaged(dir: &Path, whole: &[CheckpointInfo]) -> Vec<CheckpointSummary> {
         })
     });
     damaged.collect()
+}
+
+/// When it was changed, in Unix seconds; 0 where that is not known.
+fn modified(entry: &fs::DirEntry) -> f64 {
+    let time = entry.metadata().and_then(|m| m.modified()).ok();
+    time.and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// What is named `checkpoint-N-merged` in a run; an empty directory is in nobody's way.
+fn merged(dir: &Path) -> Vec<Merged> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut merged: Vec<Merged> = entries
+        .filter_map(|entry| {
+            let path = entry.path();
+            let step = step_of(entry.file_name().to_string_lossy().strip_suffix(SUFFIX)?)?;
+            if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
+                return None;
+            }
+            let (bytes, written) = (bytes(&path), modified(&entry));
+            let is_model = path.join("config.json").is_file();
+            Some(Merged { step, bytes, written, is_model, is_ours: path.join(MERGED).is_file(), path })
+        })
+        .collect();
+    merged.sort_by_key(|m| m.step);
+    merged
 }
 
 fn best(all: &[CheckpointSummary], curves: &Curves) -> Option<u64> {

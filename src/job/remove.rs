@@ -10,18 +10,22 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::error::{Context, Error, Result};
 use crate::job::checkpoints::bytes;
+use crate::job::merge;
 use crate::job::runs::{has_run_files, is_run, list_runs, take_lock};
-use crate::run::step_of;
+use crate::run::{MERGED, is_being_written, step_of};
 
-/// Deletes the checkpoint or run in `target`, an absolute path without links; returns its size in bytes.
+/// Why something that a merge reads or replaces stays.
+const MERGING: &str = "it is being merged; that ends by itself";
+
+/// Deletes the checkpoint, merged model or run in `target`, an absolute path without links; returns its size in bytes.
 ///
 /// # Errors
-/// `Error::User` where it is no checkpoint or run of its own beneath `output_dir`, where a worker is at the run, or
+/// `Error::User` where it is none of these beneath `output_dir`, where a worker is at the run or a merge at it, or
 /// where the disk refuses.
 pub fn remove(target: &Path, output_dir: &Path) -> Result<u64> {
     let what = check(target, output_dir)?;
     let run = match what {
-        What::Checkpoint => target.parent().unwrap_or(target),
+        What::InRun => target.parent().unwrap_or(target),
         What::Run => target,
     };
     // Held until the rename: no worker begins on what is about to go.
@@ -53,7 +57,8 @@ pub(super) fn stays(target: &Path, root: &Path) -> Option<String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
-    Checkpoint,
+    /// A checkpoint or a merged model.
+    InRun,
     Run,
 }
 
@@ -76,11 +81,26 @@ fn check(target: &Path, output_dir: &Path) -> Result<What> {
     let Some((parent, name)) = target.parent().zip(target.file_name()) else {
         return refuse("it is the root of the file system");
     };
-    if step_of(&name.to_string_lossy()).is_some() {
-        return if is_run(parent) { Ok(What::Checkpoint) } else { refuse("it is not in a run directory") };
+    let name = name.to_string_lossy();
+    if step_of(&name).is_some() {
+        return match is_run(parent) {
+            true if is_being_written(&merge::usual_target(target)) => refuse(MERGING),
+            true => Ok(What::InRun),
+            false => refuse("it is not in a run directory"),
+        };
+    }
+    if name.strip_suffix(merge::SUFFIX).and_then(step_of).is_some() && is_run(parent) {
+        return match target.join(MERGED).is_file() {
+            true if is_being_written(target) => refuse(MERGING),
+            true => Ok(What::InRun),
+            false => refuse("merge-lora has not made it; delete it yourself"),
+        };
     }
     if !has_run_files(target) {
         return refuse("it is neither a checkpoint nor a run directory");
+    }
+    if let Some(step) = steps(target).find(|c| is_being_written(&merge::usual_target(c))) {
+        return refuse(&format!("{} in it is being merged", step.file_name().unwrap_or_default().display()));
     }
     // What a link in it leads to stays.
     let others =
@@ -89,6 +109,12 @@ fn check(target: &Path, output_dir: &Path) -> Result<What> {
         return refuse(other.problem.as_deref().unwrap_or("there are other runs in it"));
     }
     Ok(What::Run)
+}
+
+/// The checkpoints in a run.
+fn steps(run: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(run).into_iter().flatten().flatten();
+    entries.filter(|e| step_of(&e.file_name().to_string_lossy()).is_some()).map(|e| e.path())
 }
 
 /// The hidden name that `target` gets.
@@ -181,6 +207,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_merged_stays_until_that_is_done_and_a_merged_model_goes() {
+        let (out, run) = output();
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let tmp = run.join(format!(".checkpoint-5-merged.tmp-{}", other.id()));
+        fs::create_dir(&tmp).unwrap();
+        let merged = run.join("checkpoint-5-merged");
+        fs::create_dir(&merged).unwrap();
+        fs::write(merged.join("merged.json"), "{}").unwrap();
+        refused(&run.join("checkpoint-5"), out.path(), "it is being merged");
+        refused(&merged, out.path(), "it is being merged");
+        refused(&run, out.path(), "checkpoint-5 in it is being merged");
+        remove(&run.join("checkpoint-10"), out.path()).unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(remove(&merged, out.path()).unwrap(), 2);
+        assert!(!merged.exists() && run.join("checkpoint-5").exists());
+        remove(&run.join("checkpoint-5"), out.path()).unwrap();
+    }
+
+    #[test]
     fn nothing_but_checkpoints_and_runs_goes() {
         let (out, run) = output();
         let root = fs::canonicalize(out.path()).unwrap();
@@ -194,7 +240,7 @@ mod tests {
         refused(&root.join("copied"), &root, "neither");
         remove(&root.join("copied/checkpoint-5"), &root).unwrap();
         refused(&root.join("notes/checkpoint-x"), &root, "neither");
-        refused(&run.join("checkpoint-5-merged"), &root, "neither");
+        refused(&run.join("checkpoint-5-merged"), &root, "merge-lora has not made it");
         refused(&run.join("checkpoint-7"), &root, "no directory");
         refused(&run.join("checkpoint-5/default"), &root, "neither");
         refused(&root, &root, "whole output directory");

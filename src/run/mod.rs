@@ -41,4 +41,4 @@ pub use tensorboard::EventFile;
 pub use there::{check_place, still_there};
 pub use trainer_state::TrainerState;
 pub use training_args::{training_args, write_training_args};
-pub use whole::write_directory;
+pub use whole::{is_being_written, write_directory};

@@ -83,6 +83,15 @@ pub fn write_directory(target: &Path, fill: impl FnOnce(&Path) -> Result<()>) ->
     written.map_err(|e| e.map(shown))
 }
 
+/// Whether another process is at [`write_directory`] with this `target`.
+pub fn is_being_written(target: &Path) -> bool {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let begin = format!(".{name}.tmp-");
+    let entries = target.parent().and_then(|p| fs::read_dir(p).ok()).into_iter().flatten().flatten();
+    let pid = |entry: fs::DirEntry| entry.file_name().to_string_lossy().strip_prefix(&begin)?.parse().ok();
+    entries.filter_map(pid).any(|pid| !is_dead(pid))
+}
+
 /// Removes what dead writers of `name` left, and puts back what was moved aside and not replaced.
 fn clean(parent: &Path, name: &str, target: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {

@@ -77,6 +77,8 @@ pub enum Action {
     Repl(Order),
     /// Asks the worker to stop and, once it has been told, quits.
     StopAndExit,
+    /// Asks the merges at work to end, and quits.
+    StopMergesAndExit,
     /// Quits and leaves everything as it is.
     Exit,
     /// Stops the cockpit until the shell lets it go on.

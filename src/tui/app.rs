@@ -13,10 +13,11 @@ use super::keys;
 use super::message::Message;
 use super::model::Worker;
 use super::popups::{Help, Popup};
-use super::questions::{load_question, quit_question, unsaved_question};
+use super::questions::{load_question, merging_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
 use crate::job::event::Command;
+use crate::job::merge::usual_target;
 use crate::job::runs::RunStatus;
 
 /// Seconds that a notice stays where no key takes it away.
@@ -33,8 +34,9 @@ pub struct App {
     first_run_wanted: bool,
     /// What was drawn last is not what is.
     changed: bool,
-    /// The worker has been told to end as the cockpit does.
+    /// The worker has been told to end as the cockpit does, or the merges have.
     stopping: bool,
+    stopping_merges: bool,
     /// It has been told to pause, and has not yet said that it does.
     pausing: bool,
 }
@@ -51,6 +53,7 @@ impl App {
             first_run_wanted: open_first_run,
             changed: true,
             stopping: false,
+            stopping_merges: false,
             pausing: false,
         }
     }
@@ -140,6 +143,18 @@ impl App {
 
     /// For the shell's screen, when the cockpit has gone: what goes on without it.
     pub fn parting_words(&self) -> Option<String> {
+        let merges = self.state.merges.iter().map(|merging| {
+            let (checkpoint, target) = (merging.checkpoint.display(), usual_target(&merging.checkpoint));
+            match self.stopping_merges {
+                true => format!("the merge of {checkpoint} was told to end, and leaves nothing behind"),
+                false => format!("{checkpoint} is merged on: {} is there when it is done", target.display()),
+            }
+        });
+        let words: Vec<String> = self.parting_words_of_run().into_iter().chain(merges).collect();
+        (!words.is_empty()).then(|| words.join("\n"))
+    }
+
+    fn parting_words_of_run(&self) -> Option<String> {
         let run = self.state.run.as_ref().filter(|_| self.state.is_live())?;
         let what = match self.stopping {
             true if run.hung(self.state.now).is_some() => {
@@ -220,6 +235,8 @@ impl App {
                     let unsaved = unsaved.join(" ");
                     let question = if self.state.is_live() {
                         quit_question(&self.state, self.pausing, &unsaved)
+                    } else if !self.state.merges.is_empty() {
+                        merging_question(&self.state, &unsaved)
                     } else if unsaved.is_empty() {
                         rest.push(Action::Exit);
                         continue;
@@ -232,6 +249,10 @@ impl App {
                 Action::StopAndExit => {
                     self.stopping = true;
                     rest.push(Action::StopAndExit);
+                }
+                Action::StopMergesAndExit => {
+                    self.stopping_merges = true;
+                    rest.push(Action::StopMergesAndExit);
                 }
                 Action::StartJob(args) => {
                     self.shown = Tab::Train;

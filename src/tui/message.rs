@@ -30,6 +30,8 @@ pub enum Message {
     Events { run: PathBuf, records: Vec<Record<Event>> },
     /// News of a run's worker; what it wrote before has been sent before.
     Worker { run: PathBuf, worker: Worker },
+    /// How far the merge of this checkpoint is, in percent; `None`: it has ended.
+    Merge { checkpoint: PathBuf, percent: Option<u64> },
     /// Of files of arguments, and of the data they name.
     Config(ConfigNews),
     /// News for the REPL.

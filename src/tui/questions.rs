@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::action::Action;
 use super::configs::ConfigWork;
 use super::popups::{Choice, Question};
-use super::state::State;
+use super::state::{Merging, State};
 
 /// Asked before the end while a job runs; `pausing` where it has been told to pause, `unsaved` is what would be lost.
 pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
@@ -37,9 +37,36 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),
     };
+    if let Some(merges) = merges(state) {
+        text += &format!("\n{merges} too, which goes on in any case.");
+    }
     if !unsaved.is_empty() {
         text += &format!("\n{unsaved} Quitting loses it.");
     }
+    Question::new("Quit", text, choices)
+}
+
+/// The merges at work, as the beginning of a sentence.
+fn merges(state: &State) -> Option<String> {
+    let names: Vec<String> = state.merges.iter().map(Merging::name).collect();
+    match &names[..] {
+        [] => None,
+        [name] => Some(format!("{name} is being merged")),
+        names => Some(format!("{} are being merged", names.join(", "))),
+    }
+}
+
+/// Asked before the end while something is merged and no job runs.
+pub fn merging_question(state: &State, unsaved: &str) -> Question {
+    let mut text = format!("{}. That does not need this screen.", merges(state).unwrap_or_default());
+    if !unsaved.is_empty() {
+        text += &format!("\n{unsaved} Quitting loses it.");
+    }
+    let choices = vec![
+        Choice::new('l', "Leave it running: the merged model is there when it is done", vec![Action::Exit]),
+        Choice::new('x', "Stop it: nothing is left of it", vec![Action::StopMergesAndExit]),
+        Choice::new('s', "Stay", Vec::new()),
+    ];
     Question::new("Quit", text, choices)
 }
 

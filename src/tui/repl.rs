@@ -151,6 +151,8 @@ pub struct RunModels {
     pub base: Option<String>,
     /// Steps, oldest first.
     pub checkpoints: Vec<u64>,
+    /// Steps of those that are merged into whole models.
+    pub merged: Vec<u64>,
     /// The steps of the best one and of the newest that the run comes from.
     pub best: Option<u64>,
     pub last: Option<u64>,

@@ -36,6 +36,21 @@ impl Clock {
     }
 }
 
+/// A merge at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merging {
+    /// The checkpoint's directory.
+    pub checkpoint: PathBuf,
+    pub percent: u64,
+}
+
+impl Merging {
+    /// `checkpoint-N`.
+    pub fn name(&self) -> String {
+        self.checkpoint.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 /// What is known of the world.
 #[derive(Debug)]
 pub struct State {
@@ -55,6 +70,8 @@ pub struct State {
     pub gone: Option<PathBuf>,
     /// The base model that the arguments of the next job name, where it is there.
     pub base: Option<BaseModel>,
+    /// The merges at work, and how far they are.
+    pub merges: Vec<Merging>,
     /// A page or a question is over the tabs.
     pub covered: bool,
 }
@@ -71,6 +88,7 @@ impl State {
             run: None,
             gone: None,
             base: None,
+            merges: Vec::new(),
             covered: false,
         }
     }
@@ -108,6 +126,17 @@ impl State {
                 Some(_) => (self.run, self.gone) = (None, Some(path.clone())),
                 None => return false,
             },
+            Message::Merge { checkpoint, percent: None } => {
+                self.merges.retain(|m| m.checkpoint != *checkpoint);
+            }
+            Message::Merge { checkpoint, percent: Some(percent) } => {
+                match self.merges.iter_mut().find(|m| m.checkpoint == *checkpoint) {
+                    Some(merging) => merging.percent = *percent,
+                    None => {
+                        self.merges.push(Merging { checkpoint: checkpoint.clone(), percent: *percent });
+                    }
+                }
+            }
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
@@ -136,6 +165,11 @@ impl State {
         let followed = self.run.as_ref().map(|r| &r.path);
         let runs = self.runs.iter().flatten().filter(|r| r.status == RunStatus::Running);
         runs.filter(|r| Some(&r.path) != followed).count()
+    }
+
+    /// The merge at work of `path`, or of what lies in it.
+    pub fn merging(&self, path: &Path) -> Option<&Merging> {
+        self.merges.iter().find(|m| m.checkpoint.starts_with(path))
     }
 
     /// Whether a worker is at the run that is followed.

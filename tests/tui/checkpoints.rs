@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Cockpit, RUN, recorded, until_step};
-use qwen_tui::job::checkpoints::{Base, CheckpointSummary, RunDetails};
+use qwen_tui::job::checkpoints::{Base, CheckpointSummary, Merged, RunDetails};
 use qwen_tui::job::curves::{Curves, EvalPoint};
 use qwen_tui::job::runs::{RunStatus, RunSummary};
 use qwen_tui::tui::action::Action;
@@ -76,6 +76,7 @@ fn details(run: &str) -> RunDetails {
             checkpoint(run, 20, Some(eval(20).loss), "best"),
             checkpoint(run, 25, Some(eval(25).loss), "last weights only"),
         ],
+        merged: Vec::new(),
         bytes: 41_000_000,
         base: Some(Base {
             name: "/home/me/models/底座模型/qwen-demo".to_owned(),
@@ -239,14 +240,35 @@ fn merging_asks_and_says_where_the_model_goes() {
     cockpit.assert_picture("checkpoints-merge-80x24");
     assert!(cockpit.press(&["m", "Enter"]).is_empty(), "neither the key that asks nor what is marked first");
     let best = format!("{RUN}/checkpoint-20");
-    for (keys, anew) in [(["m", "y"], false), (["m", "r"], true)] {
-        let merged = cockpit.press(&keys);
+    // Of two answers only the one that fits is there.
+    let with_merge = |is_model, is_ours| {
+        let merged = Merged {
+            step: 20,
+            path: format!("{best}-merged").into(),
+            bytes: 3_700_000_000,
+            written: 1_700_000_100.0,
+            is_model,
+            is_ours,
+        };
+        Message::RunDetails(Box::new(RunDetails { merged: vec![merged], ..details(RUN) }))
+    };
+    for (key, other, anew) in [("y", "r", false), ("r", "y", true)] {
+        assert!(cockpit.press(&["m", other, "Esc"]).is_empty());
+        let merged = cockpit.press(&["m", key]);
         assert!(
             matches!(&merged[..], [Action::Merge { checkpoint, overwrite }]
                 if checkpoint.as_os_str() == best.as_str() && *overwrite == anew),
             "{merged:?}"
         );
+        cockpit.tell(with_merge(true, true));
     }
+    cockpit.press(&["m"]);
+    cockpit.assert_picture("checkpoints-merge-anew-80x24");
+    cockpit.press(&["Esc"]);
+    cockpit.tell(with_merge(false, false));
+    cockpit.press(&["m"]);
+    assert!(cockpit.picture().contains("checkpoint-20-merged is in the"), "{}", cockpit.picture());
+    cockpit.tell(Message::RunDetails(Box::new(details(RUN))));
     // Of a run its best.
     let merged = cockpit.press(&["h", "m", "y"]);
     assert!(
@@ -279,6 +301,101 @@ fn without_a_whole_checkpoint_there_is_nothing_to_try_or_merge() {
         assert!(!bar(&mut cockpit).contains(" o REPL "), "{}", bar(&mut cockpit));
         assert!(!bar(&mut cockpit).contains(" m merge "), "{}", bar(&mut cockpit));
     }
+}
+
+#[test]
+fn a_merged_model_is_listed_tried_and_deleted() {
+    for (width, height) in [(80, 24), (160, 48)] {
+        let mut cockpit = tab(width, height);
+        let path = format!("{RUN}/checkpoint-20-merged");
+        let merged = |is_ours| Merged {
+            step: 20,
+            path: path.clone().into(),
+            bytes: 3_700_000_000,
+            written: 1_700_000_100.0,
+            is_model: true,
+            is_ours,
+        };
+        let told = |is_ours| {
+            Message::RunDetails(Box::new(RunDetails { merged: vec![merged(is_ours)], ..details(RUN) }))
+        };
+        cockpit.tell(told(true));
+        cockpit.press(&["Down", "Down", "Down"]);
+        cockpit.assert_picture(&format!("checkpoints-merged-{width}x{height}"));
+        let tried = cockpit.press(&["o"]);
+        assert!(
+            matches!(&tried[..], [Action::OpenInRepl(dir)] if dir.as_os_str() == path.as_str()),
+            "{tried:?}"
+        );
+        cockpit.press(&["Tab", "Tab", "Tab"]);
+        let deleted = cockpit.press(&["d", "y"]);
+        assert!(
+            matches!(&deleted[..], [Action::Delete(dir)] if dir.as_os_str() == path.as_str()),
+            "{deleted:?}"
+        );
+        for (key, why) in [("m", "it is merged already"), ("R", "mark one")] {
+            assert!(cockpit.press(&[key]).is_empty());
+            assert!(cockpit.picture().contains(why), "{}", cockpit.picture());
+        }
+        cockpit.press(&["h", "d"]);
+        let picture = cockpit.picture();
+        assert!(picture.contains("3 checkpoints, 1 merged"), "{picture}");
+        cockpit.press(&["Esc", "Down", "Down", "Down"]);
+        cockpit.tell(told(false));
+        assert!(cockpit.press(&["d", "y"]).is_empty());
+        assert!(cockpit.picture().contains("base model"), "the row above and below stay");
+    }
+}
+
+#[test]
+fn a_merge_at_work_is_shown_keeps_what_it_reads_and_is_asked_about_at_the_end() {
+    let mut cockpit = tab(80, 24);
+    let checkpoint = PathBuf::from(RUN).join("checkpoint-20");
+    let merge = |percent| Message::Merge { checkpoint: checkpoint.clone(), percent };
+    cockpit.tell(merge(Some(0)));
+    cockpit.tell(merge(Some(40)));
+    cockpit.press(&["Down", "Down"]);
+    cockpit.assert_picture("checkpoints-merging-80x24");
+    for keys in [&["d"][..], &["m"], &["h", "d"]] {
+        assert!(cockpit.press(keys).is_empty() && cockpit.press(&["y"]).is_empty());
+        cockpit.press(&[keys[keys.len() - 1]]);
+        assert!(cockpit.picture().contains("checkpoint-20 is being merged"), "{}", cockpit.picture());
+    }
+    assert!(cockpit.press(&["q"]).is_empty());
+    cockpit.assert_picture("quit-merging-80x24");
+    assert!(cockpit.press(&["Esc", "q", "s"]).is_empty());
+    assert!(matches!(cockpit.press(&["q", "l"])[..], [Action::Exit]));
+    // Also where no question was asked: at a signal.
+    let words = cockpit.parting_words().unwrap();
+    assert!(
+        words.contains("is merged on") && words.contains("checkpoint-20-merged is there when"),
+        "{words}"
+    );
+    assert!(matches!(cockpit.press(&["q", "x"])[..], [Action::StopMergesAndExit]));
+    assert!(cockpit.parting_words().unwrap().contains("leaves nothing behind"));
+    cockpit.tell(merge(None));
+    assert_eq!(cockpit.parting_words(), None);
+    assert!(!cockpit.picture().contains("merging"));
+    assert!(matches!(cockpit.press(&["q"])[..], [Action::Exit]));
+
+    let mut both = Cockpit::on_run(80, 24, until_step("finished", 17), Worker::Alive);
+    both.tell(merge(Some(0)));
+    both.press(&["q"]);
+    let picture = both.picture();
+    assert!(picture.contains("checkpoint-20 is being merged too, which goes on"), "{picture}");
+    both.press(&["l"]);
+    assert_eq!(both.parting_words().unwrap().lines().count(), 2);
+}
+
+#[test]
+fn a_path_in_a_question_stays_whole_on_a_wide_screen() {
+    let mut cockpit = tab(200, 50);
+    let run = format!("/home/me/{}/output/qwen-demo/v0-20231114-221320", "a-long-name".repeat(7));
+    let mut long = runs();
+    long[0].path = run.clone().into();
+    cockpit.tell(Message::Runs(long));
+    cockpit.press(&["Home", "d"]);
+    assert!(cockpit.picture().contains(&format!("│ {run} ")), "{}", cockpit.picture());
 }
 
 #[test]

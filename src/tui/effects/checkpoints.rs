@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::job::checkpoints::RunDetails;
+use crate::job::merge::AtWork;
 use crate::job::{human, merge, remove, runs};
 use crate::tui::action::Notice;
 use crate::tui::message::Message;
@@ -14,32 +15,48 @@ pub fn inspect(run: &Path, send: &dyn Fn(Message)) {
 }
 
 /// Merges the adapter of `checkpoint` into its base, tells how far it is, and looks at its run while it holds `look`.
-pub fn merge(engine: &Path, checkpoint: &Path, overwrite: bool, look: &Mutex<()>, send: &dyn Fn(Message)) {
-    let name = checkpoint.file_name().unwrap_or_default().to_string_lossy().into_owned();
+pub fn merge(
+    engine: &Path,
+    checkpoint: &Path,
+    overwrite: bool,
+    at_work: &AtWork,
+    look: &Mutex<()>,
+    send: &dyn Fn(Message),
+) {
+    let is_at = |percent| send(Message::Merge { checkpoint: checkpoint.to_owned(), percent });
+    is_at(Some(0));
+    let merged = merge::merge(engine, checkpoint, overwrite, at_work, &mut |percent| is_at(Some(percent)));
+    is_at(None);
     let notice = |notice| send(Message::Notice(notice));
-    notice(Notice::info(format!("merging {name}")));
-    let merged = merge::merge(engine, checkpoint, overwrite, &mut |percent| {
-        notice(Notice::info(format!("merging {name}: {percent} %")));
-    });
     if let Some(run) = checkpoint.parent().filter(|p| runs::is_run(p)) {
         let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
         inspect(run, send);
     }
     notice(match merged {
-        Ok((dir, said)) => Notice::info(format!("{said}: {dir}; Ctrl+O in the REPL takes this path")),
+        Ok((dir, said)) => Notice::info(format!("{said}: {dir}; o on it tries it")),
+        // Only where it came to be there after the question; the engine's words are for the command line.
+        Err(_) if !overwrite && merge::usual_target(checkpoint).exists() => Notice::error(format!(
+            "{} is there already: m asks about it again",
+            merge::usual_target(checkpoint).display()
+        )),
         Err(e) => Notice::error(e.to_string()),
     });
 }
 
-/// Deletes a checkpoint or a run, and looks at what is left while it holds `look`; `gone` is called before it is told
+/// Deletes a checkpoint, a merged model or a run, and looks at what is left while it holds `look`; `gone` is called before it is told
 /// that it is gone.
 pub fn delete(
     target: &Path,
     output_dir: &Path,
+    at_work: &AtWork,
     gone: impl FnOnce(),
     look: &Mutex<()>,
     send: &dyn Fn(Message),
 ) {
+    if let Some(checkpoint) = at_work.of(target) {
+        let text = format!("{} is being merged: delete it when that is done", checkpoint.display());
+        return send(Message::Notice(Notice::error(text)));
+    }
     let notice = match remove::remove(target, output_dir) {
         Ok(bytes) => {
             gone();

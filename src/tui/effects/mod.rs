@@ -22,6 +22,7 @@ use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
 use crate::job::event::Command;
+use crate::job::merge::AtWork;
 use crate::job::tell::tell;
 use crate::job::{Worker, ready_engine, runs};
 use crate::run::RunDir;
@@ -42,6 +43,7 @@ pub struct Effects {
     /// Counts the looks at data; each gives way to the next.
     previews: Arc<AtomicU64>,
     repl: repl::Thread,
+    merges: Arc<AtWork>,
 }
 
 impl Effects {
@@ -52,6 +54,7 @@ impl Effects {
             look: Arc::default(),
             previews: Arc::default(),
             repl: repl::Thread::default(),
+            merges: Arc::default(),
         }
     }
 
@@ -116,7 +119,10 @@ impl Effects {
                         let _ = followed.compare_exchange(this, next, at, at);
                     }
                 };
-                self.background(move |send| checkpoints::delete(&target, &output_dir, gone, &look, send));
+                let merges = Arc::clone(&self.merges);
+                self.background(move |send| {
+                    checkpoints::delete(&target, &output_dir, &merges, gone, &look, send);
+                });
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);
@@ -128,8 +134,11 @@ impl Effects {
             Action::Merge { checkpoint, overwrite } => {
                 let engine = state.engine.clone();
                 let look = Arc::clone(&self.look);
+                let merges = Arc::clone(&self.merges);
                 self.background(move |send| match engine {
-                    Some(Ok(engine)) => checkpoints::merge(&engine, &checkpoint, overwrite, &look, send),
+                    Some(Ok(engine)) => {
+                        checkpoints::merge(&engine, &checkpoint, overwrite, &merges, &look, send);
+                    }
                     Some(Err(why)) => send(Message::Notice(Notice::error(why))),
                     None => send(Message::Notice(Notice::info("the engine is still being looked for"))),
                 });
@@ -141,6 +150,10 @@ impl Effects {
             Action::Repl(order) => {
                 let engine = state.engine.as_ref().and_then(|e| e.as_ref().ok());
                 self.repl.order(order, engine, &self.sender);
+            }
+            Action::StopMergesAndExit => {
+                self.merges.stop();
+                drop(self.sender.send(Message::Exit));
             }
             Action::Exit => drop(self.sender.send(Message::Exit)),
             Action::Suspend => {

@@ -11,8 +11,8 @@ mod shards;
 use std::path::{Path, PathBuf};
 
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::job::human;
 use qwen_tui::job::inputs::check_model_dir;
+use qwen_tui::job::{self, human};
 use qwen_tui::run::{free_bytes, write_configuration, write_directory, write_json};
 use serde_json::{Map, Value};
 use tch::{Device, Kind};
@@ -64,15 +64,13 @@ pub type Told<'a> = dyn FnMut(u64, u64) -> bool + 'a;
 /// A path without a name.
 pub fn usual_target(checkpoint: &Path) -> Result<PathBuf> {
     let whole = checkpoint.canonicalize().user(checkpoint.display())?;
-    let name = whole.file_name().ok_or_else(|| {
+    whole.file_name().ok_or_else(|| {
         Error::user(format!(
             "{}: has no name to make the merge's of: give --output DIR",
             checkpoint.display()
         ))
     })?;
-    let mut merged = name.to_owned();
-    merged.push("-merged");
-    Ok(whole.with_file_name(merged))
+    Ok(job::merge::usual_target(&whole))
 }
 
 /// Refuses a checkpoint without an adapter.

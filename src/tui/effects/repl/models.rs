@@ -16,12 +16,13 @@ fn models(dir: &Path) -> Option<RunModels> {
     let run = RunDir::open(dir).ok()?;
     let args = SftArgs::from_run_dir(dir).ok();
     // By the same rule as on the Checkpoints tab.
-    let checkpoints = RunDetails::read(run.path()).checkpoints;
+    let RunDetails { checkpoints, merged, .. } = RunDetails::read(run.path());
     let whole = || checkpoints.iter().filter(|c| c.whole);
     Some(RunModels {
         run: dir.to_owned(),
         base: args.and_then(|a| a.model_cache_dir.or(a.model_id_or_path)),
         checkpoints: whole().map(|c| c.step).collect(),
+        merged: merged.iter().filter(|m| m.is_model).map(|m| m.step).collect(),
         best: whole().find(|c| c.best).map(|c| c.step),
         last: whole().find(|c| c.last).map(|c| c.step),
     })
@@ -48,11 +49,17 @@ mod tests {
         let args =
             r#"{"model_type":"qwen-1_8b","model_id_or_path":"/models/基座","dataset":["jd-sentiment-zh"]}"#;
         std::fs::write(run.join("sft_args.json"), args).unwrap();
+        for (step, file) in [(50, "config.json"), (100, "notes")] {
+            let merged = run.join(format!("checkpoint-{step}-merged"));
+            std::fs::create_dir(&merged).unwrap();
+            std::fs::write(merged.join(file), "{}").unwrap();
+        }
         let found = list(&[root.path().join("none"), run.clone()]);
         let wanted = RunModels {
             run,
             base: Some("/models/基座".to_owned()),
             checkpoints: vec![50, 100],
+            merged: vec![50],
             best: Some(50),
             last: Some(100),
         };

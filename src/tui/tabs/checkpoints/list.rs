@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::rows::{Item, Row};
-use crate::job::checkpoints::{Base, CheckpointSummary};
+use crate::job::checkpoints::{Base, CheckpointSummary, Merged};
 use crate::job::human;
 use crate::job::runs::{RunStatus, RunSummary};
 use crate::tui::model::short_name;
@@ -36,6 +36,7 @@ pub fn draw(frame: &mut Frame, area: Rect, rows: &[Row], marked: usize, state: &
             let line = match row.item {
                 Item::Run => run(row.run, width, state),
                 Item::Checkpoint(checkpoint) => self::checkpoint(checkpoint, width, state),
+                Item::Merged(merged) => self::merged(merged, width, state),
                 Item::Base(base) => self::base(base, width, state),
             };
             if i == marked { whole(&line, width, state.theme.selected) } else { line }
@@ -46,6 +47,7 @@ pub fn draw(frame: &mut Frame, area: Rect, rows: &[Row], marked: usize, state: &
         let path = match row.item {
             Item::Run => row.run.path.display().to_string(),
             Item::Checkpoint(checkpoint) => checkpoint.path.display().to_string(),
+            Item::Merged(merged) => merged.path.display().to_string(),
             Item::Base(base) => base.name.clone(),
         };
         let path = text::fit_end(&path, width.saturating_sub(2));
@@ -101,7 +103,9 @@ fn run(run: &RunSummary, width: usize, state: &State) -> Line<'static> {
 
 fn checkpoint(checkpoint: &CheckpointSummary, width: usize, state: &State) -> Line<'static> {
     let theme = &state.theme;
+    let merging = state.merging(&checkpoint.path).map(|m| format!("merge {}%", m.percent.min(99)));
     let (word, style) = match checkpoint {
+        _ if merging.is_some() => (merging.as_deref().unwrap_or_default(), theme.warning),
         c if !c.whole => ("damaged", theme.bad),
         c if c.best && c.last => ("best last", theme.good),
         c if c.best => ("best", theme.good),
@@ -114,10 +118,7 @@ fn checkpoint(checkpoint: &CheckpointSummary, width: usize, state: &State) -> Li
     let loss = figure(checkpoint.eval_loss, text::figure);
     let acc = figure(checkpoint.eval_acc, |x| format!("{x:.4}"));
     let bad = checkpoint.eval_loss.is_some_and(|l| !l.is_finite());
-    let time = match width >= WITH_TIME && checkpoint.written > 0.0 {
-        true => format!("  {}", state.clock.date(checkpoint.written)),
-        false => String::new(),
-    };
+    let time = written(checkpoint.written, width, state);
     Line::from(vec![
         Span::styled(format!("   {sign} "), theme.eval),
         Span::raw(text::pad(&format!("checkpoint-{}", checkpoint.step), 17)),
@@ -125,6 +126,23 @@ fn checkpoint(checkpoint: &CheckpointSummary, width: usize, state: &State) -> Li
         Span::styled(format!("{loss:>9}"), if bad { theme.bad } else { theme.text }),
         Span::raw(format!("{acc:>8}{:>10}", human::bytes(checkpoint.bytes))),
         Span::styled(time, theme.dim),
+    ])
+}
+
+/// The column of the time, where there is room for it.
+fn written(time: f64, width: usize, state: &State) -> String {
+    match width >= WITH_TIME && time > 0.0 {
+        true => format!("  {}", state.clock.date(time)),
+        false => String::new(),
+    }
+}
+
+fn merged(merged: &Merged, width: usize, state: &State) -> Line<'static> {
+    let name = merged.path.file_name().unwrap_or_default().to_string_lossy();
+    Line::from(vec![
+        Span::raw(format!("     {} {:>17}", text::pad(&name, 27), "a whole model")),
+        Span::raw(format!("{:>10}", human::bytes(merged.bytes))),
+        Span::styled(written(merged.written, width, state), state.theme.dim),
     ])
 }
 

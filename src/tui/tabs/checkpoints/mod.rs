@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
 use crate::job::event::Event;
 use crate::job::runs::{RunStatus, RunSummary};
@@ -103,11 +103,13 @@ impl Component for Checkpoints {
             CommandInfo::main(&keys::TO_REPL, row.is_some_and(|r| try_it(r).is_ok())),
             CommandInfo::main(
                 &keys::RESUME_FROM,
-                idle && on(|i| !matches!(i, Item::Base(_))) && !row.is_some_and(|r| is_finished(r, state)),
+                idle && on(|i| matches!(i, Item::Run | Item::Checkpoint(_)))
+                    && !row.is_some_and(|r| is_finished(r, state)),
             ),
             CommandInfo::main(
                 &keys::MERGE,
-                state.engine.as_ref().is_some_and(Result::is_ok) && row.is_some_and(|r| merge(r).is_ok()),
+                state.engine.as_ref().is_some_and(Result::is_ok)
+                    && row.is_some_and(|r| merge(r, state).is_ok()),
             ),
             CommandInfo::main(&keys::DELETE, idle && on(|i| !matches!(i, Item::Base(_)))),
             CommandInfo::main(&keys::TO_CONFIG, row.is_some()),
@@ -163,7 +165,7 @@ impl Component for Checkpoints {
                 Handled::No => Handled::No,
             }
         } else if keys::MERGE.is(key) {
-            or_say(merge(row))
+            or_say(merge(row, state))
         } else if keys::DELETE.is(key) {
             or_say(delete(row, state))
         } else {
@@ -239,7 +241,12 @@ impl Component for Checkpoints {
         let theme = &state.theme;
         let rows = self.rows(state);
         let at = self.mark.index(&rows);
-        let title = Line::styled(format!(" Runs under {} ", state.output_dir.display()), theme.title);
+        let title = format!(" Runs under {} ", state.output_dir.display());
+        let mut title = Line::styled(title, theme.title);
+        for merging in &state.merges {
+            let words = format!(" merging {}: {} % ", merging.name(), merging.percent);
+            title.push_span(Span::styled(words, theme.warning));
+        }
         let Some(row) = rows.get(at) else {
             let inner = widgets::panel(frame, area, title, theme);
             let text = match &state.runs {

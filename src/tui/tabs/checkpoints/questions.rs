@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::rows::{Item, Row};
-use crate::job::checkpoints::CheckpointSummary;
+use crate::job::checkpoints::{CheckpointSummary, Merged};
 use crate::job::human::{bytes, counted};
+use crate::job::merge::usual_target;
 use crate::tui::action::Action;
 use crate::tui::model::short_name;
 use crate::tui::popups::{Choice, Question};
@@ -23,11 +24,20 @@ pub fn delete(row: &Row) -> Option<Question> {
             };
             (&c.path, format!("checkpoint-{} ({}) of {name}?{kept}", c.step, bytes(c.bytes)))
         }
+        Item::Merged(m) => (
+            &m.path,
+            format!("the model that checkpoint-{} of {name} was merged into ({})?", m.step, bytes(m.bytes)),
+        ),
         Item::Run => {
             let what = match row.details {
                 Some(d) => {
                     let checkpoints = counted(d.checkpoints.len() as u64, "checkpoint");
-                    format!("with {checkpoints}, its logs and all else in it ({})", bytes(d.bytes))
+                    let models = d.merged.iter().filter(|m| m.is_model).count() as u64;
+                    let models = match models {
+                        0 => String::new(),
+                        n => format!(", {}", counted(n, "merged model")),
+                    };
+                    format!("with {checkpoints}{models}, its logs and all else in it ({})", bytes(d.bytes))
                 }
                 None => "with everything in it".to_owned(),
             };
@@ -82,20 +92,26 @@ fn go_on(text: String, yes: &'static str, from: &Path) -> Question {
     Question::new("Resume", text, choices)
 }
 
-/// Whether to merge a checkpoint's adapter into its base.
-pub fn merge(row: &Row, checkpoint: &CheckpointSummary) -> Question {
-    let text = format!(
-        "Merge the adapter of checkpoint-{} of {} into its base model?\n\nA whole model is made beside it, as large as the \
-         base:\n{}-merged",
-        checkpoint.step,
-        short_name(&row.run.path),
-        checkpoint.path.display()
-    );
+/// Whether to merge a checkpoint's adapter into its base; `there` is its earlier merge.
+pub fn merge(row: &Row, checkpoint: &CheckpointSummary, there: Option<&Merged>) -> Question {
+    let (name, step) = (short_name(&row.run.path), checkpoint.step);
+    let asked = match there {
+        None => format!(
+            "Merge the adapter of checkpoint-{step} of {name} into its base model?\n\nA whole model is made beside it, as \
+             large as the base:"
+        ),
+        Some(there) => format!(
+            "checkpoint-{step} of {name} is merged already ({}). Merge it anew, in the place of that?\n\nThe earlier one \
+             stays until the new one is whole:",
+            bytes(there.bytes)
+        ),
+    };
     let merge = |overwrite| vec![Action::Merge { checkpoint: checkpoint.path.clone(), overwrite }];
-    let choices = vec![
-        Choice::new('y', "Yes, merge it", merge(false)),
-        Choice::new('r', "Yes, and replace an earlier merge", merge(true)),
-        Choice::new('k', "Keep it as it is", Vec::new()),
-    ];
-    Question::new("Merge", text, choices)
+    let yes = match there {
+        None => Choice::new('y', "Yes, merge it", merge(false)),
+        Some(_) => Choice::new('r', "Yes, and replace the earlier merge", merge(true)),
+    };
+    let choices = vec![yes, Choice::new('k', "Keep it as it is", Vec::new())];
+    let path = usual_target(&checkpoint.path);
+    Question::new("Merge", format!("{asked}\n{}", path.display()), choices)
 }

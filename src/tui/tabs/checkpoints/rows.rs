@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::job::checkpoints::{Base, CheckpointSummary, RunDetails};
+use crate::job::checkpoints::{Base, CheckpointSummary, Merged, RunDetails};
 use crate::job::runs::RunSummary;
 use crate::tui::state::State;
 
@@ -23,6 +23,8 @@ pub struct Row<'a> {
 pub enum Item<'a> {
     Run,
     Checkpoint(&'a CheckpointSummary),
+    /// The model that a checkpoint was merged into.
+    Merged(&'a Merged),
     /// The model that the run began with.
     Base(&'a Base),
 }
@@ -33,6 +35,7 @@ pub enum Part {
     #[default]
     Run,
     Checkpoint(u64),
+    Merged(u64),
     Base,
 }
 
@@ -50,6 +53,7 @@ impl Item<'_> {
         match self {
             Item::Run => Part::Run,
             Item::Checkpoint(checkpoint) => Part::Checkpoint(checkpoint.step),
+            Item::Merged(merged) => Part::Merged(merged.step),
             Item::Base(_) => Part::Base,
         }
     }
@@ -88,7 +92,11 @@ impl Mark {
             let above = || rows.iter().rposition(|r| of_run(r) && matches!(r.item, Item::Checkpoint(_)));
             find(&|part| matches!(part, Part::Checkpoint(step) if step < gone)).or_else(above)
         };
-        exact.or_else(near).or_else(|| rows.iter().position(of_run)).unwrap_or(0)
+        let merged_from = || match self.part {
+            Part::Merged(gone) => find(&|part| part == Part::Checkpoint(gone)),
+            _ => None,
+        };
+        exact.or_else(merged_from).or_else(near).or_else(|| rows.iter().position(of_run)).unwrap_or(0)
     }
 }
 
@@ -108,7 +116,12 @@ pub fn rows<'a>(state: &'a State, known: &'a Known, marked: Option<&Path>) -> Ve
         push(Item::Run);
         let path = Some(run.path.as_path());
         if let Some(details) = details.filter(|_| path == marked || path == followed) {
-            details.checkpoints.iter().rev().for_each(|c| push(Item::Checkpoint(c)));
+            // Each merged model stands below its checkpoint.
+            let checkpoints = details.checkpoints.iter().map(|c| (c.step, Item::Checkpoint(c)));
+            let merged = details.merged.iter().filter(|m| m.is_model).map(|m| (m.step, Item::Merged(m)));
+            let mut all: Vec<_> = checkpoints.chain(merged).collect();
+            all.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
+            all.into_iter().for_each(|(_, item)| push(item));
             details.base.iter().for_each(|b| push(Item::Base(b)));
         }
     }

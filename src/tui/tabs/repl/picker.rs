@@ -9,6 +9,7 @@ use ratatui::text::Line as TextLine;
 use ratatui::widgets::Paragraph;
 
 use super::choice::Choice;
+use crate::job::merge::{SUFFIX, usual_target};
 use crate::tui::model::short_name;
 use crate::tui::repl::{Model, RunModels};
 use crate::tui::state::State;
@@ -112,6 +113,12 @@ impl Picker {
                     left: name.clone(),
                     right: format!("checkpoint-{step}{words}"),
                 });
+            }
+            for step in models.merged.iter().rev() {
+                let dir = usual_target(&models.run.join(format!("checkpoint-{step}")));
+                let right = format!("checkpoint-{step}{SUFFIX}, a whole model");
+                let choice = Choice::Fixed(Model::At(dir));
+                entries.push(Entry { choice, left: name.clone(), right });
             }
             if let Some(base) = &models.base {
                 let choice = Choice::Fixed(Model::BaseOf(models.run.clone()));
