@@ -153,5 +153,88 @@ fn infer_merges_first_where_it_is_asked_to_and_uses_a_merge_again() {
     fs::remove_dir_all(bench.path("out")).unwrap();
     bench.sft(&[&fresh[..], &["--learning_rate", "1e-3"]].concat()).ok();
     fs::rename(kept.join("m"), &merged).unwrap();
-    bench.words(&words).refused(&["other weights", "--overwrite"]);
+    bench.words(&words).refused(&["other adapter weights", "--overwrite"]);
+}
+
+#[test]
+fn infer_uses_a_merge_again_only_if_it_was_made_of_the_same() {
+    let (bench, checkpoint) = trained(&[]);
+    let ckpt = checkpoint.to_str().unwrap();
+    let ask = |more: &[&str]| {
+        let words = ["infer", "--ckpt_dir", ckpt, "--merge_lora_and_save", "true", "--max_new_tokens", "1"];
+        bench.words(&[&words[..], &["--load_dataset_config", "true"], more].concat())
+    };
+    let merged = bench.path("out/checkpoint-2-merged");
+    // What lies in the merge's place and is none.
+    fs::create_dir(&merged).unwrap();
+    fs::write(merged.join("thesis.txt"), "years").unwrap();
+    ask(&[]).refused(&["checkpoint-2-merged", "thesis.txt", "--output DIR", "--ckpt_dir"]);
+    fs::remove_file(merged.join("thesis.txt")).unwrap();
+    let first = ask(&[]);
+    first.ok();
+    assert!(first.stderr.contains("merged model: "), "an empty directory is filled: {}", first.stderr);
+    assert!(ask(&[]).stderr.contains("merged already"));
+
+    // Another base, of the same shape.
+    let other = bench.path("other");
+    fs::create_dir(&other).unwrap();
+    for file in fs::read_dir(bench.path("model")).unwrap().flatten() {
+        fs::copy(file.path(), other.join(file.file_name())).unwrap();
+    }
+    let other = other.to_str().unwrap();
+    ask(&["--model_id_or_path", other]).refused(&["the base model", "/model (now", "/other)", "--overwrite"]);
+
+    // Another alpha.
+    let config = checkpoint.join("default/adapter_config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::remove_file(checkpoint.join("checksums.json")).unwrap();
+    fs::write(&config, text.replace("\"lora_alpha\": 32", "\"lora_alpha\": 16")).unwrap();
+    ask(&[]).refused(&["another adapter_config.json", "--overwrite"]);
+    fs::write(&config, text).unwrap();
+    ask(&[]).ok();
+
+    // A record that cannot be read, and none, as SWIFT leaves it.
+    let record = merged.join("merged.json");
+    let told = fs::read(&record).unwrap();
+    fs::write(&record, "{").unwrap();
+    ask(&[]).refused(&["cannot be told", "merged.json"]);
+    fs::remove_file(&record).unwrap();
+    let unknown = ask(&[]);
+    unknown.ok();
+    assert!(unknown.stderr.contains("has no merged.json"), "{}", unknown.stderr);
+    fs::write(&record, told).unwrap();
+    fs::remove_file(merged.join("model.safetensors")).unwrap();
+    ask(&[]).refused(&["checkpoint-2-merged", "model.safetensors"]);
+}
+
+#[test]
+fn a_training_in_a_merged_model_outlives_a_merge_over_it() {
+    let (bench, checkpoint) = trained(&[]);
+    let ckpt = checkpoint.to_str().unwrap();
+    let again = ["merge-lora", "--ckpt_dir", ckpt, "--output", "m2", "--overwrite"];
+    bench.words(&again).ok();
+    let (model, output) = (bench.path("m2"), bench.path("m2/output"));
+    #[rustfmt::skip]
+    bench.sft(&["--model_id_or_path", model.to_str().unwrap(), "--output_dir", output.to_str().unwrap(),
+        "--add_output_dir_suffix", "false", "--max_steps", "2"]).ok();
+    bench.words(&again).refused(&["m2", "also holds output", "move that elsewhere"]);
+    assert!(output.join("checkpoint-2/default/adapter_model.safetensors").is_file());
+    assert!(model.join("model.safetensors").is_file());
+}
+
+#[test]
+fn of_merges_to_one_place_at_the_same_time_one_stands() {
+    let (bench, checkpoint) = trained(&[]);
+    let words: Vec<String> =
+        ["merge-lora", "--ckpt_dir", checkpoint.to_str().unwrap(), "--output", "m"].map(str::to_owned).into();
+    let started: Vec<_> = (0..4).map(|_| bench.start(&words, "")).collect();
+    let ended: Vec<_> = started.into_iter().map(|s| s.wait()).collect();
+    assert_eq!(ended.iter().filter(|e| e.code == Some(0)).count(), 1, "{ended:?}");
+    for late in ended.iter().filter(|e| e.code != Some(0)) {
+        late.refused(&["/m: "]);
+        assert!(late.stderr.contains("already") || late.stderr.contains("another process"), "{late:?}");
+    }
+    assert!(bench.path("m/model.safetensors").is_file());
+    let hidden = fs::read_dir(bench.path("")).unwrap().flatten();
+    assert_eq!(hidden.filter(|e| e.file_name().to_string_lossy().starts_with(".m.")).count(), 0);
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use qwen_tui::data::tokenizer::VOCABULARY_FILE;
 use qwen_tui::error::{Context, Result};
+use qwen_tui::run::{GENERATION_CONFIG, read_json};
+use serde_json::{Map, Value};
 
 const TOKENIZER: [&str; 5] = [
     VOCABULARY_FILE,
@@ -13,13 +15,26 @@ const TOKENIZER: [&str; 5] = [
     "tokenization_qwen.py",
 ];
 
+/// Those that are JSON, beside `config.json`.
+pub const JSON: [&str; 4] =
+    [GENERATION_CONFIG, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+
 /// Whether a file of this name is the model's. Its own code too: `modeling_qwen.py` names other `.py` files, which name
 /// CUDA sources.
-fn belongs(name: &str) -> bool {
-    ["config.json", "generation_config.json"].contains(&name)
+pub fn belongs(name: &str) -> bool {
+    ["config.json", GENERATION_CONFIG].contains(&name)
         || TOKENIZER.contains(&name)
         || [".py", ".cpp", ".cu"].iter().any(|end| name.ends_with(end))
         || ["LICENSE", "NOTICE"].iter().any(|start| name.starts_with(start))
+}
+
+/// Looks into those of the JSON files `names` that are in `dir`, which would be copied as they are.
+///
+/// # Errors
+/// One that is no JSON object.
+pub fn check(dir: &Path, names: &[&str]) -> Result<()> {
+    let mut files = names.iter().map(|name| dir.join(name)).filter(|file| file.is_file());
+    files.try_for_each(|file| read_json::<Map<String, Value>>(&file).map(drop))
 }
 
 /// Copies config, tokenizer, code and licence of the model in `from` to the directory `to`.

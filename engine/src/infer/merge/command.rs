@@ -1,7 +1,7 @@
 //! `merge-lora`, and the merge before `infer` (`merge_lora_and_save`).
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,13 +9,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use qwen_tui::args::InferArgs;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::human;
+use qwen_tui::job::inputs::check_model_dir;
 use qwen_tui::job::merge::PROGRESS;
+use qwen_tui::run::MERGED;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::place::{behind_links, is_free, listed};
 use super::record::Record;
 use super::{Job, Merged, SHARD_BYTES, check_lora, merge, named_kind, usual_target};
-use crate::infer::base_dir;
 use crate::infer::interrupt::{CONVERSING, INTERRUPTED};
+use crate::infer::{base_dir, is_whole};
 use crate::model::adapter::Adapter;
 
 /// What `args` ask for.
@@ -71,29 +74,65 @@ fn told(merged: &Merged) -> String {
 /// model after it.
 ///
 /// # Errors
-/// What [`merge`] returns; an earlier merge of other weights.
+/// What [`merge`] returns; an earlier merge of something else; something else in its place.
 pub fn before_infer(args: &mut InferArgs) -> Result<()> {
     // The dtype of the answers is no matter of the weights on disk, and where a merge goes is merge-lora's.
     let plain = InferArgs { dtype: "AUTO".to_owned(), output: None, overwrite: false, ..args.clone() };
     let job = job(&plain)?;
-    if job.target.exists() {
-        let adapter = Adapter::read(&job.checkpoint)?;
-        if Record::new(&job, &adapter)?.differs(&job.target) {
-            return Err(Error::user(format!(
-                "{}: is a merge of other weights than the checkpoint's now: `qwen-tui merge-lora --ckpt_dir {} \
-                 --overwrite` makes it anew",
-                job.target.display(),
-                job.checkpoint.display()
-            )));
-        }
-        eprintln!("merged already: {}", job.target.display());
-    } else {
+    let place = behind_links(&job.target)?;
+    if is_free(&place) {
         eprintln!("{}\nmerged model: {}", told(&watched(&job)?), job.target.display());
+    } else {
+        check_earlier(&job, &place)?;
+        eprintln!("merged already: {}", job.target.display());
     }
     let target = job.target.to_str().ok_or_else(|| Error::user("ckpt_dir: its path is not UTF-8"))?;
     args.ckpt_dir = Some(target.to_owned());
     args.sft_type = "full".to_owned();
     Ok(())
+}
+
+/// Whether what is at `place` is the merge that `job` would make. Of one without a record (SWIFT's) that cannot be told.
+///
+/// # Errors
+/// It is not, or no merged model at all: what it is, and what to do.
+fn check_earlier(job: &Job, place: &Path) -> Result<()> {
+    let (shown, checkpoint) = (job.target.display(), job.checkpoint.display());
+    let has_record = place.join(MERGED).exists();
+    if !has_record && !is_whole(place) {
+        let mut names: Vec<_> =
+            place.read_dir().into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        names.sort();
+        let holds = match place.is_dir() {
+            true => format!("a directory with {} and without config.json", listed(&names)),
+            false => "no directory".to_owned(),
+        };
+        return Err(Error::user(format!(
+            "{shown}: is where the merged model belongs, and is none ({holds}): move it elsewhere, or merge to another \
+             place (`qwen-tui merge-lora --ckpt_dir {checkpoint} --output DIR`) and give that as --ckpt_dir"
+        )));
+    }
+    if !has_record {
+        note(&format!(
+            "{shown} has no {MERGED}: whether it was made of this checkpoint as it is now cannot be told"
+        ));
+        return check_model_dir(place);
+    }
+    let earlier = Record::read(place).map_err(|e| {
+        e.context(format!(
+            "{shown}: what it was made of cannot be told; move it elsewhere, and it is made anew"
+        ))
+    })?;
+    let differences = Record::new(job, &Adapter::read(&job.checkpoint)?)?.differences(&earlier);
+    if !differences.is_empty() {
+        return Err(Error::user(format!(
+            "{shown}: was merged of something else: {}. `qwen-tui merge-lora --ckpt_dir {checkpoint} --model_id_or_path \
+             {} --overwrite` makes it anew",
+            differences.join("; "),
+            job.base.display()
+        )));
+    }
+    check_model_dir(place)
 }
 
 /// The merge with its progress on standard error: a bar on a terminal, a line for each tenth elsewhere. SIGINT and

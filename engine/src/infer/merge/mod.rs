@@ -5,6 +5,7 @@
 
 pub mod command;
 mod piece;
+mod place;
 mod record;
 mod shards;
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::inputs::check_model_dir;
 use qwen_tui::job::{self, human};
-use qwen_tui::run::{free_bytes, write_configuration, write_directory, write_json};
+use qwen_tui::run::{GENERATION_CONFIG, replace_directory, write_configuration, write_json};
 use serde_json::{Map, Value};
 use tch::{Device, Kind};
 
@@ -21,12 +22,11 @@ use crate::device;
 use crate::model::adapter::Adapter;
 use crate::model::{QwenConfig, beside, weights};
 use piece::{Folded, Piece};
+use place::{CONTENTS, behind_links, check_room, check_target};
 use record::Record;
 
 /// The most bytes of tensors in one file, unless a single tensor has more (transformers' `max_shard_size` of 2GB).
 pub const SHARD_BYTES: u64 = 2_000_000_000;
-/// Room for what lies beside the weights.
-const BESIDE_BYTES: u64 = 16_000_000;
 
 /// What is merged, and where it goes.
 #[derive(Debug, Clone)]
@@ -88,13 +88,16 @@ pub fn check_lora(checkpoint: &Path) -> Result<()> {
 /// Merges as `job` says.
 ///
 /// # Errors
-/// No adapter, an adapter that does not fit the base, a target that is there or in the way, too little room, a merged
-/// weight that is not finite. Nothing is left behind, and what was at the target stays.
+/// No adapter, an adapter that does not fit the base, a broken file beside the base's weights, a target that is there or
+/// in the way, too little room, a merged weight that is not finite. Nothing is left behind, and what was at the target stays.
 pub fn merge(job: &Job, told: &mut Told<'_>) -> Result<Merged> {
     check_lora(&job.checkpoint)?;
     check_model_dir(&job.base)?;
     let config = QwenConfig::load(&job.base)?;
-    let target = std::path::absolute(&job.target).user(job.target.display())?;
+    config.tokenizer(&job.base)?;
+    beside::check(&job.base, &beside::JSON)?;
+    beside::check(&job.checkpoint, &[GENERATION_CONFIG])?;
+    let target = behind_links(&job.target)?;
     check_target(job, &target)?;
 
     let adapter = Adapter::read(&job.checkpoint)?;
@@ -125,7 +128,7 @@ pub fn merge(job: &Job, told: &mut Told<'_>) -> Result<Merged> {
     check_room(&target, bytes)?;
     let plan = shards::plan(&pieces, job.shard_bytes);
     let merged = Merged { modules: folded.modules, replaced: folded.replaced, files: plan.len(), bytes };
-    write_directory(&target, |dir| {
+    replace_directory(&target, CONTENTS, job.overwrite, |dir| {
         let mut done = 0;
         shards::write(dir, &plan, bytes, &mut |part| {
             done += part;
@@ -139,60 +142,15 @@ pub fn merge(job: &Job, told: &mut Told<'_>) -> Result<Merged> {
     Ok(merged)
 }
 
-/// Refuses a target that is in the way of what is merged, or not to be replaced.
-fn check_target(job: &Job, target: &Path) -> Result<()> {
-    let there = target.canonicalize().unwrap_or_else(|_| target.to_owned());
-    for (what, dir) in [("base model", &job.base), ("checkpoint", &job.checkpoint)] {
-        let dir = dir.canonicalize().user(dir.display())?;
-        if there == dir || dir.starts_with(&there) || there.starts_with(&dir) {
-            return Err(Error::user(format!(
-                "{}: the merged model cannot take the place of the {what} {}, lie in it or hold it: give another \
-                 --output",
-                target.display(),
-                dir.display()
-            )));
-        }
-    }
-    if !target.exists() || target.read_dir().is_ok_and(|mut entries| entries.next().is_none()) {
-        return Ok(());
-    }
-    if !Record::is_in(target) {
-        return Err(Error::user(format!(
-            "{}: is there already, and merge-lora has not made it: remove it yourself, or give another --output",
-            target.display()
-        )));
-    }
-    if job.overwrite {
-        return Ok(());
-    }
-    Err(Error::user(format!(
-        "{}: is there already: --overwrite replaces it, --output DIR writes elsewhere",
-        target.display()
-    )))
-}
-
-fn check_room(target: &Path, bytes: u64) -> Result<()> {
-    let needed = bytes + BESIDE_BYTES;
-    match free_bytes(target) {
-        Some(free) if free < needed => Err(Error::user(format!(
-            "{}: the merged model takes {} and {} are free there: make room, or give --output on another disk",
-            target.display(),
-            human::bytes(needed),
-            human::bytes(free)
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// What lies beside the weights.
 fn fill(dir: &Path, job: &Job, adapter: &Adapter) -> Result<()> {
     beside::copy(&job.base, dir)?;
     if let Some(kind) = job.kind {
         tell_dtype(&dir.join("config.json"), kind)?;
     }
-    let generation = job.checkpoint.join("generation_config.json");
+    let generation = job.checkpoint.join(GENERATION_CONFIG);
     if generation.is_file() {
-        std::fs::copy(&generation, dir.join("generation_config.json")).user(generation.display())?;
+        std::fs::copy(&generation, dir.join(GENERATION_CONFIG)).user(generation.display())?;
     }
     let args_file = job.checkpoint.join(qwen_tui::args::ARGS_FILE);
     let mut args: Map<String, Value> = Map::new();

@@ -1,6 +1,9 @@
 //! A merged model against base and adapter.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod place;
+mod size;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,13 +11,13 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::load_infer;
 use qwen_tui_engine::infer::Session;
 use qwen_tui_engine::infer::merge::{Job, Merged, SHARD_BYTES, merge};
+use qwen_tui_engine::model::KvCache;
 use qwen_tui_engine::model::convert::convert;
-use qwen_tui_engine::model::{KvCache, weights};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-use common::{REFERENCE, SMALL, json, one_thread, shared, tensors, train, write_model, write_vocabulary};
+use common::{SMALL, json, one_thread, tensors, train, write_model, write_vocabulary};
 
 /// A small model, rows, and room for runs.
 struct Bench {
@@ -262,106 +265,4 @@ fn a_bf16_base_is_rounded_once_to_the_nearest() {
         apart(&logits(&["--ckpt_dir", str(&wide.target)]), &logits(&["--ckpt_dir", str(&checkpoint)]));
     assert!(most < 1e-5, "{most}");
     assert_eq!(json(&wide.target.join("config.json"))["torch_dtype"], "float32");
-}
-
-#[test]
-fn nothing_is_left_of_a_merge_that_ends_early_and_nothing_is_lost() {
-    let bench = Bench::new();
-    let base = bench.path("model");
-    let checkpoint = bench.checkpoint(&base, &[]);
-    let job = bench.job(&base, &checkpoint);
-    let beside = || {
-        let mut names: Vec<_> = std::fs::read_dir(checkpoint.parent().unwrap())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        names.sort();
-        names
-    };
-    let before = beside();
-    let refused = |job: &Job, words: &[&str]| {
-        let e = merge(job, &mut |_, _| true).unwrap_err();
-        assert_eq!(e.exit_code(), 2, "{e}");
-        words.iter().for_each(|word| assert!(e.to_string().contains(word), "{word}: {e}"));
-    };
-    let mut parts = 0;
-    let e = merge(&job, &mut |done, total| {
-        parts += 1;
-        done < total / 2
-    })
-    .unwrap_err();
-    assert!(parts > 1 && e.to_string().contains("nothing is left"), "{e}");
-    assert_eq!(beside(), before);
-
-    run(&job);
-    let made = std::fs::read(job.target.join("merged.json")).unwrap();
-    refused(&job, &["--overwrite", "is there already"]);
-    let over = Job { overwrite: true, ..job.clone() };
-    merge(&over, &mut |_, _| false).unwrap_err();
-    assert_eq!(std::fs::read(job.target.join("merged.json")).unwrap(), made);
-    std::fs::write(job.target.join("stale"), "").unwrap();
-    run(&over);
-    assert!(!job.target.join("stale").exists() && job.target.join("model.safetensors").is_file());
-    // Only a merge is ever replaced, and never what it is made of.
-    std::fs::write(bench.path("precious"), "").unwrap();
-    std::fs::create_dir(bench.path("mine")).unwrap();
-    std::fs::write(bench.path("mine/thesis"), "").unwrap();
-    refused(&Job { target: bench.path("mine"), ..over.clone() }, &["has not made it"]);
-    refused(&Job { target: base.clone(), ..over.clone() }, &["base model"]);
-    refused(&Job { target: checkpoint.clone(), ..over.clone() }, &["checkpoint"]);
-    refused(&Job { target: checkpoint.join("default"), ..over.clone() }, &["checkpoint"]);
-    refused(&Job { target: bench.dir.path().to_owned(), ..over.clone() }, &["base model"]);
-    refused(&Job { checkpoint: job.target.clone(), ..over.clone() }, &["nothing to merge"]);
-
-    // An adapter that diverged.
-    let weights_file = checkpoint.join("default/adapter_model.safetensors");
-    let shard = weights::Shard::open(&weights_file).unwrap();
-    let broken: BTreeMap<String, Tensor> = shard
-        .tensors()
-        .unwrap()
-        .iter()
-        .map(|(name, view)| {
-            let tensor = weights::to_tensor(&view, Kind::Float, Device::Cpu).unwrap();
-            (name.to_owned(), if name.contains("lora_B") { tensor * f64::NAN } else { tensor })
-        })
-        .collect();
-    weights::save(&weights_file, &broken).unwrap();
-    refused(&over, &["damaged"]);
-    std::fs::remove_file(checkpoint.join("checksums.json")).unwrap();
-    refused(&over, &["not finite", "c_attn"]);
-    assert!(job.target.join("model.safetensors").is_file());
-}
-
-/// What rounding to bf16 costs, for docs/infer.md: the reference run's adapter over its base in bf16.
-#[test]
-fn the_reference_adapter_in_bf16() {
-    let (Some(golden), Some(vocabulary)) = (shared("swift-golden"), shared("qwen1-tokenizer/qwen.tiktoken"))
-    else {
-        return;
-    };
-    let bench = Bench::new();
-    let (wide, half) = (bench.path("wide"), bench.path("half"));
-    write_model(&wide, REFERENCE, &vocabulary);
-    convert(&wide, &half, "bf16").unwrap();
-    let checkpoint = bench.path("checkpoint");
-    std::fs::create_dir_all(checkpoint.join("default")).unwrap();
-    std::fs::copy(
-        golden.join("adapter_last.safetensors"),
-        checkpoint.join("default/adapter_model.safetensors"),
-    )
-    .unwrap();
-    let config = json!({"swift_type": "LORA", "r": 8, "lora_alpha": 32, "lora_dropout": 0.0, "bias": "none",
-        "target_modules": ["c_attn"], "lora_dtype": "fp32"});
-    std::fs::write(checkpoint.join("default/adapter_config.json"), config.to_string()).unwrap();
-    for (name, base, limit) in [("fp32", &wide, 2e-5), ("bf16", &half, 0.2)] {
-        let job = Job { target: bench.path(name), ..bench.job(base, &checkpoint) };
-        run(&job);
-        let model = ["--model_type", "qwen-1_8b", "--model_id_or_path"];
-        let (most, relative) = apart(
-            &logits(&[&model[..], &[str(&job.target)]].concat()),
-            &logits(&[&model[..], &[str(base), "--ckpt_dir", str(&checkpoint)]].concat()),
-        );
-        println!("{name} base: logits {most:.1e} apart, {relative:.1e} of their norm");
-        assert!(most < limit, "{most}");
-    }
 }
