@@ -200,3 +200,31 @@ pub fn brief(text: &str) -> String {
     let end = text.find("Exception raised from").or_else(|| text.find("\nframe #")).unwrap_or(text.len());
     text[..end].trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn failing(text: &'static str) -> Error {
+        let failed = tokio::task::spawn_blocking(move || panic!("{text}"));
+        panicked(failed.await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_failed_computation_is_told_with_what_is_kept() {
+        let text = "CUDA error: device-side assert triggered\nException raised from c10_cuda_check";
+        let e = failing(text).await;
+        assert_eq!(e.exit_code(), 1);
+        assert_eq!(e.to_string(), "the computation failed: CUDA error: device-side assert triggered");
+        let e = failing("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc").await;
+        assert!(e.exit_code() == 2 && e.to_string().contains("Tried to allocate 2.00 GiB; lower"), "{e}");
+        let run = tempfile::tempdir().unwrap();
+        assert_eq!(kept(run.path()), "");
+        for step in [5, 10] {
+            let dir = run.path().join(format!("checkpoint-{step}"));
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("adapter"), "").unwrap();
+        }
+        assert!(kept(run.path()).contains("checkpoint-10 is kept"));
+    }
+}

@@ -97,4 +97,4 @@ fn first_line(error: &OutOfMemory) -> &str {
 
 #[cfg(test)]
 #[path = "fit_tests.rs"]
-pub(super) mod tests;
+pub mod tests;

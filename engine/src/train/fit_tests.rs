@@ -1,8 +1,7 @@
 //! A device with little memory: passes of more than so many tokens fail in libtorch's words, with half of their work done.
 
-#[allow(dead_code)]
 #[path = "../../tests/common/mod.rs"]
-mod common;
+pub mod common;
 
 use std::cell::Cell;
 

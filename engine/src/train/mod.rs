@@ -12,9 +12,6 @@ pub mod optimizer;
 mod reports;
 mod resume;
 mod room;
-#[cfg(test)]
-#[path = "../../../tests/common/shared.rs"]
-mod shared;
 pub mod step;
 mod trainer;
 
