@@ -97,4 +97,4 @@ fn first_line(error: &OutOfMemory) -> &str {
 
 #[cfg(test)]
 #[path = "fit_tests.rs"]
-pub mod tests;
+pub(crate) mod tests;

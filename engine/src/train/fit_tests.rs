@@ -1,7 +1,7 @@
 //! A device with little memory: passes of more than so many tokens fail in libtorch's words, with half of their work done.
 
 #[path = "../../tests/common/mod.rs"]
-pub mod common;
+pub(crate) mod common;
 
 use std::cell::Cell;
 
