@@ -90,7 +90,7 @@ fn fuzz<T>(dir: &Path, name: &str, original: &[u8], count: u32, read: impl Fn(&P
         fs::write(&path, &bytes).unwrap();
         match read(&path) {
             Ok(_) => good += 1,
-            Err(Error::User(message)) => {
+            Err(Error::User(message) | Error::NoRoom(message)) => {
                 bad += 1;
                 // A message that quotes the file whole helps nobody.
                 assert!(message.len() < 2000, "{name} {n}: {message}");

@@ -1,5 +1,8 @@
 //! The half of qwen-tui that owns libtorch.
 
+#[cfg(test)]
+extern crate self as qwen_tui_engine;
+
 pub mod device;
 pub mod infer;
 pub mod info;

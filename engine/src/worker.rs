@@ -13,11 +13,11 @@ use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::register::register;
 use qwen_tui::job::runs;
-use qwen_tui::run::{EventLog, RunDir, clean_partial, still_there};
+use qwen_tui::run::{EventLog, RunDir, clean_partial, list_checkpoints_in, still_there};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
-use crate::train;
+use crate::train::{self, fit::is_of_memory};
 use socket::CommandSocket;
 
 /// Seconds between two [`Event::Resources`].
@@ -136,7 +136,9 @@ async fn train_async(
     let mut terminated: Option<Instant> = None;
     loop {
         tokio::select! {
-            ended = &mut compute => return ended.unwrap_or_else(|e| Err(panicked(e))),
+            ended = &mut compute => {
+                return ended.unwrap_or_else(|e| Err(panicked(e).map(|text| text + &kept(&place))));
+            }
             _ = ticks.tick() => {
                 still_there(&place)?;
                 // A log that cannot be written ends the training itself at its next event.
@@ -167,13 +169,25 @@ fn at_once(why: &str) -> Error {
     Error::internal(format!("{why}: stopped at once, without a last checkpoint"))
 }
 
+/// What there is to go on from after a computation that failed.
+fn kept(run_dir: &Path) -> String {
+    let last = list_checkpoints_in(run_dir).pop();
+    last.map_or(String::new(), |last| format!("; checkpoint-{} is kept, and can be gone on from", last.step))
+}
+
 /// libtorch's errors reach us as panics of the compute thread: its words without the backtrace.
 fn panicked(e: tokio::task::JoinError) -> Error {
     let text = match e.try_into_panic() {
         Ok(payload) => panic_text(payload.as_ref()),
         Err(e) => e.to_string(),
     };
-    Error::internal(format!("the computation failed: {text}"))
+    match is_of_memory(&text) {
+        true => Error::user(format!(
+            "the device's memory ran out: {text}; lower max_length or eval_batch_size, or use dtype bf16 or a device with \
+             more memory"
+        )),
+        false => Error::internal(format!("the computation failed: {text}")),
+    }
 }
 
 /// What a panic said, in brief.
@@ -187,4 +201,32 @@ pub fn brief(text: &str) -> String {
     let text = text.replace("\\n", "\n");
     let end = text.find("Exception raised from").or_else(|| text.find("\nframe #")).unwrap_or(text.len());
     text[..end].trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn failing(text: &'static str) -> Error {
+        let failed = tokio::task::spawn_blocking(move || panic!("{text}"));
+        panicked(failed.await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_failed_computation_is_told_with_what_is_kept() {
+        let text = "CUDA error: device-side assert triggered\nException raised from c10_cuda_check";
+        let e = failing(text).await;
+        assert_eq!(e.exit_code(), 1);
+        assert_eq!(e.to_string(), "the computation failed: CUDA error: device-side assert triggered");
+        let e = failing("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc").await;
+        assert!(e.exit_code() == 2 && e.to_string().contains("Tried to allocate 2.00 GiB; lower"), "{e}");
+        let run = tempfile::tempdir().unwrap();
+        assert_eq!(kept(run.path()), "");
+        for step in [5, 10] {
+            let dir = run.path().join(format!("checkpoint-{step}"));
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("adapter"), "").unwrap();
+        }
+        assert!(kept(run.path()).contains("checkpoint-10 is kept"));
+    }
 }

@@ -62,7 +62,7 @@ fn damaged(original: &[u8], mt: &mut Mt) -> Vec<u8> {
 fn no_fault_of_ours<T>(what: Result<T>) -> bool {
     match what {
         Ok(_) => true,
-        Err(Error::User(message)) => {
+        Err(Error::User(message) | Error::NoRoom(message)) => {
             let foreign = ["Exception", "c10", "frame #"].iter().find(|w| message.contains(**w));
             assert_eq!(foreign, None, "{message}");
             false

@@ -247,7 +247,9 @@ impl Keeper {
             best,
         }];
         let keep: Vec<u64> = self.book.best.iter().map(|best| best.step).collect();
-        let removed = run::rotate(run, self.limit, &keep)?;
+        // Of weights that no finite step has come of so far nobody knows whether they are any good.
+        let limit = self.limit.filter(|_| state.progress.skipped == 0);
+        let removed = run::rotate(run, limit, &keep)?;
         events.extend(removed.into_iter().map(|step| Event::CheckpointRemoved { step }));
         Ok(events)
     }

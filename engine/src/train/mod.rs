@@ -3,6 +3,7 @@
 mod answering;
 pub mod checkpoint;
 mod commands;
+pub mod fit;
 mod limits;
 mod metrics;
 mod micro;
@@ -12,9 +13,6 @@ pub mod optimizer;
 mod reports;
 mod resume;
 mod room;
-#[cfg(test)]
-#[path = "../../../tests/common/shared.rs"]
-mod shared;
 pub mod step;
 mod trainer;
 
@@ -49,8 +47,9 @@ use reports::Reports;
 use resume::{Fingerprint, Machine, Passes, Progress};
 use trainer::Trainer;
 
-/// After so many steps without a finite gradient in a row the run ends.
-const SKIPPED_LIMIT: u32 = 10;
+/// After so many steps without a finite gradient in a row the run ends. SWIFT has no argument for it: it goes on
+/// without end. A gradient that overflows fp16 now and then does not come ten times in a row.
+pub const SKIPPED_LIMIT: u32 = 10;
 
 /// Rows that `test_oom_error` leaves, as SWIFT does.
 const LONGEST_ROWS: usize = 20_000;
@@ -278,7 +277,7 @@ fn recipe<'a>(
         // One optimizer step.
         let began = Instant::now();
         let step = trainer.progress.step;
-        let (batches, tally, gradient) = trainer.gradient(&encoded.train);
+        let (batches, tally, gradient) = trainer.gradient(&encoded.train)?;
         let norm = optimizer::norm(&gradient);
         let rows: usize = batches.iter().map(Vec::len).sum();
         let (loss, step_acc) =
@@ -290,6 +289,7 @@ fn recipe<'a>(
             trainer.optimizer.step(theta, &gradient, rate(step), decayed);
         } else {
             trainer.progress.skipped += 1;
+            trainer.progress.step = step + 1;
             (trainer.emit)(Event::StepSkipped { step: step + 1, loss, grad_norm: norm })?;
             if trainer.progress.skipped >= SKIPPED_LIMIT {
                 return Err(trainer.diverged());

@@ -200,7 +200,7 @@ fn bleu_4(answer: &str, label: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::shared::shared;
+    use crate::train::fit::tests::common::shared;
     use serde_json::Value;
 
     /// `tests/data/nlg.py` has written them with jieba, rouge and nltk.

@@ -32,7 +32,10 @@ impl Reports {
     pub fn look(args: &SftArgs, run: &RunDir) -> Result<()> {
         match args.reports_to_tensorboard() {
             true => {
-                run::still_there(run.path())?;
+                // Otherwise it would be made again.
+                if !run.path().is_dir() {
+                    run::still_there(run.path())?;
+                }
                 tensorboard::make_dir(&run.tensorboard_dir(args)).map_err(|e| e.context("logging_dir"))
             }
             false => Ok(()),

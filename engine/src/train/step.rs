@@ -139,13 +139,13 @@ impl Targets {
 
 /// One batch, no gradient.
 pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
-    tch::no_grad(|| {
-        let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-        let batch = Packed::new(&ids, 0, model.device());
-        let targets = Targets::new(rows, model.device());
-        let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
-        targets.outcome(&loss, &correct)
-    })
+    // A guard, since memory may run out: a panic must not leave the gradients off.
+    let _guard = tch::no_grad_guard();
+    let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
+    let batch = Packed::new(&ids, 0, model.device());
+    let targets = Targets::new(rows, model.device());
+    let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
+    targets.outcome(&loss, &correct)
 }
 
 /// One batch, its gradient added to the leaves. With `recompute`, only the input of each block is kept and the block
@@ -161,12 +161,14 @@ pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, rec
     }
     let rotary = model.rotary(&batch, 1.0, mode);
     let mut inputs = Vec::with_capacity(model.layer_count());
-    let mut x = tch::no_grad(|| model.embed(&batch, mode));
+    let guard = tch::no_grad_guard();
+    let mut x = model.embed(&batch, mode);
     for i in 0..model.layer_count() {
-        let next = tch::no_grad(|| model.layer(i, &x, &batch, &rotary, mode, None));
+        let next = model.layer(i, &x, &batch, &rotary, mode, None);
         inputs.push(x);
         x = next;
     }
+    drop(guard);
     let last = x.set_requires_grad(true);
     let (loss, correct) = targets.loss(model, &last);
     loss.backward();

@@ -1,15 +1,17 @@
 //! A run in progress: the parts of the recipe that need all of it.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use qwen_tui::args::SftArgs;
+use qwen_tui::args::{GradientCheckpointing, SftArgs};
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Event, Stage};
-use qwen_tui::run::RunDir;
+use qwen_tui::run::{RunDir, list_checkpoints};
 use tch::Kind;
 
 use super::answering::Answering;
+use super::fit::{self, OutOfMemory};
 use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
 use super::micro::MicroBatches;
 use super::minutes::Minutes;
@@ -19,6 +21,7 @@ use super::resume::Progress;
 use super::room::Waiting;
 use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
+use crate::device;
 use crate::model::dropout::mix;
 use crate::model::{Mode, QwenConfig, Trainable, adapter, weights};
 
@@ -54,10 +57,47 @@ pub struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// The gradient of the next step's rows: their micro-batches, what the forward passes found, and the gradient.
-    pub fn gradient(&mut self, examples: &[Example]) -> (Vec<Vec<usize>>, Tally, tch::Tensor) {
+    /// The gradient of the next step's rows: their micro-batches, what the forward passes found, and the gradient. Where
+    /// a pass does not fit the memory, the step is split otherwise and done again, and so are those that follow.
+    ///
+    /// # Errors
+    /// A row that does not fit by itself.
+    pub fn gradient(&mut self, examples: &[Example]) -> Result<(Vec<Vec<usize>>, Tally, tch::Tensor)> {
         let batches = self.micro.next_step();
         let rows = weigh_step(examples, &batches, self.args.gradient_accumulation_steps);
+        loop {
+            let (batch, error) = match self.passes(&rows) {
+                Ok((tally, gradient)) => return Ok((batches, tally, gradient)),
+                Err(too_much) => too_much,
+            };
+            let (passes, device) = (&mut self.progress.passes, self.trainable.theta().0.device());
+            let message = if let Some(limits) = fit::halved(passes.training, &rows, &batch) {
+                passes.training = limits;
+                fit::told(&batch, limits, device, &error)
+            } else if !passes.recompute && self.args.gradient_checkpointing == GradientCheckpointing::Auto {
+                passes.recompute = true;
+                format!(
+                    "a row of {} tokens does not fit the memory of {}: from here on blocks are computed again on the way \
+                     back, which gives the same gradient",
+                    rows[batch[0]].ids.len(),
+                    device::label(device)
+                )
+            } else {
+                let number = batches.concat()[batch[0]] + 1;
+                return Err(self.too_long(&format!("training row {number}"), rows[batch[0]].ids, &error));
+            };
+            (self.emit)(Event::Warning { message })?;
+        }
+    }
+
+    /// What the forward passes over `rows` found, and their gradient.
+    ///
+    /// # Errors
+    /// The rows of a pass that does not fit.
+    fn passes(
+        &mut self,
+        rows: &[WeightedRow<'_>],
+    ) -> Result<(Tally, tch::Tensor), (Vec<usize>, OutOfMemory)> {
         let passes = self.progress.passes;
         let mode = Mode {
             train: true,
@@ -67,13 +107,29 @@ impl Trainer<'_> {
         };
         let mut tally = Tally::new(rows.len());
         self.trainable.zero_grad();
-        for batch in step::plan(&rows, passes.training, None) {
+        for batch in step::plan(rows, passes.training, None) {
             let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-            let model = self.trainable.assemble(&self.config, &self.base);
-            tally.add(&batch, &step::forward_backward(&model, &part, &mode, passes.recompute));
+            let outcome = fit::caught(|| {
+                let model = self.trainable.assemble(&self.config, &self.base);
+                let outcome = step::forward_backward(&model, &part, &mode, passes.recompute);
+                #[cfg(test)]
+                fit::tests::hold(&part, passes.recompute);
+                outcome
+            });
+            match outcome {
+                Ok(outcome) => tally.add(&batch, &outcome),
+                Err(error) => return Err((batch, error)),
+            }
         }
-        let gradient = self.trainable.grad();
-        (batches, tally, gradient)
+        Ok((tally, self.trainable.grad()))
+    }
+
+    /// The error of one row that does not fit.
+    fn too_long(&self, row: &str, ids: &[u32], error: &OutOfMemory) -> Error {
+        // The text is a help to find the row; without it there are number and length.
+        let tokenizer = model_dir(self.args).and_then(|dir| self.config.tokenizer(dir)).ok();
+        let (recompute, device) = (self.progress.passes.recompute, self.trainable.theta().0.device());
+        fit::too_long(row, ids, tokenizer.as_ref(), recompute, device, error)
     }
 
     /// Whether the arguments ask for an evaluation after the step at hand.
@@ -126,14 +182,38 @@ impl Trainer<'_> {
         let all = rows.len() as u64 * if self.answering.is_some() { 2 } else { 1 };
         let mut done = 0;
         let mut told = Instant::now();
-        let limits = self.progress.passes.evaluation;
-        for batch in step::plan(&rows, limits, Some(self.config.seq_length as usize)) {
+        let alone_beyond = Some(self.config.seq_length as usize);
+        let mut batches = VecDeque::from(step::plan(&rows, self.progress.passes.evaluation, alone_beyond));
+        while let Some(batch) = batches.pop_front() {
             asked = asked.max(self.commands.obey(self.emit, step)?);
             if asked == Asked::Stop {
                 return Ok(asked);
             }
             let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-            tally.add(&batch, &step::forward(&model, &part, &Mode::default()));
+            let outcome = fit::caught(|| {
+                let outcome = step::forward(&model, &part, &Mode::default());
+                #[cfg(test)]
+                fit::tests::hold(&part, false);
+                outcome
+            });
+            match outcome {
+                Ok(outcome) => tally.add(&batch, &outcome),
+                Err(error) => {
+                    let limits = self.progress.passes.evaluation;
+                    let Some(limits) = fit::halved(limits, &rows, &batch) else {
+                        let row = format!("validation row {}", batch[0] + 1);
+                        return Err(self.too_long(&row, part[0].ids, &error));
+                    };
+                    self.progress.passes.evaluation = limits;
+                    let message = fit::told(&batch, limits, model.device(), &error);
+                    (self.emit)(Event::Warning { message })?;
+                    let left: Vec<usize> = batch.into_iter().chain(batches.into_iter().flatten()).collect();
+                    let of_left: Vec<WeightedRow<'_>> = left.iter().map(|&i| rows[i]).collect();
+                    let plan = step::plan(&of_left, limits, alone_beyond).into_iter();
+                    batches = plan.map(|batch| batch.into_iter().map(|i| left[i]).collect()).collect();
+                    continue;
+                }
+            }
             done += batch.len() as u64;
             if told.elapsed().as_secs() >= 1 {
                 told = Instant::now();
@@ -220,7 +300,14 @@ impl Trainer<'_> {
     /// What is said of a checkpoint that stays where a run ends; empty where there is none.
     fn kept(&self) -> String {
         let best = self.checkpoints.best().map(|(best, _)| best);
-        best.or(self.checkpoints.last()).map_or(String::new(), |good| format!("; {good} is kept"))
+        best.or_else(|| self.last_good()).map_or(String::new(), |good| format!("; {good} is kept"))
+    }
+
+    /// The newest checkpoint whose weights have been seen to work: a step was computed with them that was finite.
+    fn last_good(&self) -> Option<String> {
+        let finite = self.progress.step.saturating_sub(self.progress.skipped.into());
+        let all = list_checkpoints(self.run).into_iter().rev();
+        all.map(|c| c.step).find(|step| *step < finite).map(checkpoint::name)
     }
 
     /// Emits what the reports have to warn of.

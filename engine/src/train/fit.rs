@@ -1,0 +1,100 @@
+//! Passes that do not fit the device's memory: they are split, and done again.
+
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use qwen_tui::data::Tokenizer;
+use qwen_tui::error::Error;
+use qwen_tui::job::human;
+use tch::Device;
+
+use super::step::{Limits, WeightedRow};
+use crate::device;
+use crate::worker::panic_text;
+
+/// Token ids of a row's beginning that are shown.
+const SHOWN: usize = 24;
+
+/// How libtorch's allocators, and the libraries that it hands memory to, begin to say that there is none left.
+const WORDS: [&str; 5] = [
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory: you tried to allocate",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+];
+
+/// The device has no memory left: libtorch's words.
+#[derive(Debug)]
+pub struct OutOfMemory(pub String);
+
+/// Whether an error of libtorch's is one of memory.
+pub fn is_of_memory(text: &str) -> bool {
+    WORDS.iter().any(|word| text.contains(word))
+}
+
+/// What `compute` returns. tch tells libtorch's errors by panics: one of memory is caught here, with all that was
+/// computed released; others go on their way.
+///
+/// # Errors
+/// Memory ran out.
+pub fn caught<T>(compute: impl FnOnce() -> T) -> Result<T, OutOfMemory> {
+    catch_unwind(AssertUnwindSafe(compute)).map_err(|payload| {
+        let text = panic_text(payload.as_ref());
+        if is_of_memory(&text) { OutOfMemory(text) } else { resume_unwind(payload) }
+    })
+}
+
+/// Limits within which a pass like that of the rows `batch`, which does not fit, has half of the rows.
+///
+/// None where it has one row only.
+pub fn halved(limits: Limits, rows: &[WeightedRow<'_>], batch: &[usize]) -> Option<Limits> {
+    let longest = batch.iter().map(|&i| rows[i].ids.len()).max()?;
+    let tokens = limits.tokens.min(batch.len() * longest / 2);
+    (batch.len() > 1).then_some(Limits { tokens, ..limits })
+}
+
+/// What is said where passes become smaller.
+pub fn told(batch: &[usize], limits: Limits, device: Device, error: &OutOfMemory) -> String {
+    format!(
+        "{} in one pass do not fit the memory of {}: passes have at most {} tokens from here on, which gives the same \
+         gradient ({})",
+        human::counted(batch.len() as u64, "row"),
+        device::label(device),
+        limits.tokens,
+        first_line(error)
+    )
+}
+
+/// The error of one row that does not fit: which it is of the `rows` ("training row 17"), how long, and the memory.
+pub fn too_long(
+    row: &str,
+    ids: &[u32],
+    tokenizer: Option<&Tokenizer>,
+    recompute: bool,
+    device: Device,
+    error: &OutOfMemory,
+) -> Error {
+    let mut text = format!("{row} ({} tokens", ids.len());
+    if let Some(tokenizer) = tokenizer {
+        let begin = tokenizer.decode(&ids[..ids.len().min(SHOWN)]);
+        // Writing into a String cannot fail.
+        let _ = write!(text, ", {:?}", format!("{}…", begin.trim_end_matches('\u{fffd}')));
+    }
+    let recompute = if recompute { "" } else { "gradient_checkpointing true, " };
+    Error::user(format!(
+        "{text}) does not fit the memory of {} by itself, of which {} are left: {}; lower max_length, or use {recompute}\
+         dtype bf16 or a device with more memory",
+        device::label(device),
+        human::bytes(device::available_memory(device)),
+        first_line(error)
+    ))
+}
+
+fn first_line(error: &OutOfMemory) -> &str {
+    error.0.lines().find(|line| is_of_memory(line)).unwrap_or(&error.0).trim()
+}
+
+#[cfg(test)]
+#[path = "fit_tests.rs"]
+pub(crate) mod tests;
