@@ -30,6 +30,13 @@ fn endless(bench: &Bench, out: &str) -> (Started, PathBuf) {
     (started, bench.path(out).canonicalize().unwrap())
 }
 
+/// Links in this machine's register of running jobs.
+fn registered(bench: &Bench) -> usize {
+    let hosts: Vec<_> = fs::read_dir(bench.path("state/qwen-tui/running")).unwrap().flatten().collect();
+    assert_eq!(hosts.len(), 1);
+    fs::read_dir(hosts[0].path()).unwrap().count()
+}
+
 fn worker_pid(run: &Path) -> Pid {
     let events = read_events::<Event>(&run.join("events.jsonl")).unwrap();
     let pid = events.iter().find_map(|r| match r.event {
@@ -50,6 +57,7 @@ fn a_job_is_commanded_from_the_shell() {
         said
     };
     // The output directory named is another one: running jobs are found all the same.
+    assert_eq!(registered(&bench), 1);
     says(&["pause", "last"], "is paused at step ");
     says(&["pause", &at], "is paused already, at step ");
     let listed = bench.words(&["jobs"]).ok().to_owned();
@@ -81,7 +89,7 @@ fn a_job_is_commanded_from_the_shell() {
     assert_eq!(bench.words(&["jobs"]).ok(), "", "it is elsewhere, and runs no more");
     let listed = bench.words(&["jobs", "--output_dir", "作业"]).ok().to_owned();
     assert!(listed.starts_with("stopped") && listed.lines().count() == 1, "{listed}");
-    assert_eq!(fs::read_dir(bench.path("state/qwen-tui/running")).unwrap().count(), 0);
+    assert_eq!(registered(&bench), 0);
 }
 
 #[test]
@@ -102,7 +110,7 @@ fn a_worker_that_does_not_answer_holds_nobody_up_and_a_killed_one_is_told() {
     bench
         .words(&["resume", "v0", "--output_dir", "out"])
         .refused(&["has crashed", "--resume_from_checkpoint"]);
-    assert_eq!(fs::read_dir(bench.path("state/qwen-tui/running")).unwrap().count(), 0, "its link is cleaned");
+    assert_eq!(registered(&bench), 0, "its link is cleaned");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use qwen_tui::job::event::Command;
 use qwen_tui::job::find::{all_runs, find};
 use qwen_tui::job::jobs;
 use qwen_tui::job::obey::obey;
+use qwen_tui::job::runs::{RunStatus, inspect};
 use qwen_tui::job::standing::{Standing, now};
 use qwen_tui::run::RunDir;
 use qwen_tui::tui;
@@ -74,7 +75,8 @@ pub fn command(arguments: &RunArguments, command: Command) -> Result<i32> {
     let run = find(&arguments.run, &arguments.place.output_dir)?;
     let done = obey(&run, command, &mut out::note)?;
     out::line(&format!("{} {done}", run.display()))?;
-    if command == Command::Stop {
+    // One that had just finished has nothing left to train.
+    if command == Command::Stop && inspect(&run).status == RunStatus::Stopped {
         out::note(&super::sft::how_to_go_on(&run));
     }
     Ok(0)

@@ -32,12 +32,18 @@ impl Drop for Registered {
 /// Enters the run in `run`, an absolute path, for as long as the result lives. Where that cannot be written the run is
 /// worth as much, and found under its output directory alone.
 pub fn register(run: &Path) -> Registered {
-    Registered(state_dir().and_then(|state| enter(&state.join(RUNNING), run).ok()))
+    Registered(place().and_then(|register| enter(&register, run).ok()))
 }
 
 /// The run directories that a worker trains. Links that killed workers have left are removed.
 pub fn running() -> Vec<PathBuf> {
-    state_dir().map_or_else(Vec::new, |state| look(&state.join(RUNNING)))
+    place().map_or_else(Vec::new, |register| look(&register))
+}
+
+/// This machine's register. Several may share a home, and a worker's lock is seen for certain on its own one only.
+fn place() -> Option<PathBuf> {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(state_dir()?.join(RUNNING).join(host.trim()))
 }
 
 fn enter(register: &Path, run: &Path) -> std::io::Result<PathBuf> {
