@@ -77,6 +77,7 @@ fn run(run: &RunSummary, width: usize, state: &State) -> Line<'static> {
         RunStatus::Failed => ("failed", theme.bad),
         RunStatus::Crashed => ("crashed", theme.bad),
         RunStatus::Idle => ("no log", theme.dim),
+        RunStatus::Broken => ("bad log", theme.warning),
         RunStatus::Unreadable => ("unreadable", theme.bad),
     };
     let known = followed.filter(|r| super::status(r).is_some() && r.newest > 0.0);
