@@ -34,6 +34,8 @@ pub enum RunStatus {
     Crashed,
     /// No worker has begun on it, or another program made it.
     Idle,
+    /// Its log is there and tells nothing.
+    Broken,
     /// It cannot be read, or its log cannot.
     Unreadable,
 }
@@ -47,6 +49,7 @@ impl RunStatus {
             RunStatus::Failed => "failed",
             RunStatus::Crashed => "crashed",
             RunStatus::Idle => "no log",
+            RunStatus::Broken => "bad log",
             RunStatus::Unreadable => "unreadable",
         }
     }
@@ -153,6 +156,9 @@ pub fn inspect(dir: &Path) -> RunSummary {
         if silent && run.problem.is_none() {
             run.status = RunStatus::Crashed;
         }
+        if run.problem.is_none() && dir.join(EVENTS).exists() && untold(dir).is_some() {
+            run.status = RunStatus::Broken;
+        }
         let modified = |file: &str| fs::metadata(dir.join(file)).and_then(|m| m.modified()).ok();
         let since = modified(log).or_else(|| modified(ARGS_FILE));
         let since = since.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
@@ -162,6 +168,25 @@ pub fn inspect(dir: &Path) -> RunSummary {
         run.status = RunStatus::Running;
     }
     run
+}
+
+/// Why nothing is known of what the run in `dir` did, where that is so: its log tells no event, and no worker that went
+/// before its first one has left words.
+pub fn untold(dir: &Path) -> Option<String> {
+    let log = dir.join(EVENTS);
+    let (why, may_have_words) = match (head_and_tail(&log), fs::metadata(&log)) {
+        (Ok(records), _) if !records.is_empty() => return None,
+        (Ok(_), Ok(there)) if there.len() > 0 => {
+            (format!("{EVENTS} is damaged: no line of it is an event."), false)
+        }
+        (Ok(_), _) => (format!("{EVENTS} is empty."), true),
+        (Err(e), _) if e.kind() == io::ErrorKind::NotFound => {
+            let why = "it was deleted, or another program made the run";
+            (format!("There is no {EVENTS}: {why}."), true)
+        }
+        (Err(e), _) => (format!("{EVENTS} cannot be read: {e}."), false),
+    };
+    (!may_have_words || last_words(dir).is_empty()).then_some(why)
 }
 
 /// The events in the first and in the last part of a log.
@@ -330,7 +355,7 @@ pub(super) mod tests {
     fn a_worker_that_went_before_its_first_event_has_crashed() {
         let out = tempfile::tempdir().unwrap();
         let dir = run(out.path(), "v0", &[]);
-        assert_eq!(inspect(&dir).status, RunStatus::Idle);
+        assert_eq!(inspect(&dir).status, RunStatus::Broken, "it is empty");
         fs::write(dir.join("worker.log"), "lib.so is missing\n").unwrap();
         let told = inspect(&dir);
         assert!(told.status == RunStatus::Crashed && told.newest > 0.0);
@@ -339,5 +364,30 @@ pub(super) mod tests {
         let lock = File::create(dir.join("worker.lock")).unwrap();
         lock.lock().unwrap();
         assert_eq!(inspect(&dir).status, RunStatus::Running);
+    }
+    #[test]
+    fn a_log_that_tells_nothing_is_told_as_it_is() {
+        let out = tempfile::tempdir().unwrap();
+        let dir = run(out.path(), "v0", &[STARTED]);
+        assert_eq!(untold(&dir), None);
+        let log = dir.join(EVENTS);
+        let damaged = "events.jsonl is damaged: no line of it is an event.".to_owned();
+        for (bytes, told) in [
+            (&b""[..], "events.jsonl is empty.".to_owned()),
+            (&[0; 5000][..], damaged.clone()),
+            (&b"\x9b\xff\n{}\n{\"seq\":1}\n"[..], damaged.clone()),
+        ] {
+            fs::write(&log, bytes).unwrap();
+            assert_eq!((untold(&dir).as_ref(), inspect(&dir).status), (Some(&told), RunStatus::Broken));
+        }
+        // What a worker has said before its end does not make a damaged log whole.
+        fs::write(dir.join("worker.log"), "lib.so is missing\n").unwrap();
+        assert_eq!((untold(&dir), inspect(&dir).status), (Some(damaged), RunStatus::Broken));
+        fs::remove_file(dir.join("worker.log")).unwrap();
+        fs::remove_file(&log).unwrap();
+        assert!(untold(&dir).is_some_and(|why| why.starts_with("There is no ")));
+        assert_eq!(inspect(&dir).status, RunStatus::Idle);
+        fs::create_dir(&log).unwrap();
+        assert!(untold(&dir).is_some_and(|why| why.contains("cannot be read: Is a directory")));
     }
 }

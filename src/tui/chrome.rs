@@ -96,6 +96,7 @@ pub fn phase(phase: Phase, state: &State) -> (&'static str, ratatui::style::Styl
         Phase::Stopped => ("stopped", theme.warning),
         Phase::Failed => ("failed", theme.bad),
         Phase::Crashed => ("crashed", theme.bad),
+        Phase::Untold => ("no usable log", theme.warning),
     }
 }
 

@@ -105,6 +105,25 @@ fn a_run_that_waits_for_room_says_for_what_and_how_to_go_on() {
 }
 
 #[test]
+fn a_log_that_tells_nothing_is_said_so_and_what_can_be_done() {
+    let why = "events.jsonl is damaged: no line of it is an event.\n3, o: try its best checkpoint\n\
+        3, R: go on from the last checkpoint"
+        .to_owned();
+    for (width, height) in [(60, 16), (80, 24), (160, 48)] {
+        let untold = Worker::Untold { why: why.clone() };
+        let mut cockpit = Cockpit::on_run(width, height, Vec::new(), untold);
+        cockpit.assert_picture(&format!("train-untold-{width}x{height}"));
+        assert!(!cockpit.picture().contains("opening"), "{}", cockpit.picture());
+    }
+    // Somebody trains it again: it is told as any other.
+    let mut cockpit = Cockpit::on_run(80, 24, Vec::new(), Worker::Untold { why });
+    let run = std::path::PathBuf::from(super::RUN);
+    cockpit.tell(Message::Worker { run: run.clone(), worker: Worker::Alive });
+    cockpit.tell(Message::Events { run, records: until_step("finished", 17) });
+    assert!(cockpit.picture().contains("training"), "{}", cockpit.picture());
+}
+
+#[test]
 fn what_is_not_finite_is_a_gap_and_counted() {
     for (width, height) in [(80, 24), (160, 48)] {
         let mut cockpit = Cockpit::on_run(width, height, recorded("not_finite"), Worker::Alive);

@@ -87,8 +87,15 @@ fn follow(
             Err(_) => {}
         }
         if let Some(worker) = worker {
-            let gone = matches!(worker, Worker::Gone { .. });
             let was_own = own.is_some();
+            let worker = match worker {
+                Worker::Gone { why } if !any && !was_own => match runs::untold(dir) {
+                    Some(why) => Worker::Untold { why },
+                    None => Worker::Gone { why },
+                },
+                worker => worker,
+            };
+            let gone = matches!(worker, Worker::Gone { .. });
             if let (Worker::Gone { why }, true, false) = (&worker, is_new && was_own, any || unreadable) {
                 // Its log goes with the run directory.
                 let alone = own.as_ref().zip(ended).map(|(child, end)| child.explain_alone(end).to_string());
@@ -130,9 +137,14 @@ fn look_from_outside(dir: &Path) -> Worker {
 
 /// What can be done where a worker has gone.
 fn with_advice(worker: Worker, dir: &Path) -> Worker {
-    match (worker, advice(dir)) {
-        (Worker::Gone { why }, Some(advice)) => Worker::Gone { why: format!("{why}\n{advice}") },
-        (worker, _) => worker,
+    let line = |advice: Option<&str>| advice.map_or(String::new(), |advice| format!("\n{advice}"));
+    match worker {
+        Worker::Gone { why } => Worker::Gone { why: why + &line(advice(dir)) },
+        Worker::Untold { why } => {
+            let try_it = (!list_checkpoints_in(dir).is_empty()).then_some("3, o: try its best checkpoint");
+            Worker::Untold { why: why + &line(try_it) + &line(advice(dir)) }
+        }
+        worker => worker,
     }
 }
 
@@ -161,6 +173,7 @@ mod tests {
                 Message::Events { records, .. } => format!("{} events", records.len()),
                 Message::Worker { worker: Worker::Alive, .. } => "alive".to_owned(),
                 Message::Worker { worker: Worker::Gone { why }, .. } => format!("gone: {why}"),
+                Message::Worker { worker: Worker::Untold { why }, .. } => format!("untold: {why}"),
                 other => format!("{other:?}"),
             };
             let mut heard = heard.lock().unwrap();
@@ -222,5 +235,29 @@ mod tests {
         std::fs::write(dir.path().join(ARGS_FILE), "{}").unwrap();
         let heard = hear(dir.path(), 2, |_| {});
         assert_eq!(heard[1], format!("{told}\n3, R: train it from the beginning"));
+    }
+    #[test]
+    fn a_log_that_tells_nothing_is_told_and_what_can_be_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("events.jsonl");
+        assert!(hear(dir.path(), 2, |_| {})[1].starts_with("untold: There is no "));
+        std::fs::write(&log, [0; 99]).unwrap();
+        std::fs::write(dir.path().join(ARGS_FILE), "{}").unwrap();
+        let told = "untold: events.jsonl is damaged: no line of it is an event.";
+        assert_eq!(hear(dir.path(), 2, |_| {})[1], format!("{told}\n3, R: train it from the beginning"));
+        let checkpoint = dir.path().join("checkpoint-5");
+        std::fs::create_dir(&checkpoint).unwrap();
+        for file in [crate::run::OPTIMIZER, crate::run::PROGRESS] {
+            std::fs::write(checkpoint.join(file), "x").unwrap();
+        }
+        // A worker that comes, writes and goes is told as any other.
+        let heard = hear(dir.path(), 4, |n| {
+            if n == 2 {
+                std::fs::write(&log, format!("\0\0\n{STARTED}\n")).unwrap();
+            }
+        });
+        assert!(heard[1].starts_with(told), "{heard:?}");
+        assert_eq!(heard[2], "1 events");
+        assert!(heard[3].starts_with("gone: It did not say why."), "{heard:?}");
     }
 }

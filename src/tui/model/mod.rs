@@ -179,6 +179,10 @@ pub enum Worker {
     Gone {
         why: String,
     },
+    /// No process holds the run, and its log does not tell what one did; the text says why.
+    Untold {
+        why: String,
+    },
 }
 
 /// What the run is doing, in one word.
@@ -197,6 +201,8 @@ pub enum Phase {
     Failed,
     /// The worker went without saying how it ended.
     Crashed,
+    /// There is no log that tells what it did.
+    Untold,
 }
 
 impl RunState {
@@ -249,7 +255,7 @@ impl RunState {
                 // A new worker on an old run: the old one's end is history.
                 (self.end, self.paused, self.evaluating, self.stage) = (None, false, None, None);
                 self.no_room = None;
-                if matches!(self.worker, Worker::Gone { .. }) {
+                if matches!(self.worker, Worker::Gone { .. } | Worker::Untold { .. }) {
                     self.worker = Worker::Unknown;
                 }
             }
@@ -366,6 +372,7 @@ impl RunState {
             (Some(End::Finished { .. }), _) => Phase::Finished,
             (Some(End::Failed { .. }), _) => Phase::Failed,
             (None, Worker::Gone { .. }) => Phase::Crashed,
+            (None, Worker::Untold { .. }) => Phase::Untold,
             (None, _) if self.no_room.is_some() => Phase::NoRoom,
             (None, _) if self.paused => Phase::Paused,
             (None, worker) => match (self.stage, worker) {

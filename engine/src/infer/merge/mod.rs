@@ -12,8 +12,8 @@ mod shards;
 use std::path::{Path, PathBuf};
 
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job;
 use qwen_tui::job::inputs::check_model_dir;
-use qwen_tui::job::{self, human};
 use qwen_tui::run::{GENERATION_CONFIG, replace_directory, write_configuration, write_json};
 use serde_json::{Map, Value};
 use tch::{Device, Kind};

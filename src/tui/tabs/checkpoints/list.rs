@@ -78,6 +78,7 @@ fn run(run: &RunSummary, width: usize, state: &State) -> Line<'static> {
         RunStatus::Finished => (status.word(), theme.text),
         RunStatus::Stopped => (status.word(), theme.warning),
         RunStatus::Idle => (status.word(), theme.dim),
+        RunStatus::Broken => (status.word(), theme.warning),
         RunStatus::Failed | RunStatus::Crashed | RunStatus::Unreadable => (status.word(), theme.bad),
     };
     let known = followed.filter(|r| super::status(r).is_some() && r.newest > 0.0);

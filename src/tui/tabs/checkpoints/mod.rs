@@ -292,7 +292,7 @@ fn is_running(row: &Row, state: &State) -> bool {
 /// How a run stands by what was heard of it last, once its log and its worker are known.
 pub(super) fn status(run: &RunState) -> Option<RunStatus> {
     match run.phase() {
-        Phase::Opening => None,
+        Phase::Opening | Phase::Untold => None,
         Phase::Starting | Phase::Busy(_) | Phase::Paused | Phase::NoRoom => {
             run.is_live().then_some(RunStatus::Running)
         }
@@ -309,7 +309,7 @@ fn is_finished(row: &Row, state: &State) -> bool {
     match followed.map(RunState::phase) {
         Some(Phase::Finished) => true,
         // What is followed is newer than the list, once its log has been read.
-        Some(Phase::Opening) | None => row.run.status == RunStatus::Finished,
+        Some(Phase::Opening | Phase::Untold) | None => row.run.status == RunStatus::Finished,
         Some(_) => false,
     }
 }

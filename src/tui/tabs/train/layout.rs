@@ -29,7 +29,7 @@ pub struct Areas {
 pub fn areas(area: Rect, run: &RunState) -> Areas {
     let [head, gauge, body] =
         Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    let bad = matches!(run.phase(), Phase::Failed | Phase::Crashed | Phase::NoRoom);
+    let bad = matches!(run.phase(), Phase::Failed | Phase::Crashed | Phase::NoRoom | Phase::Untold);
     let tall = body.height >= TALL;
     let (first, second, third) = match tall {
         true => {

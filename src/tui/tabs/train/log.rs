@@ -44,7 +44,7 @@ pub fn lines(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     frame.render_widget(Paragraph::new(rows), inner);
 }
 
-/// Why it failed, or that it crashed, with the worker's last words.
+/// Why it failed, or that it crashed, with the worker's last words; or why nothing is known of it.
 pub fn end(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
     let theme = &state.theme;
     let (title, message) = match (&run.end, &run.worker) {
@@ -56,6 +56,7 @@ pub fn end(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
             format!("{}\n{WAITING}", run.no_room.as_deref().unwrap_or_default()),
         ),
         (_, Worker::Gone { why }) => (format!(" the worker crashed at step {} ", run.step()), why.clone()),
+        (_, Worker::Untold { why }) => (" what it did is not known ".to_owned(), why.clone()),
         _ => return,
     };
     let inner = panel(frame, area, Line::styled(title, theme.bad), theme);

@@ -76,6 +76,7 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
             let epochs = epochs.strip_suffix(".00").unwrap_or(&epochs);
             format!(" step {}/{}  epoch {epoch:.2}/{epochs} ", run.step(), plan.total_steps)
         }
+        None if run.phase() == Phase::Untold => " nothing is known of its steps ".to_owned(),
         None => " no plan yet ".to_owned(),
     };
     let took = run.elapsed(state.now);
@@ -89,6 +90,7 @@ pub fn gauge(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
             human::duration(seconds),
             human::duration(took)
         ),
+        (Phase::Untold, _) => String::new(),
         _ => format!(" {} %  after {} ", run.percent(), human::duration(took)),
     };
     let room = (area.width as usize).saturating_sub(text::width(&left) + text::width(&right));
