@@ -132,6 +132,91 @@ fn the_demo_from_start_to_answers() {
     terminal.assert_clean();
 }
 
+/// A finished run of two steps, with one checkpoint; its directory.
+fn short_run(bench: &Bench) -> PathBuf {
+    let output = bench.path("output");
+    let more = ["--output_dir", output.to_str().unwrap(), "--max_steps", "2"];
+    bench.sft(&more).ok();
+    qwen_tui::job::runs::list_runs(&output).remove(0).path
+}
+
+#[test]
+fn a_merged_model_is_made_tried_and_deleted() {
+    let bench = Bench::new();
+    let run = short_run(&bench);
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["finished"]);
+    terminal.press("3");
+    terminal.see(&["checkpoint-2", "m merge"]);
+    terminal.press("my");
+    terminal.see(&["checkpoint-2-merged", "a whole model"]);
+    // The run's line, the checkpoint's, its own.
+    terminal.press("jj");
+    terminal.see(&["/checkpoint-2-merged "]);
+    terminal.press("o");
+    terminal.see(&["loaded in"]);
+    terminal.paste("很好");
+    terminal.press("\r");
+    terminal.see(&["negative"]);
+    terminal.press("\x1b3");
+    terminal.press("dy");
+    terminal.wait("no merged model", terminal::SOON, |text| {
+        text.contains("Runs under") && !text.contains("a whole model") && !text.contains("Delete")
+    });
+    assert!(!run.join("checkpoint-2-merged").exists() && run.join("checkpoint-2").exists());
+    terminal.press("\x1b4");
+    terminal.see(&["deleted from the disk"]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
+fn an_end_during_a_merge_is_asked_about_and_told() {
+    let bench = Bench::new();
+    let run = short_run(&bench);
+    // An engine that merges for ever, until it is told to end.
+    let script = "#!/bin/sh\ntest \"$1\" = merge-lora || exit 1\necho $$ > \"$MERGE\"\necho 'merging: 30 %' >&2\n\
+        trap 'rm \"$MERGE\"; exit 130' TERM\nwhile :; do sleep 0.05; done\n";
+    let (engine, pid) = (bench.write("engine", script), bench.path("pid"));
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&engine, executable).unwrap();
+    let start = || {
+        let mut command = cockpit(&bench);
+        command.env("QWEN_TUI_ENGINE", &engine).env("MERGE", &pid);
+        let mut terminal = Terminal::start(command, 80, 24);
+        terminal.see(&["finished"]);
+        terminal.press("3");
+        terminal.see(&["checkpoint-2", "m merge"]);
+        terminal.press("my");
+        terminal.see(&["merging checkpoint-2: 30 %", "merge 30%"]);
+        terminal.press("d");
+        terminal.see(&["is being merged: delete when that is done"]);
+        terminal
+    };
+    let mut terminal = start();
+    terminal.press("q");
+    terminal.see(&["Quit", "Leave it running", "Stop it"]);
+    terminal.press("x");
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+    terminal.see(&["was told to end"]);
+    let began = std::time::Instant::now();
+    while pid.exists() {
+        assert!(began.elapsed() < terminal::SOON, "the engine goes on");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+
+    let mut terminal = start();
+    terminal.signal(Signal::TERM);
+    assert_eq!(terminal.ended().code(), Some(128 + Signal::TERM.as_raw()));
+    terminal.assert_clean();
+    terminal.see(&["is merged on"]);
+    let orphan = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(orphan).unwrap(), Signal::TERM).unwrap();
+    assert!(run.join("checkpoint-2").exists());
+}
+
 #[test]
 fn a_crashed_run_opens_at_any_size() {
     let bench = Bench::new();

@@ -287,7 +287,7 @@ fn a_worker_that_says_nothing_is_told_and_how_it_is_ended() {
             let picture = cockpit.picture();
             assert!(
                 picture.contains("`kill -9")
-                    && picture.contains(&format!("{pid}` ends it"))
+                    && picture.contains(&format!("{pid}`"))
                     && picture.contains("checkpoint-10"),
                 "{picture}"
             );
