@@ -92,12 +92,30 @@ fn a_job_is_commanded_from_the_shell() {
     assert_eq!(registered(&bench), 0);
 }
 
+/// The kernel stops a process's threads one by one, and the socket's may still answer.
+fn wait_until_stopped(pid: Pid) {
+    let began = Instant::now();
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let stopped = || {
+        fs::read_dir(&tasks).unwrap().flatten().all(|task| {
+            // The state stands behind the name, which is in parentheses.
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        })
+    };
+    while !stopped() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it was not stopped");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_worker_that_does_not_answer_holds_nobody_up_and_a_killed_one_is_told() {
     let bench = Bench::new();
     let (started, run) = endless(&bench, "out/v0");
     let pid = worker_pid(&run);
     kill_process(pid, Signal::STOP).unwrap();
+    wait_until_stopped(pid);
     let kill = format!("kill -9 {}", pid.as_raw_nonzero());
     bench.words(&["pause", "v0"]).refused(&["does not answer", &kill, "nothing has been saved yet"]);
     kill_process(pid, Signal::KILL).unwrap();
