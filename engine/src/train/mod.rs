@@ -3,7 +3,9 @@
 mod answering;
 pub mod checkpoint;
 mod commands;
+mod evaluation;
 pub mod fit;
+mod gradient;
 mod limits;
 mod metrics;
 mod micro;

@@ -1,9 +1,8 @@
 //! A run in progress: the parts of the recipe that need all of it.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
-use qwen_tui::args::{GradientCheckpointing, SftArgs};
+use qwen_tui::args::SftArgs;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Event, Stage};
@@ -11,19 +10,15 @@ use qwen_tui::run::{RunDir, list_checkpoints};
 use tch::Kind;
 
 use super::answering::Answering;
-use super::fit::{self, OutOfMemory};
-use super::metrics::{AccStrategy, Tally, weigh_evaluation, weigh_step};
+use super::metrics::AccStrategy;
 use super::micro::MicroBatches;
 use super::minutes::Minutes;
 use super::optimizer::Optimizer;
 use super::reports::Reports;
 use super::resume::Progress;
 use super::room::Waiting;
-use super::step::{self, WeightedRow};
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
-use crate::device;
-use crate::model::dropout::mix;
-use crate::model::{Mode, QwenConfig, Trainable, adapter, weights};
+use crate::model::{QwenConfig, Trainable, adapter, weights};
 
 /// A run in progress.
 pub struct Trainer<'a> {
@@ -57,81 +52,6 @@ pub struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// The gradient of the next step's rows: their micro-batches, what the forward passes found, and the gradient. Where
-    /// a pass does not fit the memory, the step is split otherwise and done again, and so are those that follow.
-    ///
-    /// # Errors
-    /// A row that does not fit by itself.
-    pub fn gradient(&mut self, examples: &[Example]) -> Result<(Vec<Vec<usize>>, Tally, tch::Tensor)> {
-        let batches = self.micro.next_step();
-        let rows = weigh_step(examples, &batches, self.args.gradient_accumulation_steps);
-        loop {
-            let (batch, error) = match self.passes(&rows) {
-                Ok((tally, gradient)) => return Ok((batches, tally, gradient)),
-                Err(too_much) => too_much,
-            };
-            let (passes, device) = (&mut self.progress.passes, self.trainable.theta().0.device());
-            let message = if let Some(limits) = fit::halved(passes.training, &rows, &batch) {
-                passes.training = limits;
-                fit::told(&batch, limits, device, &error)
-            } else if !passes.recompute && self.args.gradient_checkpointing == GradientCheckpointing::Auto {
-                passes.recompute = true;
-                format!(
-                    "a row of {} tokens does not fit the memory of {}: from here on blocks are computed again on the way \
-                     back, which gives the same gradient",
-                    rows[batch[0]].ids.len(),
-                    device::label(device)
-                )
-            } else {
-                let number = batches.concat()[batch[0]] + 1;
-                return Err(self.too_long(&format!("training row {number}"), rows[batch[0]].ids, &error));
-            };
-            (self.emit)(Event::Warning { message })?;
-        }
-    }
-
-    /// What the forward passes over `rows` found, and their gradient.
-    ///
-    /// # Errors
-    /// The rows of a pass that does not fit.
-    fn passes(
-        &mut self,
-        rows: &[WeightedRow<'_>],
-    ) -> Result<(Tally, tch::Tensor), (Vec<usize>, OutOfMemory)> {
-        let passes = self.progress.passes;
-        let mode = Mode {
-            train: true,
-            lora_dropout: self.args.lora_dropout_p,
-            neftune_alpha: self.args.neftune_noise_alpha.unwrap_or(0.0),
-            seed: mix(self.args.seed, self.progress.step),
-        };
-        let mut tally = Tally::new(rows.len());
-        self.trainable.zero_grad();
-        for batch in step::plan(rows, passes.training, None) {
-            let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-            let outcome = fit::caught(|| {
-                let model = self.trainable.assemble(&self.config, &self.base);
-                let outcome = step::forward_backward(&model, &part, &mode, passes.recompute);
-                #[cfg(test)]
-                fit::tests::hold(&part, passes.recompute);
-                outcome
-            });
-            match outcome {
-                Ok(outcome) => tally.add(&batch, &outcome),
-                Err(error) => return Err((batch, error)),
-            }
-        }
-        Ok((tally, self.trainable.grad()))
-    }
-
-    /// The error of one row that does not fit.
-    fn too_long(&self, row: &str, ids: &[u32], error: &OutOfMemory) -> Error {
-        // The text is a help to find the row; without it there are number and length.
-        let tokenizer = model_dir(self.args).and_then(|dir| self.config.tokenizer(dir)).ok();
-        let (recompute, device) = (self.progress.passes.recompute, self.trainable.theta().0.device());
-        fit::too_long(row, ids, tokenizer.as_ref(), recompute, device, error)
-    }
-
     /// Whether the arguments ask for an evaluation after the step at hand.
     fn evaluation_is_due(&self) -> bool {
         let step = self.progress.step;
@@ -167,96 +87,6 @@ impl Trainer<'_> {
         }
         // Asked for during the last evaluation, it leaves that out.
         Ok(asked == Asked::Stop && (due || !last))
-    }
-
-    /// Loss and accuracy on the validation rows, and how their answers compare where they are wanted; a command to stop gives them up. Returns what was asked for meanwhile.
-    fn evaluate(&mut self) -> Result<Asked> {
-        let (step, epoch) = (self.progress.step, self.micro.epoch());
-        let mut asked = Asked::Nothing;
-        (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
-        let (began, waited) = (Instant::now(), self.commands.waited());
-        let rows = weigh_evaluation(&self.validation, self.args.eval_batch_size);
-        let model = tch::no_grad(|| self.trainable.assemble(&self.config, &self.base));
-        let mut tally = Tally::new(rows.len());
-        // With answers each row is looked at twice.
-        let all = rows.len() as u64 * if self.answering.is_some() { 2 } else { 1 };
-        let mut done = 0;
-        let mut told = Instant::now();
-        let alone_beyond = Some(self.config.seq_length as usize);
-        let mut batches = VecDeque::from(step::plan(&rows, self.progress.passes.evaluation, alone_beyond));
-        while let Some(batch) = batches.pop_front() {
-            asked = asked.max(self.commands.obey(self.emit, step)?);
-            if asked == Asked::Stop {
-                return Ok(asked);
-            }
-            let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-            let outcome = fit::caught(|| {
-                let outcome = step::forward(&model, &part, &Mode::default());
-                #[cfg(test)]
-                fit::tests::hold(&part, false);
-                outcome
-            });
-            match outcome {
-                Ok(outcome) => tally.add(&batch, &outcome),
-                Err(error) => {
-                    let limits = self.progress.passes.evaluation;
-                    let Some(limits) = fit::halved(limits, &rows, &batch) else {
-                        let row = format!("validation row {}", batch[0] + 1);
-                        return Err(self.too_long(&row, part[0].ids, &error));
-                    };
-                    self.progress.passes.evaluation = limits;
-                    let message = fit::told(&batch, limits, model.device(), &error);
-                    (self.emit)(Event::Warning { message })?;
-                    let left: Vec<usize> = batch.into_iter().chain(batches.into_iter().flatten()).collect();
-                    let of_left: Vec<WeightedRow<'_>> = left.iter().map(|&i| rows[i]).collect();
-                    let plan = step::plan(&of_left, limits, alone_beyond).into_iter();
-                    batches = plan.map(|batch| batch.into_iter().map(|i| left[i]).collect()).collect();
-                    continue;
-                }
-            }
-            done += batch.len() as u64;
-            if told.elapsed().as_secs() >= 1 {
-                told = Instant::now();
-                (self.emit)(Event::EvalProgress { step, done, rows: all })?;
-            }
-        }
-        let mut scores = None;
-        if let Some(answering) = &self.answering {
-            let mut pause = |answered: u64, whole: bool| {
-                asked = asked.max(self.commands.obey(self.emit, step)?);
-                if whole && told.elapsed().as_secs() >= 1 {
-                    told = Instant::now();
-                    (self.emit)(Event::EvalProgress { step, done: done + answered, rows: all })?;
-                }
-                Ok(asked != Asked::Stop)
-            };
-            let seed = mix(self.args.seed, step);
-            let Some(found) = answering.score(&model, &self.validation, seed, &mut pause)? else {
-                return Ok(asked);
-            };
-            scores = found.scores;
-            if let Some(message) = found.warning {
-                (self.emit)(Event::Warning { message })?;
-            }
-        }
-        // A pause is no part of it.
-        let seconds = began.elapsed().saturating_sub(self.commands.waited() - waited).as_secs_f64();
-        let event = Event::Eval {
-            step,
-            epoch,
-            loss: tally.loss,
-            acc: tally.accuracy(self.acc),
-            scores,
-            rows: rows.len() as u64,
-            seconds,
-        };
-        self.checkpoints.note_evaluation(step, tally.loss, scores.map(|s| s.rouge_l));
-        self.log(event)?;
-        if !tally.loss.is_finite() {
-            return Err(self.diverged());
-        }
-        (self.emit)(Event::Stage { stage: Stage::Training })?;
-        Ok(asked)
     }
 
     /// An event that is also a line of `logging.jsonl`.
