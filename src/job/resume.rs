@@ -182,7 +182,7 @@ pub fn ready(dir: &Path) -> Result<()> {
 fn look(args: &SftArgs) -> Result<()> {
     let missing = |m: Missing| {
         Error::user(format!(
-            "{}; a run goes on with what it began with: put it back, or start a new run",
+            "{}. A run goes on with the arguments that it began with: put it there, or start a new run with others",
             m.message
         ))
     };

@@ -157,7 +157,7 @@ fn what_a_worker_could_not_begin_with_is_told_before_it_is_started() {
     );
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
     let run = run(&load_sft(None, &words).unwrap().args, &[STARTED], &[]);
-    refused(ready(run.path()), &["no such model directory", "put it back, or start a new run"]);
+    refused(ready(run.path()), &["no such model directory", "put it there, or start a new run"]);
     fs::create_dir(&base).unwrap();
     for file in ["config.json", "qwen.tiktoken", "model.safetensors"] {
         fs::write(base.join(file), "x").unwrap();
