@@ -1,8 +1,9 @@
 //! `qwen-tui demo` and the hidden `demo-data`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use qwen_tui::args::typed;
 use qwen_tui::demo::base::{BaseOptions, prepare_base};
 use qwen_tui::demo::play;
 use qwen_tui::error::{Context, Error, Result};
@@ -58,8 +59,8 @@ fn split(raw: Vec<OsString>) -> Result<Arguments> {
             ("--json", None) => own.json = true,
             ("--output-dir" | "--output_dir", _) => {
                 let dir = value.or_else(|| raw.next()).filter(|dir| !dir.is_empty());
-                own.output_dir =
-                    dir.ok_or_else(|| Error::user("--output_dir wants a folder, such as output"))?.into();
+                let dir = dir.ok_or_else(|| Error::user("--output_dir wants a folder, such as output"))?;
+                own.output_dir = typed(Path::new(&dir));
             }
             _ => own.flags.push(text),
         }

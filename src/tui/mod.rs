@@ -36,6 +36,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 
+use crate::args::typed;
 use crate::error::{Context, Error, Result};
 use action::Action;
 use app::App;
@@ -75,9 +76,10 @@ pub fn run(options: Options) -> Result<i32> {
 /// # Errors
 /// As [`run`].
 pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> {
-    let run = options.run.as_deref().map(effects::run_dir).transpose()?;
-    let config = effects::first_config(options.config, &options.flags)?;
-    let output_dir = std::path::absolute(&options.output_dir).unwrap_or(options.output_dir);
+    let run = options.run.as_deref().map(|run| effects::run_dir(&typed(run))).transpose()?;
+    let config = effects::first_config(options.config.as_deref().map(typed), &options.flags)?;
+    let output_dir = typed(&options.output_dir);
+    let output_dir = std::path::absolute(&output_dir).unwrap_or(output_dir);
     let mut app = App::new(State::new(Theme::from_env(), Clock::Local, output_dir, now()), run.is_none());
     change(&mut app);
     let first = app.message(&config);
