@@ -237,4 +237,16 @@ fn of_merges_to_one_place_at_the_same_time_one_stands() {
     assert!(bench.path("m/model.safetensors").is_file());
     let hidden = fs::read_dir(bench.path("")).unwrap().flatten();
     assert_eq!(hidden.filter(|e| e.file_name().to_string_lossy().starts_with(".m.")).count(), 0);
+
+    // Before infer it does not matter which of them made it.
+    let words: Vec<String> =
+        ["infer", "--ckpt_dir", checkpoint.to_str().unwrap(), "--merge_lora_and_save", "true"]
+            .into_iter()
+            .chain(["--load_dataset_config", "true", "--max_new_tokens", "1"])
+            .map(str::to_owned)
+            .collect();
+    let started: Vec<_> = (0..3).map(|_| bench.start(&words, "")).collect();
+    for one in started {
+        one.wait().ok();
+    }
 }

@@ -131,7 +131,7 @@ Writes a whole model directory, CHECKPOINT-merged unless --output names another:
 most 2 GB), config, tokenizer and code of the base model. It loads wherever a model directory does: --model_id_or_path \
 of sft, --ckpt_dir of infer and classify, transformers.
 Computed in fp32 and rounded once to the dtype of the base's own weights, or to --dtype.
-What is there already is left alone; --overwrite replaces an earlier merge. Ctrl-C leaves nothing behind.
+What is there already is left alone; --overwrite replaces the files of an earlier merge and no others. Ctrl-C leaves nothing behind.
 
 Examples:
   qwen-tui merge-lora --ckpt_dir output/qwen-1_8b/v0-20250101-120000/checkpoint-125

@@ -74,9 +74,9 @@ fn a_model_of_qwen_1_8bs_size() {
     let mut normal = Normal::new(9);
     let mut adapter: BTreeMap<String, Tensor> = BTreeMap::new();
     for layer in 0..layers {
-        for (half, size) in [("A", [8, hidden]), ("B", [3 * hidden, 8])] {
+        for (half, size, std) in [("A", [8, hidden], 0.02), ("B", [3 * hidden, 8], 0.002)] {
             let key = format!("transformer.h.{layer}.attn.c_attn.lora_{half}.default.weight");
-            adapter.insert(key, normal.tensor(&size, 0.02, 0.0));
+            adapter.insert(key, normal.tensor(&size, std, 0.0));
         }
     }
     weights::save(&checkpoint.join("default/adapter_model.safetensors"), &adapter).unwrap();

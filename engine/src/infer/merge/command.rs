@@ -80,11 +80,15 @@ pub fn before_infer(args: &mut InferArgs) -> Result<()> {
     let plain = InferArgs { dtype: "AUTO".to_owned(), output: None, overwrite: false, ..args.clone() };
     let job = job(&plain)?;
     let place = behind_links(&job.target)?;
-    if is_free(&place) {
-        eprintln!("{}\nmerged model: {}", told(&watched(&job)?), job.target.display());
-    } else {
-        check_earlier(&job, &place)?;
-        eprintln!("merged already: {}", job.target.display());
+    let made = if is_free(&place) { Some(watched(&job)) } else { None };
+    match made {
+        Some(Ok(merged)) => eprintln!("{}\nmerged model: {}", told(&merged), job.target.display()),
+        // It was free: what is there now another process has merged meanwhile.
+        Some(Err(e)) if is_free(&place) => return Err(e),
+        _ => {
+            check_earlier(&job, &place)?;
+            eprintln!("merged already: {}", job.target.display());
+        }
     }
     let target = job.target.to_str().ok_or_else(|| Error::user("ckpt_dir: its path is not UTF-8"))?;
     args.ckpt_dir = Some(target.to_owned());
