@@ -66,13 +66,14 @@ impl Desk {
     /// Merges a checkpoint; the notice that ends it. Progress comes before it, and the run is looked at.
     fn merge(&mut self, checkpoint: &Path, overwrite: bool) -> Notice {
         self.effects.act(Action::Merge { checkpoint: checkpoint.to_owned(), overwrite }, &self.state);
-        let (began, mut looked) = (Instant::now(), false);
+        let (began, mut told, mut looked) = (Instant::now(), Vec::new(), false);
         while began.elapsed() < Duration::from_secs(120) {
             match self.messages.try_recv() {
+                Ok(Message::Merge { checkpoint: of, percent }) if of == checkpoint => told.push(percent),
                 Ok(Message::RunDetails(_)) => looked = true,
-                Ok(Message::Notice(notice)) if looked => return notice,
                 Ok(Message::Notice(notice)) => {
-                    assert!(notice.text.starts_with("merging checkpoint-4"), "{notice:?}")
+                    assert!(looked && told[0] == Some(0) && told[told.len() - 1].is_none(), "{told:?}");
+                    return notice;
                 }
                 Ok(other) => panic!("{other:?}"),
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
