@@ -225,7 +225,7 @@ mod tests {
         for step in [5, 10] {
             let dir = run.path().join(format!("checkpoint-{step}"));
             std::fs::create_dir(&dir).unwrap();
-            std::fs::write(dir.join("adapter"), "").unwrap();
+            std::fs::write(dir.join("adapter"), "x").unwrap();
         }
         assert!(kept(run.path()).contains("checkpoint-10 is kept"));
     }
