@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{Context, Error, Result};
+use crate::job::worker::in_own_session;
 
 /// What the engine says on standard error, where that is no terminal, before the percentage.
 pub const PROGRESS: &str = "merging: ";
@@ -71,8 +71,7 @@ pub fn merge(
     let mut command = Command::new(engine);
     command.args(["merge-lora", "--ckpt_dir"]).arg(checkpoint).args(["--overwrite", &overwrite.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
-    unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+    in_own_session(&mut command);
     let mut child = command.spawn().user(format!("cannot run the engine {}", engine.display()))?;
     at_work.begin(checkpoint, child.id());
     let heard = hear(&mut child, told);

@@ -25,6 +25,12 @@ pub enum Session {
     Background,
 }
 
+/// Neither Ctrl-C nor a lost connection reaches what `command` starts.
+pub(super) fn in_own_session(command: &mut Command) {
+    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
+    unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+}
+
 /// How a worker ended, in `worker.exit`: who started it writes it down where that was badly, for those who look later.
 #[derive(Debug, Serialize, Deserialize)]
 struct Exit {
@@ -78,8 +84,7 @@ impl Worker {
         }
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         if session == Session::Background {
-            // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
-            unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+            in_own_session(&mut command);
         }
         let child = command.spawn().user(format!("cannot run the engine {}", engine.display()))?;
         Ok(Worker { child, log, file, log_start })
