@@ -58,7 +58,10 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     }
     if let Err(e) = &outcome {
         let event = Event::Failed { exit_code: e.exit_code(), message: e.to_string() };
-        let _ = append(&log, &event);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = log.append_last(&event);
+        // The computation may still be at work: until the process has ended, nothing may follow the last word.
+        std::mem::forget(log);
     }
     outcome
 }
