@@ -8,6 +8,8 @@ use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Event, Gpu};
 use tch::{Cuda, Device, Kind};
 
+use crate::shim;
+
 /// Version of the libtorch that is loaded, such as `2.11.0`; of one that does not tell (older than 2.9), what this
 /// engine was built for.
 pub fn libtorch() -> String {
@@ -36,7 +38,10 @@ pub fn load_cuda() -> Result<(), String> {
         .get_or_init(|| {
             open("libcuda.so.1").map_err(|e| format!("no NVIDIA driver ({e})"))?;
             open("libtorch_cuda.so").map_err(|e| format!("this libtorch has no CUDA half ({e})"))?;
-            if Cuda::is_available() { Ok(()) } else { Err("the driver reports no usable GPU".to_owned()) }
+            if !Cuda::is_available() {
+                return Err("the driver reports no usable GPU".to_owned());
+            }
+            shim::no_cudnn_attention()
         })
         .clone()
 }

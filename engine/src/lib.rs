@@ -8,5 +8,6 @@ pub mod infer;
 pub mod info;
 pub mod model;
 pub mod repl;
+pub mod shim;
 pub mod train;
 pub mod worker;

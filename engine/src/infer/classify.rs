@@ -137,7 +137,7 @@ impl Session {
                 end - 1
             })
             .collect();
-        let hidden = self.model.hidden(&batch, &Mode::default()).index_select(0, &self.long(&last));
+        let hidden = self.model.encode(&batch, &Mode::default()).index_select(0, &self.long(&last));
         let logp = self.model.logits(&self.model.final_norm(&hidden)).log_softmax(-1, Kind::Float);
         let tokens: Vec<i64> = words.iter().map(|w| i64::from(w[0])).collect();
         floats(&logp.index_select(1, &self.long(&tokens)))
@@ -157,7 +157,7 @@ impl Session {
             }
             start += row.ids.len() as i64;
         }
-        let hidden = self.model.hidden(&batch, &Mode::default()).index_select(0, &self.long(&at));
+        let hidden = self.model.encode(&batch, &Mode::default()).index_select(0, &self.long(&at));
         let logp = self.model.logits(&self.model.final_norm(&hidden)).log_softmax(-1, Kind::Float);
         let each = floats(&logp.gather(1, &self.long(&labels).unsqueeze(1), false));
         let mut sums = vec![0.0; rows.len()];

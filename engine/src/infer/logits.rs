@@ -49,7 +49,7 @@ pub fn logits(args: &[OsString], out: &Path) -> Result<()> {
 fn of_row(model: &Qwen, ids: &[u32]) -> Tensor {
     tch::no_grad(|| {
         let batch = Packed::new(&[ids], 0, model.device());
-        model.logits(&model.final_norm(&model.hidden(&batch, &Mode::default())))
+        model.logits(&model.final_norm(&model.encode(&batch, &Mode::default())))
     })
 }
 

@@ -6,7 +6,10 @@
 //! operations: each 64-bit word is SplitMix64's finalizer of a token's key plus a counter, and has four draws of 16
 //! bits (two of 32 for noise). On the CPU that is several times faster than libtorch's serial generator.
 
-use tch::{Kind, Tensor};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use tch::{Device, Kind, Tensor};
 
 use super::packed::Packed;
 use super::qwen::Mode;
@@ -31,7 +34,7 @@ pub fn mix(seed: u64, n: u64) -> u64 {
 }
 
 /// What dropout stands at in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The inputs of the adapters, each with a mask of its own.
     AttnIn,
@@ -58,7 +61,7 @@ pub struct Dropout<'a> {
 impl Dropout<'_> {
     /// The start of this place's counters.
     fn origin(&self, place: Place) -> u64 {
-        mix(mix(self.mode.seed, self.layer as u64), place as u64)
+        origin(self.mode, self.layer, place)
     }
 
     /// `x` `[tokens, width]` with elements set to zero, and what the rest is to be multiplied by.
@@ -98,6 +101,98 @@ impl Dropout<'_> {
     }
 }
 
+/// A mask that a pass will ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub layer: usize,
+    pub place: Place,
+    /// Elements a token.
+    pub width: i64,
+}
+
+/// Bytes of random numbers that are drawn at once on a GPU.
+const DRAWN_AT_ONCE: i64 = 128 << 20;
+
+/// The masks of all adapters in a pass, the same as [`Dropout::drop`] draws. On a GPU those of several blocks are drawn
+/// together: they are many small kernels otherwise.
+pub struct Masks<'a> {
+    batch: &'a Packed,
+    /// Share of elements that are dropped; 0: no masks.
+    p: f64,
+    groups: Vec<Group>,
+    drawn: RefCell<HashMap<(usize, Place), Tensor>>,
+}
+
+/// Masks that are drawn together.
+struct Group {
+    wanted: Vec<Wanted>,
+    /// A counter for each four elements of a token, those of one mask after those of the other.
+    counters: Tensor,
+}
+
+impl Wanted {
+    /// Words of four draws each that a token's elements take.
+    fn words(&self) -> i64 {
+        (self.width + 3) / 4
+    }
+}
+
+impl<'a> Masks<'a> {
+    /// The masks `wanted`, in the order of their use.
+    pub fn new(mode: &Mode, batch: &'a Packed, wanted: Vec<Wanted>) -> Self {
+        let p = if mode.train { mode.lora_dropout.max(0.0) } else { 0.0 };
+        let mut made = Self { batch, p, groups: Vec::new(), drawn: RefCell::default() };
+        if p == 0.0 {
+            return made;
+        }
+        let counters = wanted.iter().flat_map(|one| {
+            let origin = origin(mode, one.layer, one.place);
+            (0..one.words()).map(move |n| (n as u64).wrapping_mul(GOLDEN).wrapping_add(origin) as i64)
+        });
+        // At once, and before the blocks: a copy to a GPU waits for what it is at work on.
+        let counters = Tensor::from_slice(&counters.collect::<Vec<_>>()).to_device(batch.ids.device());
+        let at_once = if batch.ids.device() == Device::Cpu { 0 } else { DRAWN_AT_ONCE };
+        let bytes = |wanted: &[Wanted]| wanted.iter().map(Wanted::words).sum::<i64>() * batch.tokens * 8;
+        let (mut rest, mut at) = (wanted.as_slice(), 0);
+        while !rest.is_empty() {
+            let many = (1..=rest.len()).rev().find(|&n| bytes(&rest[..n]) <= at_once).unwrap_or(1);
+            let group = rest[..many].to_vec();
+            let words = group.iter().map(Wanted::words).sum::<i64>();
+            made.groups.push(Group { wanted: group, counters: counters.narrow(0, at, words) });
+            (rest, at) = (&rest[many..], at + words);
+        }
+        made
+    }
+
+    /// What elements that are left are to be multiplied by.
+    pub fn factor(&self) -> f64 {
+        1.0 / (1.0 - self.p)
+    }
+
+    /// The mask `[tokens, width]` of a place, true where an element is dropped; none without dropout.
+    pub fn take(&self, layer: usize, place: Place) -> Option<Tensor> {
+        let mut drawn = self.drawn.borrow_mut();
+        if let Some(mask) = drawn.remove(&(layer, place)) {
+            return Some(mask);
+        }
+        let is_it = |one: &Wanted| (one.layer, one.place) == (layer, place);
+        let group = self.groups.iter().find(|group| group.wanted.iter().any(is_it))?;
+        let masks =
+            words_at(self.batch.keys(), &group.counters).view_dtype(Kind::Int16).lt(threshold(self.p));
+        let mut at = 0;
+        for one in &group.wanted {
+            drawn.insert((one.layer, one.place), masks.narrow(1, 4 * at, one.width));
+            at += one.words();
+        }
+        drawn.remove(&(layer, place))
+    }
+}
+
+/// The start of a place's counters.
+fn origin(mode: &Mode, layer: usize, place: Place) -> u64 {
+    mix(mix(mode.seed, layer as u64), place as u64)
+}
+
 /// The key of a token, by the number of its row in the step and its position there.
 pub fn token_key(row: u64, position: u64) -> i64 {
     finalize(mix(row, position).wrapping_add(GOLDEN)) as i64
@@ -111,7 +206,11 @@ fn dropped(keys: &Tensor, origin: u64, width: i64, p: f64) -> Tensor {
 
 /// Random words of 64 bits: `[..]` keys to `[.., count]`.
 fn words(keys: &Tensor, origin: u64, count: i64) -> Tensor {
-    let counters = Tensor::arange(count, (Kind::Int64, keys.device())) * (GOLDEN as i64) + origin as i64;
+    words_at(keys, &(Tensor::arange(count, (Kind::Int64, keys.device())) * (GOLDEN as i64) + origin as i64))
+}
+
+/// Random words of 64 bits: `[..]` keys and `[count]` counters to `[.., count]`.
+fn words_at(keys: &Tensor, counters: &Tensor) -> Tensor {
     let mut z = keys.unsqueeze(-1) + counters;
     // libtorch's shift keeps the sign; without it the finalizer would lose its highest bit.
     let shifted = |z: &Tensor, by: i64| {

@@ -16,9 +16,12 @@ pub struct Packed {
     pub rows: i64,
     pub longest: i64,
     pub tokens: i64,
+    /// One more than the highest position.
+    pub end: i64,
     /// Index of each padded slot's token `[rows * longest]`, and of each token's slot `[tokens]`; none where all
     /// rows are of one length.
-    gather: Option<(Tensor, Tensor)>,
+    gather: OnceCell<Option<(Tensor, Tensor)>>,
+    bounds: OnceCell<Tensor>,
     /// Number in the step and length of each row.
     numbers: Vec<(u64, u64)>,
     keys: OnceCell<Tensor>,
@@ -35,26 +38,15 @@ impl Packed {
             ids.extend(row.iter().map(|&id| i64::from(id)));
             positions.extend((0..row.len() as i64).map(|p| p + offset));
         }
-        let gather = rows.iter().any(|r| r.len() != longest).then(|| {
-            let mut pad = vec![0i64; rows.len() * longest];
-            let mut unpad = Vec::with_capacity(tokens);
-            let mut at = 0;
-            for (i, row) in rows.iter().enumerate() {
-                for j in 0..row.len() {
-                    pad[i * longest + j] = at;
-                    unpad.push((i * longest + j) as i64);
-                    at += 1;
-                }
-            }
-            (Tensor::from_slice(&pad).to_device(device), Tensor::from_slice(&unpad).to_device(device))
-        });
         Self {
             ids: Tensor::from_slice(&ids).to_device(device),
             positions: Tensor::from_slice(&positions).to_kind(Kind::Int64).to_device(device),
             rows: rows.len() as i64,
             longest: longest as i64,
             tokens: tokens as i64,
-            gather,
+            end: longest as i64 + offset,
+            gather: OnceCell::new(),
+            bounds: OnceCell::new(),
             numbers: rows.iter().zip(0..).map(|(row, number)| (number, row.len() as u64)).collect(),
             keys: OnceCell::new(),
         }
@@ -82,11 +74,55 @@ impl Packed {
         Tensor::from_slice(&lengths.collect::<Vec<_>>()).to_device(self.ids.device())
     }
 
+    /// Where rows begin and end among the tokens `[rows + 1]`, in int32.
+    pub fn bounds(&self) -> &Tensor {
+        self.bounds.get_or_init(|| {
+            let mut end = 0;
+            let ends = self.numbers.iter().map(|&(_, length)| {
+                end += length as i32;
+                end
+            });
+            let bounds: Vec<i32> = std::iter::once(0).chain(ends).collect();
+            Tensor::from_slice(&bounds).to_device(self.ids.device())
+        })
+    }
+
+    fn gather(&self) -> Option<&(Tensor, Tensor)> {
+        let made = self.gather.get_or_init(|| {
+            let longest = self.longest as usize;
+            self.numbers.iter().any(|&(_, length)| length != longest as u64).then(|| {
+                let mut pad = vec![0i64; self.numbers.len() * longest];
+                let mut unpad = Vec::with_capacity(self.tokens as usize);
+                for (i, &(_, length)) in self.numbers.iter().enumerate() {
+                    for slot in i * longest..i * longest + length as usize {
+                        pad[slot] = unpad.len() as i64;
+                        unpad.push(slot as i64);
+                    }
+                }
+                let device = self.ids.device();
+                (Tensor::from_slice(&pad).to_device(device), Tensor::from_slice(&unpad).to_device(device))
+            })
+        });
+        made.as_ref()
+    }
+
     /// `[tokens, width]` to `[rows, longest, width]`.
     pub fn pad(&self, x: &Tensor) -> Tensor {
         let width = *x.size().last().unwrap_or(&1);
-        match &self.gather {
+        match self.gather() {
             Some((pad, _)) => x.index_select(0, pad).view([self.rows, self.longest, width]),
+            None => x.view([self.rows, self.longest, width]),
+        }
+    }
+
+    /// The same with zeros in the padding.
+    pub fn pad_with_zeros(&self, x: &Tensor) -> Tensor {
+        let width = *x.size().last().unwrap_or(&1);
+        match self.gather() {
+            Some((_, unpad)) => x
+                .new_zeros([self.rows * self.longest, width], (x.kind(), x.device()))
+                .index_copy_(0, unpad, x)
+                .view([self.rows, self.longest, width]),
             None => x.view([self.rows, self.longest, width]),
         }
     }
@@ -95,7 +131,7 @@ impl Packed {
     pub fn unpad(&self, x: &Tensor) -> Tensor {
         let width = *x.size().last().unwrap_or(&1);
         let flat = x.reshape([self.rows * self.longest, width]);
-        match &self.gather {
+        match self.gather() {
             Some((_, unpad)) => flat.index_select(0, unpad),
             None => flat,
         }

@@ -2,6 +2,10 @@
 //!
 //! Shapes: `tokens` counts the tokens of all rows laid end to end ([`Packed`]), `h` is the hidden size.
 
+mod attention;
+mod block;
+mod norm;
+
 use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
@@ -10,6 +14,8 @@ use super::config::QwenConfig;
 use super::dropout::{Dropout, Place};
 use super::packed::Packed;
 use super::weights::Named;
+pub use block::{Kept, Pass};
+use norm::rms_norm;
 
 /// A low-rank update of a linear layer (Hu et al. 2021, "LoRA"): `scale * B A dropout(x)`.
 #[derive(Debug)]
@@ -19,6 +25,19 @@ pub struct Lora {
     /// `[out, r]`
     pub b: Tensor,
     /// alpha / r; it belongs to the adapter's output only.
+    pub scale: f64,
+    /// Where the gradients of `a` and `b` go that are computed without autograd, parts of [`Sink::pass`].
+    pub gradients: Option<(Tensor, Tensor)>,
+}
+
+/// Where the gradient of adapters goes that is computed without autograd.
+#[derive(Debug)]
+pub struct Sink {
+    /// Of the pass at hand `[n]`, in the dtype of the adapters and without their scale.
+    pub pass: Tensor,
+    /// Of all passes of a step `[n]`, in fp32.
+    pub sum: Tensor,
+    /// alpha / r.
     pub scale: f64,
 }
 
@@ -87,7 +106,21 @@ struct Layer {
     ln_2: Tensor,
     w1: Linear,
     w2: Linear,
+    /// The weights of `w1` and `w2` as one `[2 * mlp, h]`, where they lie so.
+    joined: Option<Tensor>,
     mlp_proj: Linear,
+}
+
+impl Layer {
+    fn linears(&self) -> [(Place, &Linear); 5] {
+        [
+            (Place::AttnIn, &self.c_attn),
+            (Place::AttnOut, &self.attn_proj),
+            (Place::W1, &self.w1),
+            (Place::W2, &self.w2),
+            (Place::MlpOut, &self.mlp_proj),
+        ]
+    }
 }
 
 /// Rotation of each token by its position, each `[tokens, 1, head_dim]`.
@@ -95,6 +128,8 @@ pub struct Rotary {
     cos: Tensor,
     /// The sine with the sign of `rotate_half` in it.
     sin: Tensor,
+    /// The same of the way back.
+    back: Tensor,
     /// log-n scaling of the queries beyond the context length `[tokens, 1, 1]`.
     logn: Option<Tensor>,
 }
@@ -107,13 +142,7 @@ pub struct Qwen {
     layers: Vec<Layer>,
     ln_f: Tensor,
     lm_head: Tensor,
-}
-
-/// Root mean square norm (Zhang and Sennrich 2019), in fp32 like the reference's.
-fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Tensor {
-    let wide = x.to_kind(Kind::Float);
-    let variance = wide.square().mean_dim(-1, true, Kind::Float);
-    (wide * (variance + eps).rsqrt()).to_kind(x.kind()) * weight
+    sink: Option<Sink>,
 }
 
 /// Causal attention with dropout on its probabilities, which no fused kernel takes a mask for; all tensors
@@ -124,6 +153,16 @@ fn dropped_attention(q: &Tensor, k: &Tensor, v: &Tensor, dropout: &Dropout<'_>, 
     let scores = q.matmul(&k.transpose(-2, -1)) * (dim as f64).powf(-0.5);
     let scores = scores.masked_fill(&future, f64::NEG_INFINITY);
     dropout.drop_attention(&scores.softmax(-1, q.kind()), p).matmul(v)
+}
+
+/// Two matrices `[n, h]` as one `[2 n, h]` where the second lies behind the first ([`super::weights::load`]).
+fn joined(first: &Tensor, second: &Tensor) -> Option<Tensor> {
+    let (rows, width) = first.size2().ok()?;
+    let bytes = first.numel() * first.kind().elt_size_in_bytes();
+    let follows = second.data_ptr() as usize == first.data_ptr() as usize + bytes;
+    let fits = first.size() == second.size() && first.kind() == second.kind() && first.is_contiguous();
+    // Two that follow each other by chance are of two storages, which no view spans: libtorch refuses it.
+    if follows && fits { first.f_as_strided([2 * rows, width], [width, 1], None).ok() } else { None }
 }
 
 /// `get_ntk_alpha` of the reference: 1 up to the context length, then 3, 7, ... by powers of two of it.
@@ -163,6 +202,7 @@ impl Qwen {
                 let w1 = linear("mlp.w1");
                 let w2 = linear("mlp.w2");
                 let mlp_proj = linear("mlp.c_proj");
+                let joined = joined(&w1.weight, &w2.weight);
                 Layer {
                     ln_1: get(&format!("transformer.h.{i}.ln_1.weight")),
                     c_attn,
@@ -170,13 +210,20 @@ impl Qwen {
                     ln_2: get(&format!("transformer.h.{i}.ln_2.weight")),
                     w1,
                     w2,
+                    joined,
                     mlp_proj,
                 }
             })
             .collect();
         let wte = get("transformer.wte.weight");
         let lm_head = if config.tie_word_embeddings { wte.shallow_clone() } else { get("lm_head.weight") };
-        Self { config: config.clone(), wte, layers, ln_f: get("transformer.ln_f.weight"), lm_head }
+        let ln_f = get("transformer.ln_f.weight");
+        Self { config: config.clone(), wte, layers, ln_f, lm_head, sink: None }
+    }
+
+    /// The same with a place for the gradient of the adapters, which are all that is trained.
+    pub fn with_sink(self, sink: Sink) -> Self {
+        Self { sink: Some(sink), ..self }
     }
 
     pub fn config(&self) -> &QwenConfig {
@@ -210,9 +257,11 @@ impl Qwen {
             let seq = self.config.seq_length as f64;
             ((positions + 1.0).log() / seq.ln()).clamp_min(1.0).view([-1, 1, 1])
         });
+        let minus = -&sin;
         Rotary {
             cos: Tensor::cat(&[&cos, &cos], -1).unsqueeze(1),
-            sin: Tensor::cat(&[&(-&sin), &sin], -1).unsqueeze(1),
+            sin: Tensor::cat(&[&minus, &sin], -1).unsqueeze(1),
+            back: Tensor::cat(&[&sin, &minus], -1).unsqueeze(1),
             logn,
         }
     }
@@ -312,7 +361,20 @@ impl Qwen {
         ntk_alpha(batch.longest, self.config.seq_length)
     }
 
-    /// Hidden states of all tokens before the final norm `[tokens, h]`.
+    /// [`hidden`](Self::hidden) where no gradient is wanted, the faster way where there is one. Autograd must be off.
+    pub fn encode(&self, batch: &Packed, mode: &Mode) -> Tensor {
+        if !self.is_explicit(mode) {
+            return self.hidden(batch, mode);
+        }
+        let pass = self.pass(batch, self.alpha(batch, mode), mode);
+        let mut x = self.embed(batch, mode);
+        for i in 0..self.layers.len() {
+            x = self.block(i, &x, &pass).0;
+        }
+        x
+    }
+
+    /// Hidden states of all tokens before the final norm `[tokens, h]`, as autograd differentiates them.
     pub fn hidden(&self, batch: &Packed, mode: &Mode) -> Tensor {
         let rotary = self.rotary(batch, self.alpha(batch, mode), mode);
         let mut x = self.embed(batch, mode);

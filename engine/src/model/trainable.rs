@@ -10,7 +10,7 @@ use qwen_tui::run::Bias;
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
-use super::qwen::{Lora, Qwen};
+use super::qwen::{Lora, Qwen, Sink};
 use super::weights::Named;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,12 @@ pub struct Trainable {
     entries: Vec<Entry>,
     lora_kind: Kind,
     lora_scale: f64,
+    /// What adapters are computed in.
+    compute: Kind,
+    /// `theta` in that dtype, of which [`Trainable::explicit`]'s adapters are parts.
+    cast: Tensor,
+    /// The gradient of the pass at hand and of the step, `[n]` each, where nothing but adapters is trained.
+    sink: Option<(Tensor, Tensor)>,
 }
 
 /// `transformer.h.0.attn.c_attn.weight` belongs to `transformer.h.0.attn.c_attn`.
@@ -199,7 +205,23 @@ impl Trainable {
                 Entry { name, role, shape, leaf: view.set_requires_grad(true) }
             })
             .collect();
-        Self { theta, decayed, entries, lora_kind, lora_scale }
+        let cast = theta.shallow_clone();
+        let mut made =
+            Self { theta, decayed, entries, lora_kind, lora_scale, compute: lora_kind, cast, sink: None };
+        made.compute_in(lora_kind);
+        made
+    }
+
+    /// Adapters are computed in `kind` from here on; what is trained stays in fp32. The reference's autocast computes
+    /// them in the dtype of the base.
+    pub fn compute_in(&mut self, kind: Kind) {
+        self.compute = kind;
+        self.cast = self.theta.to_kind(kind);
+        let is_adapter = self.entries.iter().all(|e| e.role != Role::Weight) && !self.entries.is_empty();
+        self.sink = is_adapter.then(|| {
+            let (n, device) = (self.theta.size()[0], self.theta.device());
+            (Tensor::zeros([n], (kind, device)), Tensor::zeros([n], (Kind::Float, device)))
+        });
     }
 
     /// Number of trained parameters.
@@ -220,34 +242,65 @@ impl Trainable {
     /// The model with the trained weights in it, connected to the leaves for autograd.
     pub fn assemble(&self, config: &QwenConfig, base: &Named) -> Qwen {
         let mut replaced = Named::new();
-        let mut halves: HashMap<&str, (Option<Tensor>, Option<Tensor>)> = HashMap::new();
+        let mut halves: HashMap<&str, [Option<Tensor>; 2]> = HashMap::new();
         for entry in &self.entries {
-            match entry.role {
+            let half = match entry.role {
                 Role::Weight => {
                     let kind = base.get(&entry.name).map_or(Kind::Float, Tensor::kind);
                     replaced.insert(entry.name.clone(), entry.leaf.to_kind(kind));
+                    continue;
                 }
-                Role::LoraA => {
-                    halves.entry(module_of(&entry.name)).or_default().0 =
-                        Some(entry.leaf.to_kind(self.lora_kind))
-                }
-                Role::LoraB => {
-                    halves.entry(module_of(&entry.name)).or_default().1 =
-                        Some(entry.leaf.to_kind(self.lora_kind))
-                }
-            }
+                Role::LoraA => 0,
+                Role::LoraB => 1,
+            };
+            halves.entry(module_of(&entry.name)).or_default()[half] = Some(entry.leaf.to_kind(self.compute));
         }
         let lora = halves
             .into_iter()
-            .filter_map(|(module, (a, b))| {
-                Some((module.to_owned(), Lora { a: a?, b: b?, scale: self.lora_scale }))
+            .filter_map(|(module, [a, b])| {
+                Some((module.to_owned(), Lora { a: a?, b: b?, scale: self.lora_scale, gradients: None }))
             })
             .collect();
         Qwen::assemble(config, base, &replaced, lora)
     }
 
+    /// The model for passes without autograd, which leave their gradients where [`grad`](Self::grad) finds them. It stays
+    /// good while `theta` changes: [`refresh`](Self::refresh) tells it. None where more than adapters is trained.
+    pub fn explicit(&self, config: &QwenConfig, base: &Named) -> Option<Qwen> {
+        let (pass, sum) = self.sink.as_ref()?;
+        let mut halves: HashMap<&str, [Option<(Tensor, Tensor)>; 2]> = HashMap::new();
+        let mut at = 0;
+        for entry in &self.entries {
+            let n = entry.shape.iter().product::<i64>();
+            let part = |flat: &Tensor| flat.narrow(0, at, n).view(entry.shape.as_slice());
+            let half = usize::from(entry.role == Role::LoraB);
+            halves.entry(module_of(&entry.name)).or_default()[half] = Some((part(&self.cast), part(pass)));
+            at += n;
+        }
+        let lora = halves.into_iter().filter_map(|(module, [a, b])| {
+            let ((a, of_a), (b, of_b)) = (a?, b?);
+            Some((module.to_owned(), Lora { a, b, scale: self.lora_scale, gradients: Some((of_a, of_b)) }))
+        });
+        let model = Qwen::assemble(config, base, &Named::new(), lora.collect());
+        let sink = Sink { pass: pass.shallow_clone(), sum: sum.shallow_clone(), scale: self.lora_scale };
+        Some(model.with_sink(sink))
+    }
+
+    /// Gives `theta` as it is now to the model of [`explicit`](Self::explicit).
+    pub fn refresh(&mut self) {
+        if self.compute != Kind::Float {
+            tch::no_grad(|| self.cast.copy_(&self.theta));
+        }
+    }
+
     /// The gradient of `theta` `[n]`, zero where nothing flowed.
     pub fn grad(&self) -> Tensor {
+        // A step is computed with autograd, which leaves gradients at the leaves, or without.
+        if let Some((_, sum)) = &self.sink
+            && !self.entries.iter().any(|e| e.leaf.grad().defined())
+        {
+            return sum.shallow_clone();
+        }
         let parts: Vec<Tensor> = self
             .entries
             .iter()
@@ -256,7 +309,12 @@ impl Trainable {
                 if grad.defined() { grad.flatten(0, -1) } else { e.leaf.detach().zeros_like().flatten(0, -1) }
             })
             .collect();
-        Tensor::cat(&parts, 0)
+        let found = Tensor::cat(&parts, 0);
+        // One of the two is zero.
+        match &self.sink {
+            Some((_, sum)) => found + sum,
+            None => found,
+        }
     }
 
     /// Shapes of the trained tensors, in the order in which they stand in `theta`.
@@ -272,6 +330,9 @@ impl Trainable {
     pub fn zero_grad(&mut self) {
         for entry in &mut self.entries {
             entry.leaf.zero_grad();
+        }
+        if let Some((_, sum)) = &mut self.sink {
+            let _ = sum.zero_();
         }
     }
 

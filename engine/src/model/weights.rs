@@ -139,7 +139,21 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
             found.insert(name.to_owned(), tensor);
         }
     }
+    for layer in 0..config.num_hidden_layers {
+        join(&mut found, &["w1", "w2"].map(|m| format!("transformer.h.{layer}.mlp.{m}.weight")));
+    }
     Ok(found)
+}
+
+/// Lays two weights of the same input side by side, so that one product computes both.
+fn join(found: &mut Named, names: &[String; 2]) {
+    let [Some(first), Some(second)] = names.each_ref().map(|name| found.get(name)) else { return };
+    let rows = first.size()[0];
+    // Where memory is short they stay as they are.
+    if let Ok(both) = Tensor::f_cat(&[first, second], 0) {
+        found.insert(names[0].clone(), both.narrow(0, 0, rows));
+        found.insert(names[1].clone(), both.narrow(0, rows, both.size()[0] - rows));
+    }
 }
 
 /// Compares the shapes that are there with those that the config asks for.

@@ -65,11 +65,21 @@ impl Trainer<'_> {
         };
         let mut tally = Tally::new(rows.len());
         self.trainable.zero_grad();
+        if self.explicit.is_none() {
+            self.explicit = self.trainable.explicit(&self.config, &self.base);
+        }
+        self.trainable.refresh();
+        let explicit = self.explicit.as_ref().filter(|model| model.has_explicit_gradient(&mode));
         for batch in step::plan(rows, passes.training, None) {
             let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
             let outcome = fit::caught(|| {
-                let model = self.trainable.assemble(&self.config, &self.base);
-                let outcome = step::forward_backward(&model, &part, &mode, passes.recompute);
+                let outcome = match explicit {
+                    Some(model) => step::forward_backward(model, &part, &mode, passes.recompute),
+                    None => {
+                        let model = self.trainable.assemble(&self.config, &self.base);
+                        step::forward_backward(&model, &part, &mode, passes.recompute)
+                    }
+                };
                 #[cfg(test)]
                 fit::tests::hold(&part, passes.recompute);
                 outcome

@@ -1,9 +1,12 @@
 //! The loss and gradient of a set of rows: one right-padded causal batch, logits only where labels are, each label
 //! token weighted so that the gradient is that of the row-by-row computation.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::model::qwen::Kept;
 use crate::model::{Mode, Packed, Qwen};
 
 /// A row on its way through the model.
@@ -144,7 +147,7 @@ pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
     let batch = Packed::new(&ids, 0, model.device());
     let targets = Targets::new(rows, model.device());
-    let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
+    let (loss, correct) = targets.loss(model, &model.encode(&batch, mode));
     targets.outcome(&loss, &correct)
 }
 
@@ -154,6 +157,9 @@ pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, rec
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
     let batch = Packed::new(&ids, 0, model.device()).numbered(rows.iter().map(|r| r.number));
     let targets = Targets::new(rows, model.device());
+    if model.has_explicit_gradient(mode) {
+        return explicit(model, &batch, &targets, mode, recompute);
+    }
     if !recompute {
         let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
         loss.backward();
@@ -185,6 +191,46 @@ pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, rec
         (embedded * &gradient).sum(Kind::Float).backward();
     }
     targets.outcome(&loss, &correct)
+}
+
+/// [`forward_backward`] of a model of which adapters alone are trained: its blocks have their gradients written down.
+fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recompute: bool) -> Outcome {
+    let began = Instant::now();
+    let guard = tch::no_grad_guard();
+    let pass = model.pass(batch, 1.0, mode);
+    let first = model.first_adapted().unwrap_or(model.layer_count());
+    let mut x = model.embed(batch, mode);
+    // What each block from the first with an adapter on leaves for its way back, or its input alone.
+    let mut kept: Vec<(Tensor, Option<Kept>)> = Vec::with_capacity(model.layer_count());
+    for i in 0..model.layer_count() {
+        let (next, of_block) = model.block(i, &x, &pass);
+        if i >= first {
+            let input = if recompute { x } else { Tensor::new() };
+            kept.push((input, (!recompute).then_some(of_block)));
+        }
+        x = next;
+    }
+    let forward = began.elapsed();
+    drop(guard);
+    let last = x.set_requires_grad(true);
+    let (loss, correct) = targets.loss(model, &last);
+    loss.backward();
+    let head = began.elapsed();
+    let _guard = tch::no_grad_guard();
+    let mut gradient = last.grad();
+    for (i, (input, of_block)) in (first..model.layer_count()).zip(kept).rev() {
+        let of_block = of_block.unwrap_or_else(|| model.block(i, &input, &pass).1);
+        match model.block_back(i, &gradient, of_block, &pass) {
+            Some(below) => gradient = below,
+            None => break,
+        }
+    }
+    model.collect(&pass);
+    let launched = began.elapsed();
+    let outcome = targets.outcome(&loss, &correct);
+    let all = began.elapsed();
+    tracing::debug!(tokens = batch.tokens, ?forward, ?head, ?launched, ?all, "pass");
+    outcome
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::reports::Reports;
 use super::resume::Progress;
 use super::room::Waiting;
 use super::{Asked, Commands, Sink, checkpoint, model_dir};
-use crate::model::{QwenConfig, Trainable, adapter, weights};
+use crate::model::{Qwen, QwenConfig, Trainable, adapter, weights};
 
 /// A run in progress.
 pub struct Trainer<'a> {
@@ -31,6 +31,8 @@ pub struct Trainer<'a> {
     pub base: weights::Named,
     pub kind: Kind,
     pub trainable: Trainable,
+    /// The model of its passes, where nothing but adapters is trained.
+    pub explicit: Option<Qwen>,
     pub optimizer: Optimizer,
     pub micro: MicroBatches,
     pub acc: AccStrategy,

@@ -29,6 +29,15 @@ fn weighted(examples: &[Example]) -> Vec<WeightedRow<'_>> {
         .collect()
 }
 
+/// The model that the recipe takes: with its gradient written down where it has one.
+fn model(small: &Small, trainable: &mut Trainable, mode: &Mode) -> Qwen {
+    trainable.refresh();
+    let explicit = trainable.explicit(&small.config, &small.base);
+    explicit
+        .filter(|m| m.has_explicit_gradient(mode))
+        .unwrap_or_else(|| trainable.assemble(&small.config, &small.base))
+}
+
 /// Loss and gradient of `rows`, split as `limits` ask.
 fn gradient(
     small: &Small,
@@ -42,7 +51,7 @@ fn gradient(
     let mut loss = 0.0;
     for batch in step::plan(rows, limits, None) {
         let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-        let model = trainable.assemble(&small.config, &small.base);
+        let model = model(small, trainable, mode);
         loss += step::forward_backward(&model, &part, mode, recompute).loss;
     }
     (loss, trainable.grad())
@@ -129,6 +138,36 @@ fn a_gradient_is_the_slope_of_the_loss_in_f64() {
         );
         assert!((norm - along).abs() < 1e-5 * along);
         assert!((share - across).abs() < 1e-5 * norm);
+    }
+}
+
+/// The blocks' gradients as they are written down against those that autograd finds, with dropout, adapters on all
+/// linear layers or some, from the first block on or a later one.
+#[test]
+fn written_gradients_are_autograds() {
+    let _dice = dice();
+    let small = Small::new(&[]);
+    let examples = uneven_rows();
+    let rows = weighted(&examples);
+    let last = format!("h.{}.mlp.w1", small.config.num_hidden_layers - 1);
+    let some: [&[&str]; 6] =
+        [&LINEAR_LAYERS, &["c_attn"], &["attn.c_proj"], &["w2"], &["mlp.c_proj"], &[last.as_str()]];
+    for targets in some {
+        let mut trainable = small.lora(targets);
+        let mode = Mode { lora_dropout: 0.3, neftune_alpha: 2.0, seed: 5, ..TRAIN };
+        let written = trainable.explicit(&small.config, &small.base).unwrap();
+        assert!(written.has_explicit_gradient(&mode));
+        let loss = step::forward_backward(&written, &rows, &mode, false).loss;
+        let found = trainable.grad().copy();
+        trainable.zero_grad();
+        let differentiated = trainable.assemble(&small.config, &small.base);
+        assert!(!differentiated.has_explicit_gradient(&mode));
+        let expected_loss = step::forward_backward(&differentiated, &rows, &mode, false).loss;
+        let expected = trainable.grad();
+        let apart = distance(&found, &expected);
+        println!("{targets:?}: loss {loss}, by autograd {expected_loss}; gradient {apart:.1e} apart");
+        assert!((loss - expected_loss).abs() < 1e-6 * expected_loss && apart < 1e-5);
+        assert!(expected.norm().double_value(&[]) > 1e-3);
     }
 }
 

@@ -5,6 +5,7 @@ mod classify;
 mod common;
 mod dropout;
 mod forward;
+mod gpu;
 mod gradient;
 mod neftune;
 mod oracle;
@@ -64,6 +65,11 @@ impl Small {
 
     /// LoRA of rank 4 and alpha 12 on `targets`, neither of its halves zero.
     pub fn lora(&self, targets: &[&str]) -> Trainable {
+        self.lora_on(&self.base, Device::Cpu, targets)
+    }
+
+    /// The same over other weights, on another device.
+    pub fn lora_on(&self, base: &Named, device: Device, targets: &[&str]) -> Trainable {
         let options = LoraOptions {
             targets: targets.iter().map(|&t| t.to_owned()).collect(),
             rank: RANK,
@@ -72,7 +78,7 @@ impl Small {
             modules_to_save: Vec::new(),
             kind: Kind::Float,
         };
-        let mut made = Trainable::lora(&self.config, &self.base, &options, 1, Device::Cpu).unwrap();
+        let mut made = Trainable::lora(&self.config, base, &options, 1, device).unwrap();
         let mut normal = Normal::new(3);
         let filled: BTreeMap<String, Tensor> = made
             .export(Kind::Float)
