@@ -201,7 +201,8 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
 
 /// The first lines of libtorch's message, which goes on with a C++ backtrace.
 pub fn brief(text: &str) -> String {
-    let text = text.replace("\\n", "\n");
+    // tch unwraps its errors.
+    let text = text.rsplit_once("value: Torch(\"").map_or(text, |(_, words)| words).replace("\\n", "\n");
     let end = text.find("Exception raised from").or_else(|| text.find("\nframe #")).unwrap_or(text.len());
     text[..end].trim().to_owned()
 }

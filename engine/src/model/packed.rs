@@ -27,7 +27,23 @@ pub struct Packed {
     keys: OnceCell<Tensor>,
 }
 
+/// Tokens of a pass on a GPU are filled up to a multiple of this.
+const FILLED: usize = 64;
+
 impl Packed {
+    /// Packs whole `rows` of token ids. On a GPU a row that nothing looks at fills the tokens up to a round number: for
+    /// every number that has not come before, libtorch looks for the products' kernels and for memory, which takes as
+    /// long as the step (measured on an H200: 25 ms instead of 15).
+    pub fn filled(rows: &[&[u32]], device: Device) -> Self {
+        let tokens: usize = rows.iter().map(|r| r.len()).sum();
+        let lacking = tokens.next_multiple_of(FILLED) - tokens;
+        if device == Device::Cpu || lacking == 0 || tokens == 0 {
+            return Self::new(rows, 0, device);
+        }
+        let filling = vec![0; lacking];
+        Self::new(&[rows, &[&filling]].concat(), 0, device)
+    }
+
     /// Packs `rows` of token ids; `offset` is the position of each row's first token (0 but when a cache is read).
     pub fn new(rows: &[&[u32]], offset: i64, device: Device) -> Self {
         let longest = rows.iter().map(|r| r.len()).max().unwrap_or(0);

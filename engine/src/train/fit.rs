@@ -9,8 +9,8 @@ use qwen_tui::job::human;
 use tch::Device;
 
 use super::step::{Limits, WeightedRow};
-use crate::device;
 use crate::worker::panic_text;
+use crate::{device, shim};
 
 /// Token ids of a row's beginning that are shown.
 const SHOWN: usize = 24;
@@ -41,7 +41,12 @@ pub fn is_of_memory(text: &str) -> bool {
 pub fn caught<T>(compute: impl FnOnce() -> T) -> Result<T, OutOfMemory> {
     catch_unwind(AssertUnwindSafe(compute)).map_err(|payload| {
         let text = panic_text(payload.as_ref());
-        if is_of_memory(&text) { OutOfMemory(text) } else { resume_unwind(payload) }
+        if !is_of_memory(&text) {
+            resume_unwind(payload);
+        }
+        // What is in pieces goes back to the driver, where there is one.
+        let _ = shim::empty_cuda_cache();
+        OutOfMemory(text)
     })
 }
 
@@ -92,7 +97,9 @@ pub fn too_long(
 }
 
 fn first_line(error: &OutOfMemory) -> &str {
-    error.0.lines().find(|line| is_of_memory(line)).unwrap_or(&error.0).trim()
+    let line = error.0.lines().find(|line| is_of_memory(line)).unwrap_or(&error.0);
+    // CUDA's words go on with what each process has.
+    line.split(". GPU ").next().unwrap_or(line).trim()
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
     // A guard, since memory may run out: a panic must not leave the gradients off.
     let _guard = tch::no_grad_guard();
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-    let batch = Packed::new(&ids, 0, model.device());
+    let batch = Packed::filled(&ids, model.device());
     let targets = Targets::new(rows, model.device());
     let (loss, correct) = targets.loss(model, &model.encode(&batch, mode));
     targets.outcome(&loss, &correct)
@@ -155,7 +155,7 @@ pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
 /// is computed again on the way back (Chen et al. 2016): less memory, the same numbers.
 pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, recompute: bool) -> Outcome {
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-    let batch = Packed::new(&ids, 0, model.device()).numbered(rows.iter().map(|r| r.number));
+    let batch = Packed::filled(&ids, model.device()).numbered(rows.iter().map(|r| r.number));
     let targets = Targets::new(rows, model.device());
     if model.has_explicit_gradient(mode) {
         return explicit(model, &batch, &targets, mode, recompute);

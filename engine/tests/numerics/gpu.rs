@@ -65,6 +65,6 @@ fn a_gpu_has_the_cpus_gradient_up_to_its_rounding() {
         let apart = distance(&found, &expected);
         println!("{kind:?}: loss {loss}; gradient as written down {apart:.1e} apart");
         assert!((loss - expected_loss).abs() < 0.02 * expected_loss);
-        assert!(apart < 1.5 * rounding && rounding < 0.1 && apart > 0.0);
+        assert!(apart < rounding.max(0.01) * 1.5 && apart < 0.15 && apart > 0.0);
     }
 }
