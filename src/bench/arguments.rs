@@ -17,10 +17,13 @@ pub struct NewModelArguments {
     /// A qwen.tiktoken; without it one is made up, which reads every text and is of no other use
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// Width of the model
     #[arg(long)]
     hidden: Option<i64>,
+    /// Transformer blocks
     #[arg(long)]
     layers: Option<i64>,
+    /// Attention heads
     #[arg(long)]
     heads: Option<i64>,
     /// Width of each MLP matrix
@@ -29,13 +32,16 @@ pub struct NewModelArguments {
     /// Rows of the embedding; 0: what the tokenizer needs
     #[arg(long)]
     vocab: Option<i64>,
+    /// Context length
     #[arg(long)]
     seq_length: Option<i64>,
+    /// Dropout of the embedding
     #[arg(long)]
     emb_dropout: Option<f64>,
     /// bf16 or fp32; without it what models of this shape come in
     #[arg(long)]
     dtype: Option<String>,
+    /// Seed of the weights
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
 }
