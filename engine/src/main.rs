@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use qwen_tui::bench::NewModelArguments;
+use qwen_tui::bench::{BenchArguments, NewModelArguments};
 use qwen_tui::error::{Error, Result};
 use qwen_tui_engine::infer::{logits, stdio};
 use qwen_tui_engine::model::convert::convert;
 use qwen_tui_engine::model::create::create;
-use qwen_tui_engine::{info, worker};
+use qwen_tui_engine::{bench, info, worker};
 use tracing_subscriber::EnvFilter;
 
 /// The half of qwen-tui that owns libtorch. It is started by `qwen-tui`; nothing here is meant to be typed.
@@ -73,6 +73,14 @@ enum Task {
     },
     /// Make a model directory with random weights in the layout of Qwen-1.
     NewModel(NewModelArguments),
+    /// Time training, evaluation, labels and loading (docs/performance.md).
+    Bench(BenchArguments),
+    /// One of the processes that `bench` times.
+    BenchPart {
+        role: bench::Role,
+        /// File that `bench` wrote.
+        job: PathBuf,
+    },
 }
 
 /// Arguments under SWIFT's names, which are checked by the table of arguments and not by clap.
@@ -130,6 +138,8 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Info { json } => info::tell(json),
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::BenchPart { role, job } => bench::serve(role, &job),
         Task::NewModel(arguments) => create(&arguments),
     }
 }

@@ -1,69 +1,117 @@
-//! Arguments of `new-model`.
+//! Arguments of `bench`.
 
 use std::path::PathBuf;
 
-use super::shapes::{Shape, ShapeName};
+use clap::ValueEnum;
+use clap::builder::{RangedU64ValueParser, TypedValueParser};
 
-/// Make a model directory with random weights in the layout of Qwen-1
+use super::rows::Lengths;
+use super::shapes::ShapeName;
+
+/// What may be left out of a benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Loading the weights.
+    Load,
+    /// The floor: arithmetic over the device's speed.
+    Floor,
+    /// Row by row, as the reference run's settings say literally.
+    Literal,
+}
+
+/// Which loop of transformers' is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PeerLoop {
+    /// The training loop alone.
+    Plain,
+    /// transformers' Trainer.
+    Trainer,
+}
+
+/// A number of things of which there is one at least.
+fn some() -> impl TypedValueParser<Value = usize> {
+    RangedU64ValueParser::<usize>::new().range(1..=1 << 20)
+}
+
+/// Time a training step, an evaluation, a label and the loading of a model, beside the same row by row
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  qwen-tui new-model --shape qwen-1_8b --out models/random-1_8b")]
-pub struct NewModelArguments {
-    /// Directory to make
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// Sizes by name; single ones can be given beside it
-    #[arg(long, value_enum, default_value = "mini")]
+#[command(after_help = "docs/performance.md says what is measured and how.\n\n\
+    Examples:\n  qwen-tui bench\n  qwen-tui bench --shape qwen-1_8b --peers python3 --json")]
+pub struct BenchArguments {
+    /// A model of random weights of this shape (see `qwen-tui new-model --help`)
+    #[arg(long, value_enum, default_value = "small")]
     pub shape: ShapeName,
-    /// A qwen.tiktoken; without it one is made up, which reads every text and is of no other use
+    /// A model directory instead
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// qwen.tiktoken of the model of random weights
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
-    /// Width of the model
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// bf16, fp16, fp32; AUTO: bf16 on a GPU, fp32 on a CPU
+    #[arg(long, default_value = "AUTO")]
+    pub dtype: String,
+    /// Threads within one operation on the CPU
+    #[arg(long, value_parser = some())]
+    pub threads: Option<usize>,
+    /// Rows of a data set (.csv, .jsonl, .json) instead of made-up ones
+    #[arg(long, value_name = "FILE")]
+    pub rows_file: Option<PathBuf>,
+    /// Tokens of a made-up row, evenly spread: N or FROM-TO
+    #[arg(long, value_name = "TOKENS", default_value = "30-110")]
+    pub lengths: Lengths,
+    /// Rows of a step
+    #[arg(long, default_value_t = 16, value_parser = some())]
+    pub accumulation: usize,
+    /// Steps before the clock starts
+    #[arg(long, default_value_t = 2, value_parser = some())]
+    pub warmup: usize,
+    /// Times that all are timed, one after another
+    #[arg(long, default_value_t = 3, value_parser = some())]
+    pub rounds: usize,
+    /// Steps that each is timed for in a round
+    #[arg(long, default_value_t = 2, value_parser = some())]
+    pub steps: usize,
+    /// Rows of an evaluation
+    #[arg(long, default_value_t = 64, value_parser = some())]
+    pub validation: usize,
+    /// Texts to label, one by one
+    #[arg(long, default_value_t = 100, value_parser = some())]
+    pub texts: usize,
+    /// `gradient_checkpointing` of ours: auto, true or false; row by row it is always on
+    #[arg(long, default_value = "auto")]
+    pub gradient_checkpointing: String,
+    /// What to leave out
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub without: Vec<Part>,
+    /// Time transformers and PEFT too, with this Python
+    #[arg(long, value_name = "PYTHON")]
+    pub peers: Option<PathBuf>,
+    /// Which loop of transformers'
+    #[arg(long, value_enum, default_value = "plain")]
+    pub peer_loop: PeerLoop,
+    /// The cost as work grows instead: rows of 64, 256 and 1024 tokens, 1 to 64 a step
     #[arg(long)]
-    hidden: Option<i64>,
-    /// Transformer blocks
+    pub grow: bool,
+    /// One JSON object
     #[arg(long)]
-    layers: Option<i64>,
-    /// Attention heads
-    #[arg(long)]
-    heads: Option<i64>,
-    /// Width of each MLP matrix
-    #[arg(long)]
-    mlp: Option<i64>,
-    /// Rows of the embedding; 0: what the tokenizer needs
-    #[arg(long)]
-    vocab: Option<i64>,
-    /// Context length
-    #[arg(long)]
-    seq_length: Option<i64>,
-    /// Dropout of the embedding
-    #[arg(long)]
-    emb_dropout: Option<f64>,
-    /// bf16 or fp32; without it what models of this shape come in
-    #[arg(long)]
-    dtype: Option<String>,
-    /// Seed of the weights
+    pub json: bool,
+    /// Only write the job for benches/peers/transformers_peft.py
+    #[arg(long, value_name = "FILE")]
+    pub job: Option<PathBuf>,
+    /// Folder of models to make, keep and use again; else they go when it is done
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// Seed of weights, rows and training
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
 }
 
-impl NewModelArguments {
-    /// The named shape, with the sizes that are given beside it.
-    pub fn sizes(&self) -> Shape {
-        let named = self.shape.shape();
-        Shape {
-            hidden: self.hidden.unwrap_or(named.hidden),
-            layers: self.layers.unwrap_or(named.layers),
-            heads: self.heads.unwrap_or(named.heads),
-            mlp: self.mlp.unwrap_or(named.mlp),
-            vocab: self.vocab.unwrap_or(named.vocab),
-            seq_length: self.seq_length.unwrap_or(named.seq_length),
-            emb_dropout: self.emb_dropout.unwrap_or(named.emb_dropout),
-            ..named
-        }
-    }
-
-    /// Dtype of the weights.
-    pub fn dtype(&self) -> &str {
-        self.dtype.as_deref().unwrap_or(self.shape.shape().dtype)
+impl BenchArguments {
+    /// Steps in all.
+    pub fn total(&self) -> usize {
+        self.warmup + self.rounds * self.steps
     }
 }

@@ -48,6 +48,12 @@ pub struct Shape {
 }
 
 impl ShapeName {
+    /// As it is written on the command line.
+    pub fn name(self) -> String {
+        // None of them is hidden.
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// Its sizes (`config.json` of the published models).
     pub fn shape(self) -> Shape {
         let of = |layers, hidden, heads, mlp, vocab, seq_length, dtype| Shape {

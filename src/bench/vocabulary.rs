@@ -76,7 +76,7 @@ mod tests {
             std::fs::write(&file, vocabulary(ranks)).unwrap();
             let tokenizer = Tokenizer::load_file(&file).unwrap();
             assert_eq!(tokenizer.vocab_size(), embedding);
-            assert_eq!(tokenizer.encode(&sentiment_prompt("")).len(), 16);
+            assert_eq!(tokenizer.encode(&sentiment_prompt("")).len(), 17);
             assert!(LABELS.iter().all(|label| tokenizer.encode(label).len() == 1));
             let text = "一丁七";
             assert_eq!(tokenizer.decode(&tokenizer.encode(text)), text);
