@@ -12,4 +12,6 @@ pub mod job;
 
 pub mod demo;
 
+pub mod bench;
+
 pub mod tui;

@@ -3,6 +3,7 @@
 #[cfg(test)]
 extern crate self as qwen_tui_engine;
 
+pub mod bench;
 pub mod device;
 pub mod infer;
 pub mod info;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use qwen_tui::bench::{BenchArguments, NewModelArguments};
 use qwen_tui::error::{Error, Result};
 use qwen_tui_engine::infer::{logits, stdio};
 use qwen_tui_engine::model::convert::convert;
-use qwen_tui_engine::model::create::{Shape, create};
-use qwen_tui_engine::{info, worker};
+use qwen_tui_engine::model::create::create;
+use qwen_tui_engine::{bench, info, worker};
 use tracing_subscriber::EnvFilter;
 
 /// The half of qwen-tui that owns libtorch. It is started by `qwen-tui`; nothing here is meant to be typed.
@@ -71,32 +72,14 @@ enum Task {
         dtype: String,
     },
     /// Make a model directory with random weights in the layout of Qwen-1.
-    NewModel {
-        #[arg(long)]
-        out: PathBuf,
-        /// A qwen.tiktoken.
-        #[arg(long)]
-        tokenizer: PathBuf,
-        #[arg(long, default_value_t = 192)]
-        hidden: i64,
-        #[arg(long, default_value_t = 4)]
-        layers: i64,
-        #[arg(long, default_value_t = 3)]
-        heads: i64,
-        /// Width of each MLP matrix.
-        #[arg(long, default_value_t = 512)]
-        mlp: i64,
-        /// Rows of the embedding; 0: what the tokenizer needs.
-        #[arg(long, default_value_t = 0)]
-        vocab: i64,
-        #[arg(long, default_value_t = 8192)]
-        seq_length: i64,
-        #[arg(long, default_value_t = 0.0)]
-        emb_dropout: f64,
-        #[arg(long, default_value = "fp32")]
-        dtype: String,
-        #[arg(long, default_value_t = 42)]
-        seed: u64,
+    NewModel(NewModelArguments),
+    /// Time training, evaluation, labels and loading (docs/performance.md).
+    Bench(BenchArguments),
+    /// One of the processes that `bench` times.
+    BenchPart {
+        role: bench::Role,
+        /// File that `bench` wrote.
+        job: PathBuf,
     },
 }
 
@@ -155,21 +138,8 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Info { json } => info::tell(json),
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),
-        Task::NewModel {
-            out,
-            tokenizer,
-            hidden,
-            layers,
-            heads,
-            mlp,
-            vocab,
-            seq_length,
-            emb_dropout,
-            dtype,
-            seed,
-        } => {
-            let shape = Shape { hidden, layers, heads, mlp, vocab, seq_length, emb_dropout };
-            create(&out, &tokenizer, &shape, &dtype, seed)
-        }
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::BenchPart { role, job } => bench::serve(role, &job),
+        Task::NewModel(arguments) => create(&arguments),
     }
 }

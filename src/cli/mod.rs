@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use qwen_tui::args::{CLASSIFY, Field, INFER, INFER_FIELDS, MERGE, Uses, help_text};
+use qwen_tui::bench::{BenchArguments, NewModelArguments};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::engine::run_engine;
 use qwen_tui::job::event;
@@ -74,6 +75,10 @@ enum Command {
     /// Fold a checkpoint's adapter into its base model: a whole model directory
     #[command(name = "merge-lora", alias = "merge_lora", disable_help_flag = true)]
     MergeLora(Raw),
+    /// Make a model directory with random weights, for benchmarks and to train from nothing
+    NewModel(NewModelArguments),
+    /// Time a training step, an evaluation, a label and the loading of a model
+    Bench(BenchArguments),
     /// Turn JSON strings into lists of token ids, a line each
     Tokenize(tokenize::Arguments),
     /// Run the whole job on real Chinese reviews with a small model
@@ -191,11 +196,19 @@ fn run(command: Command) -> Result<i32> {
         Command::Infer(raw) => pass_on("infer", INFER_HELP, &INFER, &raw.args),
         Command::Classify(raw) => pass_on("classify", CLASSIFY_HELP, &CLASSIFY, &raw.args),
         Command::MergeLora(raw) => pass_on("merge-lora", MERGE_HELP, &MERGE, &raw.args),
+        // Checked here, read there.
+        Command::Bench(_) => run_engine("bench", &rest()),
+        Command::NewModel(_) => run_engine("new-model", &rest()),
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
         Command::Demo(arguments) => demo::run(arguments.args),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::DemoData(arguments) => demo::prepare_data(&arguments).map(|()| 0),
     }
+}
+
+/// The command line after the subcommand.
+fn rest() -> Vec<OsString> {
+    words().into_iter().skip(2).collect()
 }
 
 /// Why the cockpit cannot be shown here; none where it can.

@@ -3,7 +3,7 @@
 mod answers;
 pub mod classify;
 pub mod generate;
-mod interrupt;
+pub(crate) mod interrupt;
 mod lines;
 pub mod logits;
 pub mod merge;

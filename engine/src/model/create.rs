@@ -3,40 +3,49 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use qwen_tui::bench::{NewModelArguments, Shape, vocabulary};
 use qwen_tui::data::Tokenizer;
+use qwen_tui::data::tokenizer::VOCABULARY_FILE;
 use qwen_tui::error::{Context, Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
 use super::weights;
 use crate::device;
 
-/// The shape of a model.
-#[derive(Debug, Clone)]
-pub struct Shape {
-    pub hidden: i64,
-    pub layers: i64,
-    pub heads: i64,
-    /// Width of each MLP matrix; `intermediate_size` is twice this.
-    pub mlp: i64,
-    /// Rows of the embedding; 0: the tokenizer's, rounded up to a multiple of 64.
-    pub vocab: i64,
-    /// Context length.
-    pub seq_length: i64,
-    /// Dropout of the embedding, for training from nothing.
-    pub emb_dropout: f64,
-}
+/// Most bytes of tensors in one file, as in the published checkpoints.
+const FILE_LIMIT: usize = 2_000_000_000;
 
-/// Writes `config.json`, `generation_config.json`, `qwen.tiktoken` (a copy of `vocabulary`) and `model.safetensors`
-/// to `out`: weights normal(0, 0.02), output projections smaller by sqrt(2 layers) (GPT-2, and Qwen's own code), norms 1.
+/// Writes `config.json`, `generation_config.json`, `qwen.tiktoken` and the weights to `arguments.out`: weights normal(0,
+/// 0.02), output projections smaller by sqrt(2 layers) (GPT-2, and Qwen's own code), norms 1.
 ///
 /// # Errors
-/// Sizes that no Qwen has, an unknown `dtype`, an `out` that is not new: nothing is left behind.
-pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, dtype: &str, seed: u64) -> Result<()> {
-    let kind = device::kind(dtype, Device::Cpu).map_err(|e| e.context("--dtype"))?;
+/// Sizes that no Qwen has, an unknown dtype, an `out` that is not new: nothing is left behind.
+pub fn create(arguments: &NewModelArguments) -> Result<()> {
+    let (out, shape) = (&arguments.out, &arguments.sizes());
+    let kind = device::kind(arguments.dtype(), Device::Cpu).map_err(|e| e.context("--dtype"))?;
     new_place(out)?;
-    let tokenizer = Tokenizer::load_file(vocabulary)?;
+    let vocabulary = match &arguments.tokenizer {
+        Some(file) => {
+            Tokenizer::load_file(file)?;
+            std::fs::read(file).user(file.display())?
+        }
+        None => vocabulary(shape.ranks).into_bytes(),
+    };
+    in_new_directory(out, |dir| {
+        std::fs::write(dir.join(VOCABULARY_FILE), vocabulary).user(dir.display())?;
+        let tokenizer = Tokenizer::load(dir)?;
+        let (config, generation) = configs(shape, kind, &tokenizer)?;
+        let sizes = QwenConfig::from_json(config.clone())?;
+        qwen_tui::run::write_json(&dir.join("config.json"), &config)?;
+        qwen_tui::run::write_json(&dir.join("generation_config.json"), &generation)?;
+        write_weights(dir, &sizes, kind, arguments.seed)
+    })
+}
+
+/// `config.json` and `generation_config.json`.
+fn configs(shape: &Shape, kind: Kind, tokenizer: &Tokenizer) -> Result<(Value, Value)> {
     let tokens = tokenizer.vocab_size() as i64;
     let vocab = if shape.vocab > 0 { shape.vocab } else { (tokens + 63) / 64 * 64 };
     if vocab < tokens {
@@ -76,33 +85,61 @@ pub fn create(out: &Path, vocabulary: &Path, shape: &Shape, dtype: &str, seed: u
         "chat_format": "raw", "eos_token_id": eos, "pad_token_id": eos, "stop_words_ids": [[eos]],
         "max_new_tokens": 512, "do_sample": true, "top_k": 0, "top_p": 0.8,
     });
-    let sizes = QwenConfig::from_json(config.clone())?;
-    in_new_directory(out, |dir| {
-        std::fs::copy(vocabulary, dir.join("qwen.tiktoken")).user(vocabulary.display())?;
-        qwen_tui::run::write_json(&dir.join("config.json"), &config)?;
-        qwen_tui::run::write_json(&dir.join("generation_config.json"), &generation)?;
-        weights::save(&dir.join("model.safetensors"), &random(&sizes, kind, seed))
-    })
+    Ok((config, generation))
 }
 
-/// Weights to begin a training with.
-fn random(config: &QwenConfig, kind: Kind, seed: u64) -> BTreeMap<String, Tensor> {
+/// Random weights in files of at most [`FILE_LIMIT`] bytes, of which one at a time is in memory.
+fn write_weights(dir: &Path, config: &QwenConfig, kind: Kind, seed: u64) -> Result<()> {
     tch::manual_seed(seed as i64);
+    let files = split(config, kind);
+    let (mut map, mut total) = (BTreeMap::new(), 0);
+    for (number, tensors) in files.iter().enumerate() {
+        let file = match files.len() {
+            1 => "model.safetensors".to_owned(),
+            many => format!("model-{:05}-of-{many:05}.safetensors", number + 1),
+        };
+        let drawn = tensors.iter().map(|(name, size)| (name.clone(), random(config, name, size, kind)));
+        let drawn: BTreeMap<String, Tensor> = drawn.collect();
+        total += drawn.values().map(|t| t.numel() * kind.elt_size_in_bytes()).sum::<usize>();
+        map.extend(drawn.keys().map(|name| (name.clone(), file.clone())));
+        weights::save(&dir.join(file), &drawn)?;
+    }
+    if files.len() == 1 {
+        return Ok(());
+    }
+    let index = json!({"metadata": {"total_size": total}, "weight_map": map});
+    qwen_tui::run::write_json(&dir.join("model.safetensors.index.json"), &index)
+}
+
+/// The tensors of each file, in the model's order; one that is larger than a file may be has one of its own.
+fn split(config: &QwenConfig, kind: Kind) -> Vec<Vec<(String, Vec<i64>)>> {
+    let mut files: Vec<Vec<(String, Vec<i64>)>> = vec![Vec::new()];
+    let mut bytes = 0;
+    for (name, size) in config.tensors() {
+        let own = size.iter().product::<i64>() as usize * kind.elt_size_in_bytes();
+        if bytes + own > FILE_LIMIT && bytes > 0 {
+            files.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += own;
+        if let Some(file) = files.last_mut() {
+            file.push((name, size));
+        }
+    }
+    files
+}
+
+/// A weight to begin a training with.
+fn random(config: &QwenConfig, name: &str, size: &[i64], kind: Kind) -> Tensor {
     let small = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
-    config
-        .tensors()
-        .into_iter()
-        .map(|(name, size)| {
-            let new = Tensor::empty(&size, (Kind::Float, Device::Cpu));
-            let tensor = match name.as_str() {
-                n if n.ends_with(".bias") => new.zeros_like(),
-                n if n.contains(".ln_") => new.ones_like(),
-                n if n.ends_with("c_proj.weight") => new.randn_like() * small,
-                _ => new.randn_like() * config.initializer_range,
-            };
-            (name, tensor.to_kind(kind))
-        })
-        .collect()
+    let mut new = Tensor::empty(size, (Kind::Float, Device::Cpu));
+    let tensor = match name {
+        n if n.ends_with(".bias") => new.zero_(),
+        n if n.contains(".ln_") => new.fill_(1.0),
+        n if n.ends_with("c_proj.weight") => new.normal_(0.0, small),
+        _ => new.normal_(0.0, config.initializer_range),
+    };
+    tensor.to_kind(kind)
 }
 
 /// Refuses an `--out` in which something stands already.

@@ -1,5 +1,6 @@
 //! Which rows make which step: micro-batches counted on across epochs, as SWIFT's trainer does.
 
+use qwen_tui::args::SftArgs;
 use qwen_tui::data::sampling::epoch_order;
 
 /// The endless sequence of micro-batches over `rows` rows.
@@ -19,6 +20,12 @@ impl MicroBatches {
     pub fn new(rows: usize, batch_size: usize, accumulation: usize, seed: u64, random: bool) -> Self {
         let order = (0, epoch_order(seed, 0, rows, random));
         Self { rows, batch_size, accumulation, seed, random, done: 0, order }
+    }
+
+    /// Those of a run.
+    pub fn of(args: &SftArgs, rows: usize) -> Self {
+        let random = args.train_sampler_random && !args.test_oom_error;
+        Self::new(rows, args.batch_size, args.gradient_accumulation_steps, args.seed, random)
     }
 
     /// Micro-batches of an epoch; the last may be smaller.

@@ -42,7 +42,7 @@ use answering::Answering;
 use commands::{Asked, Commands, Inbox};
 pub use limits::limits;
 pub use metrics::AccStrategy;
-use micro::MicroBatches;
+pub(crate) use micro::MicroBatches;
 use minutes::Minutes;
 use optimizer::Optimizer;
 use reports::Reports;
@@ -193,13 +193,7 @@ fn recipe<'a>(
     })?;
 
     // The plan.
-    let mut micro = MicroBatches::new(
-        encoded.train.len(),
-        args.batch_size,
-        args.gradient_accumulation_steps,
-        args.seed,
-        args.train_sampler_random && !args.test_oom_error,
-    );
+    let mut micro = MicroBatches::of(args, encoded.train.len());
     let total =
         if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
     let warmup = warmup_steps(total, args.warmup_ratio);
@@ -352,7 +346,13 @@ fn warnings(args: &SftArgs, config: &QwenConfig, rows: &[Example]) -> Vec<String
 }
 
 /// Whether blocks are computed again on the way back: as asked, or (`auto`) where a step's rows would not fit otherwise.
-fn recompute(args: &SftArgs, config: &QwenConfig, kind: Kind, device: Device, rows: &[Example]) -> bool {
+pub(crate) fn recompute(
+    args: &SftArgs,
+    config: &QwenConfig,
+    kind: Kind,
+    device: Device,
+    rows: &[Example],
+) -> bool {
     match args.gradient_checkpointing {
         GradientCheckpointing::On => true,
         GradientCheckpointing::Off => false,
@@ -364,7 +364,8 @@ fn recompute(args: &SftArgs, config: &QwenConfig, kind: Kind, device: Device, ro
     }
 }
 
-fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOptions> {
+/// The LoRA that the arguments ask for.
+pub(crate) fn lora_options(args: &SftArgs, kind: Kind, device: Device) -> Result<LoraOptions> {
     Ok(LoraOptions {
         targets: args.lora_target_modules.clone(),
         rank: args.lora_rank as i64,
