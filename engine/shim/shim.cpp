@@ -6,6 +6,7 @@
 #include <exception>
 
 #include <ATen/Context.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_rms_norm_backward.h>
@@ -41,6 +42,16 @@ char *shim_addmm(void *y, const void *a, const void *b, double alpha) {
 char *shim_add(void *y, const void *x, double alpha) {
   return guarded([&] { of(y).add_(of(x), alpha); });
 }
+
+// y += alpha * a * b, elementwise.
+char *shim_addcmul(void *y, const void *a, const void *b, double alpha) {
+  return guarded([&] { of(y).addcmul_(of(a), of(b), alpha); });
+}
+
+// Until it is deleted, operations of this thread do not pass through autograd's wrappers at all.
+void *shim_below_autograd() { return new at::AutoDispatchBelowADInplaceOrView(); }
+
+void shim_end_below_autograd(void *guard) { delete static_cast<at::AutoDispatchBelowADInplaceOrView *>(guard); }
 
 // Causal attention over rows laid end to end; out: output, log-sum-exp and the two tensors that the way back wants.
 char *shim_flash_attention(const void *q, const void *k, const void *v, const void *bounds, int64_t longest,

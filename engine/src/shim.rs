@@ -10,6 +10,9 @@ use torch_sys::C_tensor;
 unsafe extern "C" {
     fn shim_addmm(y: *mut c_void, a: *const c_void, b: *const c_void, alpha: f64) -> *mut c_char;
     fn shim_add(y: *mut c_void, x: *const c_void, alpha: f64) -> *mut c_char;
+    fn shim_addcmul(y: *mut c_void, a: *const c_void, b: *const c_void, alpha: f64) -> *mut c_char;
+    fn shim_below_autograd() -> *mut c_void;
+    fn shim_end_below_autograd(guard: *mut c_void);
     fn shim_flash_attention(
         q: *const c_void,
         k: *const c_void,
@@ -69,6 +72,34 @@ pub fn addmm_(y: &mut Tensor, a: &Tensor, b: &Tensor, alpha: f64) {
 pub fn add_(y: &mut Tensor, x: &Tensor, alpha: f64) {
     // SAFETY: live tensors; `y` is ours alone to write.
     must(unsafe { shim_add(y.as_mut_ptr().cast(), ptr(x), alpha) });
+}
+
+/// `y += alpha * a * b` elementwise, without gradients; shapes are broadcast to that of `y`.
+pub fn addcmul_(y: &mut Tensor, a: &Tensor, b: &Tensor, alpha: f64) {
+    // SAFETY: live tensors; `y` is ours alone to write.
+    must(unsafe { shim_addcmul(y.as_mut_ptr().cast(), ptr(a), ptr(b), alpha) });
+}
+
+/// While it lives, operations of this thread go straight to their kernels: with gradients merely turned off, each still
+/// passes two of autograd's wrappers. What is made meanwhile can take part in autograd afterwards.
+#[derive(Debug)]
+pub struct BelowAutograd {
+    guard: *mut c_void,
+}
+
+impl BelowAutograd {
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        // SAFETY: no arguments; the pointer keeps the guard on the thread that it was made on.
+        Self { guard: unsafe { shim_below_autograd() } }
+    }
+}
+
+impl Drop for BelowAutograd {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, deleted once.
+        unsafe { shim_end_below_autograd(self.guard) };
+    }
 }
 
 /// What flash attention (Dao 2023) leaves.

@@ -136,7 +136,9 @@ impl<'a> Literal<'a> {
             }
             began.elapsed().as_secs_f64()
         };
-        self.job.warm_prompts.iter().for_each(|prompt| drop(answer(prompt)));
+        self.job.warm_prompts.iter().for_each(|prompt| {
+            answer(prompt);
+        });
         self.job.prompts.iter().map(answer).collect()
     }
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::packed::Packed;
+use super::packed::{Packed, sent};
 use super::qwen::Mode;
 
 /// The increment of SplitMix64, and the multipliers of its finalizer (Steele et al. 2014).
@@ -149,8 +149,7 @@ impl<'a> Masks<'a> {
             let origin = origin(mode, one.layer, one.place);
             (0..one.words()).map(move |n| (n as u64).wrapping_mul(GOLDEN).wrapping_add(origin) as i64)
         });
-        // At once, and before the blocks: a copy to a GPU waits for what it is at work on.
-        let counters = Tensor::from_slice(&counters.collect::<Vec<_>>()).to_device(batch.ids.device());
+        let counters = sent(&counters.collect::<Vec<_>>(), batch.ids.device());
         let at_once = if batch.ids.device() == Device::Cpu { 0 } else { DRAWN_AT_ONCE };
         let bytes = |wanted: &[Wanted]| wanted.iter().map(Wanted::words).sum::<i64>() * batch.tokens * 8;
         let (mut rest, mut at) = (wanted.as_slice(), 0);
@@ -169,19 +168,18 @@ impl<'a> Masks<'a> {
         1.0 / (1.0 - self.p)
     }
 
-    /// The mask `[tokens, width]` of a place, true where an element is dropped; none without dropout.
+    /// What of a place's elements is kept `[tokens, width]`, true where an element is; none without dropout.
     pub fn take(&self, layer: usize, place: Place) -> Option<Tensor> {
         let mut drawn = self.drawn.borrow_mut();
-        if let Some(mask) = drawn.remove(&(layer, place)) {
-            return Some(mask);
+        if let Some(kept) = drawn.remove(&(layer, place)) {
+            return Some(kept);
         }
         let is_it = |one: &Wanted| (one.layer, one.place) == (layer, place);
         let group = self.groups.iter().find(|group| group.wanted.iter().any(is_it))?;
-        let masks =
-            words_at(self.batch.keys(), &group.counters).view_dtype(Kind::Int16).lt(threshold(self.p));
+        let kept = words_at(self.batch.keys(), &group.counters).view_dtype(Kind::Int16).ge(threshold(self.p));
         let mut at = 0;
         for one in &group.wanted {
-            drawn.insert((one.layer, one.place), masks.narrow(1, 4 * at, one.width));
+            drawn.insert((one.layer, one.place), kept.narrow(1, 4 * at, one.width));
             at += one.words();
         }
         drawn.remove(&(layer, place))

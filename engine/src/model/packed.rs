@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::dropout::token_key;
 
@@ -27,8 +27,15 @@ pub struct Packed {
     keys: OnceCell<Tensor>,
 }
 
+/// `numbers` on `device`. A copy to a GPU does not wait for what it is at work on.
+pub fn sent<T: tch::kind::Element>(numbers: &[T], device: Device) -> Tensor {
+    let here = Tensor::from_slice(numbers);
+    let kind = here.kind();
+    here.to_device_(device, kind, true, false)
+}
+
 /// Tokens of a pass on a GPU are filled up to a multiple of this.
-const FILLED: usize = 64;
+const FILLED: usize = 128;
 
 impl Packed {
     /// Packs whole `rows` of token ids. On a GPU a row that nothing looks at fills the tokens up to a round number: for
@@ -48,15 +55,15 @@ impl Packed {
     pub fn new(rows: &[&[u32]], offset: i64, device: Device) -> Self {
         let longest = rows.iter().map(|r| r.len()).max().unwrap_or(0);
         let tokens: usize = rows.iter().map(|r| r.len()).sum();
-        let mut ids = Vec::with_capacity(tokens);
-        let mut positions = Vec::with_capacity(tokens);
+        let mut ids = Vec::<i64>::with_capacity(tokens);
+        let mut positions = Vec::<i64>::with_capacity(tokens);
         for row in rows {
             ids.extend(row.iter().map(|&id| i64::from(id)));
             positions.extend((0..row.len() as i64).map(|p| p + offset));
         }
         Self {
-            ids: Tensor::from_slice(&ids).to_device(device),
-            positions: Tensor::from_slice(&positions).to_kind(Kind::Int64).to_device(device),
+            ids: sent(&ids, device),
+            positions: sent(&positions, device),
             rows: rows.len() as i64,
             longest: longest as i64,
             tokens: tokens as i64,
@@ -80,14 +87,14 @@ impl Packed {
         self.keys.get_or_init(|| {
             let tokens = self.numbers.iter().flat_map(|&(row, length)| (0..length).map(move |at| (row, at)));
             let keys: Vec<i64> = tokens.map(|(row, at)| token_key(row, at)).collect();
-            Tensor::from_slice(&keys).to_device(self.ids.device())
+            sent(&keys, self.ids.device())
         })
     }
 
     /// Of each token the length of its row `[tokens]`, in fp32.
     pub fn row_lengths(&self) -> Tensor {
         let lengths = self.numbers.iter().flat_map(|&(_, n)| (0..n).map(move |_| n as f32));
-        Tensor::from_slice(&lengths.collect::<Vec<_>>()).to_device(self.ids.device())
+        sent(&lengths.collect::<Vec<_>>(), self.ids.device())
     }
 
     /// Where rows begin and end among the tokens `[rows + 1]`, in int32.
@@ -99,7 +106,7 @@ impl Packed {
                 end
             });
             let bounds: Vec<i32> = std::iter::once(0).chain(ends).collect();
-            Tensor::from_slice(&bounds).to_device(self.ids.device())
+            sent(&bounds, self.ids.device())
         })
     }
 
@@ -116,7 +123,7 @@ impl Packed {
                     }
                 }
                 let device = self.ids.device();
-                (Tensor::from_slice(&pad).to_device(device), Tensor::from_slice(&unpad).to_device(device))
+                (sent(&pad, device), sent(&unpad, device))
             })
         });
         made.as_ref()

@@ -14,6 +14,7 @@ use super::config::QwenConfig;
 use super::dropout::{Dropout, Place};
 use super::packed::Packed;
 use super::weights::Named;
+use crate::shim::BelowAutograd;
 pub use block::{Kept, Pass};
 use norm::rms_norm;
 
@@ -366,6 +367,7 @@ impl Qwen {
         if !self.is_explicit(mode) {
             return self.hidden(batch, mode);
         }
+        let _below = BelowAutograd::new();
         let pass = self.pass(batch, self.alpha(batch, mode), mode);
         let mut x = self.embed(batch, mode);
         for i in 0..self.layers.len() {

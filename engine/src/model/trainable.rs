@@ -127,7 +127,10 @@ impl Trainable {
                 "lora_modules_to_save: {unmatched:?} matches no module of this model (wte, ln_1, ln_2, ln_f, lm_head, ...)"
             )));
         }
-        let made = Self::build(names, base, device, options.kind, options.alpha / options.rank as f64);
+        let mut made = Self::build(names, base, device, options.kind, options.alpha / options.rank as f64);
+        if let (Device::Cuda(_), Some(weight)) = (device, base.get("transformer.wte.weight")) {
+            made.compute_in(weight.kind());
+        }
         tch::manual_seed(seed as i64);
         tch::no_grad(|| {
             for entry in made.entries.iter().filter(|e| e.role == Role::LoraA) {

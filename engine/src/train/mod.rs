@@ -174,9 +174,6 @@ fn recipe<'a>(
         )?,
         _ => Trainable::lora(&config, &base, &lora_options(args, kind, device)?, args.seed, device)?,
     };
-    if device != Device::Cpu {
-        trainable.compute_in(kind);
-    }
     if let Some((file, adapter)) = initial {
         adapter::load_file(&file, &mut trainable).map_err(|e| match e.context("init_adapter") {
             Error::User(message) => Error::User(message + &adapter.said()),

@@ -6,8 +6,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::model::packed::sent;
 use crate::model::qwen::Kept;
 use crate::model::{Mode, Packed, Qwen};
+use crate::shim::BelowAutograd;
 
 /// A row on its way through the model.
 #[derive(Debug, Clone, Copy)]
@@ -107,11 +109,10 @@ impl Targets {
             counts.push((labels.len() - before) as u32);
             start += row.ids.len() as i64;
         }
-        let long = |v: &[i64]| Tensor::from_slice(v).to_kind(Kind::Int64).to_device(device);
         Self {
-            at: long(&at),
-            labels: long(&labels),
-            weights: Tensor::from_slice(&weights).to_device(device),
+            at: sent::<i64>(&at, device),
+            labels: sent::<i64>(&labels, device),
+            weights: sent(&weights, device),
             counts,
         }
     }
@@ -196,7 +197,7 @@ pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, rec
 /// [`forward_backward`] of a model of which adapters alone are trained: its blocks have their gradients written down.
 fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recompute: bool) -> Outcome {
     let began = Instant::now();
-    let guard = tch::no_grad_guard();
+    let (guard, below) = (tch::no_grad_guard(), BelowAutograd::new());
     let pass = model.pass(batch, 1.0, mode);
     let first = model.first_adapted().unwrap_or(model.layer_count());
     let mut x = model.embed(batch, mode);
@@ -211,12 +212,12 @@ fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recomp
         x = next;
     }
     let forward = began.elapsed();
-    drop(guard);
+    drop((guard, below));
     let last = x.set_requires_grad(true);
     let (loss, correct) = targets.loss(model, &last);
     loss.backward();
     let head = began.elapsed();
-    let _guard = tch::no_grad_guard();
+    let _guards = (tch::no_grad_guard(), BelowAutograd::new());
     let mut gradient = last.grad();
     for (i, (input, of_block)) in (first..model.layer_count()).zip(kept).rev() {
         let of_block = of_block.unwrap_or_else(|| model.block(i, &input, &pass).1);

@@ -2,7 +2,7 @@
 //! nothing is. Autograd would launch half as many kernels again, and each one later: on a GPU a step of short rows is
 //! bound by launches, not by arithmetic.
 //!
-//! Nothing here is seen by autograd: the caller has turned it off.
+//! Nothing here is seen by autograd: the caller has turned it off, best by [`crate::shim::BelowAutograd`].
 
 use tch::{Device, Tensor};
 
@@ -18,11 +18,12 @@ pub struct Pass<'a> {
     masks: Masks<'a>,
 }
 
-/// What an adapter's way back wants: its input after dropout `[tokens, in]`, that times A `[tokens, r]`, the mask.
+/// What an adapter's way back wants: its input after dropout `[tokens, in]`, that times A `[tokens, r]`, and what of the
+/// input dropout has kept.
 struct Adapted {
     input: Tensor,
     low: Tensor,
-    mask: Option<Tensor>,
+    kept: Option<Tensor>,
 }
 
 /// What the way back of one block wants.
@@ -67,11 +68,11 @@ impl Linear {
     /// Adds the adapter's share to `y`.
     fn adapt(&self, x: &Tensor, y: &mut Tensor, masks: &Masks<'_>, at: (usize, Place)) -> Option<Adapted> {
         let lora = self.lora.as_ref()?;
-        let mask = masks.take(at.0, at.1);
-        let input = mask.as_ref().map_or_else(|| x.shallow_clone(), |mask| x.masked_fill(mask, 0.0));
+        let kept = masks.take(at.0, at.1);
+        let input = kept.as_ref().map_or_else(|| x.shallow_clone(), |kept| x * kept);
         let low = input.mm(&lora.a.tr());
         shim::addmm_(y, &low, &lora.b.tr(), lora.scale * masks.factor());
-        Some(Adapted { input, low, mask })
+        Some(Adapted { input, low, kept })
     }
 
     /// The gradient of `x` from that of the output, those of the adapter's halves being put in their places.
@@ -97,11 +98,11 @@ impl Linear {
             let _ = gradient.tr().mm_out(b, &adapted.low);
         }
         if let Some(x) = x {
-            let mut share = low.mm(&lora.a);
-            if let Some(mask) = &adapted.mask {
-                let _ = share.masked_fill_(mask, 0.0);
+            let scale = lora.scale * masks.factor();
+            match &adapted.kept {
+                Some(kept) => shim::addcmul_(x, &low.mm(&lora.a), kept, scale),
+                None => shim::addmm_(x, &low, &lora.a, scale),
             }
-            shim::add_(x, &share, lora.scale * masks.factor());
         }
     }
 }
@@ -109,14 +110,14 @@ impl Linear {
 /// Turns queries and keys of `qkv` `[tokens, 3 * heads * head_dim]` by their positions, in place; `back`: the other way.
 fn turn(qkv: &Tensor, rotary: &Rotary, heads: i64, dim: i64, back: bool) {
     let tokens = qkv.size()[0];
-    let mut turned = qkv.view([tokens, 3 * heads, dim]).narrow(1, 0, 2 * heads);
+    let turned = qkv.view([tokens, 3 * heads, dim]).narrow(1, 0, 2 * heads);
     let halves = turned.view([tokens, 2 * heads, 2, dim / 2]).flip([2]).view([tokens, 2 * heads, dim]);
-    let mut wide = &turned * &rotary.cos;
-    let _ = wide.addcmul_(&halves, if back { &rotary.back } else { &rotary.sin });
+    // In fp32, rounded once.
+    let wide = &turned * &rotary.cos;
+    let _ = wide.addcmul_out(&turned, &halves, if back { &rotary.back } else { &rotary.sin });
     if let Some(logn) = &rotary.logn {
-        let _ = wide.narrow(1, 0, heads).g_mul_(logn);
+        let _ = turned.narrow(1, 0, heads).g_mul_(logn);
     }
-    turned.copy_(&wide);
 }
 
 impl Qwen {
