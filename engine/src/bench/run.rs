@@ -8,7 +8,7 @@ use qwen_tui::error::{Context, Result};
 use serde_json::Value;
 use tch::Device;
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, check_python};
 use super::floor::Operations;
 use super::job::Job;
 use super::part::Role;
@@ -71,8 +71,10 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
     let device = device::choose(&arguments.device)?;
     let kind = device::kind(&arguments.dtype, device).map_err(|e| e.context("--dtype"))?;
     let dtype = device::dtype_name(kind);
+    arguments.peers.as_deref().map_or(Ok(()), check_python)?;
     let threads = arguments.threads.unwrap_or_else(|| tch::get_num_threads().max(1) as usize);
     show::note("making the model and the rows");
+    let load_average = load_average();
     let model = work.model(arguments, dtype)?;
     let rows = work.rows(arguments, &model)?;
     let device_name = device::label(device);
@@ -84,7 +86,7 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
         return Ok(None);
     }
     let setting = Setting { arguments, job, file, device };
-    let mut report = setting.report(&model)?;
+    let mut report = setting.report(&model, load_average)?;
     if arguments.grow {
         report.grow = setting.grow()?;
         return Ok(Some(report));
@@ -105,6 +107,10 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
     report.candidates = setting.candidates()?;
     report.compare(speed.map(|speed| setting.floor(speed)));
     Ok(Some(report))
+}
+
+fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 impl Setting<'_> {
@@ -184,7 +190,7 @@ impl Setting<'_> {
                 _ => process(),
             },
             eval_rows_per_second: evaluation.rows as f64 / evaluation.seconds,
-            classify_p50: at(&latencies.seconds, 0.5),
+            classify_p50: median(&latencies.seconds),
             classify_p99: at(&latencies.seconds, 0.99),
             first_loss: first.losses.first().copied(),
             first_grad_norm: first.grad_norms.first().copied(),
@@ -233,7 +239,7 @@ impl Setting<'_> {
     }
 
     /// A report without figures.
-    fn report(&self, model: &Path) -> Result<Report> {
+    fn report(&self, model: &Path, load_average: Option<f64>) -> Result<Report> {
         let config = QwenConfig::load(model)?;
         let (arguments, sizes) = (self.arguments, &self.job.model);
         let shape = match &arguments.model {
@@ -255,6 +261,7 @@ impl Setting<'_> {
                 cores: std::thread::available_parallelism().map_or(0, usize::from),
                 threads: self.job.threads,
                 libtorch: device::libtorch(),
+                load_average,
             },
             task: Task {
                 shape,

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use qwen_tui::bench::{BenchArguments, Lengths, Synthetic};
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::inputs::check_model_dir;
 
 use super::job::flags;
 use crate::model::QwenConfig;
@@ -36,6 +37,7 @@ impl Work {
     /// A model that cannot be made.
     pub fn model(&self, arguments: &BenchArguments, dtype: &str) -> Result<PathBuf> {
         if let Some(dir) = &arguments.model {
+            check_model_dir(dir)?;
             return Ok(dir.clone());
         }
         let shape = arguments.shape.name();
