@@ -75,7 +75,8 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
     let threads = arguments.threads.unwrap_or_else(|| tch::get_num_threads().max(1) as usize);
     show::note("making the model and the rows");
     let load_average = load_average();
-    let model = work.model(arguments, dtype)?;
+    let shape = arguments.shape(device != Device::Cpu).name();
+    let model = work.model(arguments, &shape, dtype)?;
     let rows = work.rows(arguments, &model)?;
     let device_name = device::label(device);
     let job = Job::new(arguments, work.dir(), &model, [&rows[0], &rows[1]], [&device_name, dtype], threads)?;
@@ -86,7 +87,7 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
         return Ok(None);
     }
     let setting = Setting { arguments, job, file, device };
-    let mut report = setting.report(&model, load_average)?;
+    let mut report = setting.report(&model, shape, load_average)?;
     if arguments.grow {
         report.grow = setting.grow()?;
         return Ok(Some(report));
@@ -239,12 +240,12 @@ impl Setting<'_> {
     }
 
     /// A report without figures.
-    fn report(&self, model: &Path, load_average: Option<f64>) -> Result<Report> {
+    fn report(&self, model: &Path, shape: String, load_average: Option<f64>) -> Result<Report> {
         let config = QwenConfig::load(model)?;
         let (arguments, sizes) = (self.arguments, &self.job.model);
         let shape = match &arguments.model {
             Some(dir) => dir.display().to_string(),
-            None => arguments.shape.name(),
+            None => shape,
         };
         let rows = match &arguments.rows_file {
             Some(file) => file.display().to_string(),
