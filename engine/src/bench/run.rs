@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use qwen_tui::bench::{BenchArguments, Part};
 use qwen_tui::error::{Context, Result};
+use qwen_tui::job::human;
 use serde_json::Value;
 use tch::Device;
 
@@ -233,7 +234,8 @@ impl Setting<'_> {
         let mut candidate = Candidate::start(OURS, Role::Grow, &self.file, self.device)?;
         let mut cells = Vec::new();
         while let Some(cell) = candidate.ask::<Option<Cell>>("steps 1")? {
-            show::note(&format!("{} tokens, {} rows a step: {:.3} s", cell.tokens, cell.rows, cell.median()));
+            let rows = human::counted(cell.rows as u64, "row");
+            show::note(&format!("{rows} of {} tokens: {:.3} s a step", cell.tokens, cell.median()));
             cells.push(cell);
         }
         Ok(cells)
