@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help libtorch demo-data build demo demo-base test interop pictures lint clean
+.PHONY: help libtorch demo-data build demo demo-base test interop bench bench-peers pictures lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ test: build ## pass every test
 
 interop: build ## compare with PEFT, SWIFT 1.5.3 and transformers, which it installs into .cache (1.7 GB)
 	python3 tests/interop/run.py
+
+# BENCH: more arguments, such as BENCH='--shape qwen-1_8b --json' (`qwen-tui bench --help`).
+bench: build ## time training, evaluation, labels and loading (docs/performance.md)
+	target/release/qwen-tui bench $(BENCH)
+
+bench-peers: build ## the same beside transformers and PEFT, which it installs into .cache (1.7 GB)
+	benches/peers/run.py $(BENCH)
 
 pictures: ## draw the pictures of the README, the snapshots, docs/keys.md and docs/arguments.md again
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --test tui

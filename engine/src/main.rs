@@ -140,6 +140,6 @@ fn run(task: Task) -> Result<()> {
         Task::Convert { model, out, dtype } => convert(&model, &out, &dtype),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::BenchPart { role, job } => bench::serve(role, &job),
-        Task::NewModel(arguments) => create(&arguments),
+        Task::NewModel(a) => create(&a.out, a.tokenizer.as_deref(), &a.sizes(), a.dtype(), a.seed),
     }
 }

@@ -35,12 +35,13 @@ fn some() -> impl TypedValueParser<Value = usize> {
 
 /// Time a training step, an evaluation, a label and the loading of a model, beside the same row by row
 #[derive(Debug, clap::Args)]
-#[command(after_help = "docs/performance.md says what is measured and how.\n\n\
+#[command(args_override_self = true, after_help = "docs/performance.md says what is measured and how.\n\n\
     Examples:\n  qwen-tui bench\n  qwen-tui bench --shape qwen-1_8b --peers python3 --json")]
 pub struct BenchArguments {
-    /// A model of random weights of this shape (see `qwen-tui new-model --help`)
-    #[arg(long, value_enum, default_value = "small")]
-    pub shape: ShapeName,
+    /// A model of random weights of this shape (`qwen-tui new-model --help` has their sizes); without it small on a
+    /// CPU and qwen-1_8b on a GPU
+    #[arg(long, value_enum, hide_possible_values = true)]
+    pub shape: Option<ShapeName>,
     /// A model directory instead
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
@@ -110,6 +111,11 @@ pub struct BenchArguments {
 }
 
 impl BenchArguments {
+    /// The shape of its model of random weights.
+    pub fn shape(&self, gpu: bool) -> ShapeName {
+        self.shape.unwrap_or(if gpu { ShapeName::Qwen1_8b } else { ShapeName::Small })
+    }
+
     /// Steps in all.
     pub fn total(&self) -> usize {
         self.warmup + self.rounds * self.steps

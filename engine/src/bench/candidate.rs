@@ -16,6 +16,27 @@ use super::part::Role;
 /// transformers and PEFT at the reference run's settings.
 const PEER: &str = include_str!("../../../benches/peers/transformers_peft.py");
 
+/// Says which packages a Python lacks, without importing them, which takes a while.
+const LACKS: &str = "import importlib.util as u; print(*(m for m in ('torch', 'transformers', 'peft') if u.find_spec(m) is None))";
+
+/// Whether `python` can run the script.
+///
+/// # Errors
+/// None there, or one without the packages.
+pub fn check_python(python: &Path) -> Result<()> {
+    let name = format!("--peers {}", python.display());
+    let told = Command::new(python).args(["-c", LACKS]).output().user(&name)?;
+    let lacks = String::from_utf8_lossy(&told.stdout);
+    match (told.status.success(), lacks.trim()) {
+        (true, "") => Ok(()),
+        (true, lacks) => Err(Error::user(format!("{name}: this Python has no {}", lacks.replace(' ', ", ")))),
+        (false, _) => {
+            let words = String::from_utf8_lossy(&told.stderr);
+            Err(Error::user(format!("{name} is no Python that runs ({}) {}", told.status, words.trim())))
+        }
+    }
+}
+
 /// A process that is timed.
 pub struct Candidate {
     pub name: &'static str,
@@ -59,9 +80,7 @@ impl Candidate {
             ("HF_HUB_OFFLINE", "1"),
             ("TOKENIZERS_PARALLELISM", "false"),
         ]);
-        Self::spawn("transformers + PEFT", command, device).map_err(|e| {
-            e.context(format!("--peers {} (a Python with torch, transformers and peft)", python.display()))
-        })
+        Self::spawn("transformers + PEFT", command, device)
     }
 
     fn spawn(name: &'static str, mut command: Command, device: Device) -> Result<Self> {

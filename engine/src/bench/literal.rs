@@ -136,10 +136,8 @@ impl<'a> Literal<'a> {
             }
             began.elapsed().as_secs_f64()
         };
-        self.job.warm_prompts.iter().for_each(|prompt| {
-            answer(prompt);
-        });
-        self.job.prompts.iter().map(answer).collect()
+        let all = self.job.warm_prompts.iter().chain(&self.job.prompts);
+        all.map(answer).skip(self.job.warm_prompts.len()).collect()
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Machine {
     pub cores: usize,
     pub threads: usize,
     pub libtorch: String,
+    /// How many programs wanted a processor before it began, by the kernel's average of a minute.
+    pub load_average: Option<f64>,
 }
 
 /// What was computed.
@@ -173,8 +175,16 @@ pub struct Report {
     pub grow: Vec<Cell>,
 }
 
+/// The middle one; of an even number the mean of the two in the middle.
 pub fn median(of: &[f64]) -> f64 {
-    at(of, 0.5)
+    let mut sorted = of.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.get(middle) {
+        None => f64::NAN,
+        Some(&upper) if sorted.len() % 2 == 1 => upper,
+        Some(&upper) => (sorted[middle - 1] + upper) / 2.0,
+    }
 }
 
 /// The value below which `share` of them are.
@@ -183,4 +193,18 @@ pub fn at(of: &[f64], share: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().saturating_sub(1);
     sorted.get(((sorted.len() as f64 * share) as usize).min(last)).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn middles_and_shares() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+        let hundred: Vec<f64> = (0..100).rev().map(f64::from).collect();
+        assert_eq!((at(&hundred, 0.99), at(&hundred, 0.0), at(&[7.0], 0.99)), (99.0, 0.0, 7.0));
+    }
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use qwen_tui::bench::{BenchArguments, Part};
 use qwen_tui::error::{Context, Result};
+use qwen_tui::job::human;
 use serde_json::Value;
 use tch::Device;
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, check_python};
 use super::floor::Operations;
 use super::job::Job;
 use super::part::Role;
@@ -71,9 +72,12 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
     let device = device::choose(&arguments.device)?;
     let kind = device::kind(&arguments.dtype, device).map_err(|e| e.context("--dtype"))?;
     let dtype = device::dtype_name(kind);
+    arguments.peers.as_deref().map_or(Ok(()), check_python)?;
     let threads = arguments.threads.unwrap_or_else(|| tch::get_num_threads().max(1) as usize);
     show::note("making the model and the rows");
-    let model = work.model(arguments, dtype)?;
+    let load_average = load_average();
+    let shape = arguments.shape(device != Device::Cpu).name();
+    let model = work.model(arguments, &shape, dtype)?;
     let rows = work.rows(arguments, &model)?;
     let device_name = device::label(device);
     let job = Job::new(arguments, work.dir(), &model, [&rows[0], &rows[1]], [&device_name, dtype], threads)?;
@@ -84,7 +88,7 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
         return Ok(None);
     }
     let setting = Setting { arguments, job, file, device };
-    let mut report = setting.report(&model)?;
+    let mut report = setting.report(&model, shape, load_average)?;
     if arguments.grow {
         report.grow = setting.grow()?;
         return Ok(Some(report));
@@ -105,6 +109,10 @@ fn measure(arguments: &BenchArguments, work: &Work) -> Result<Option<Report>> {
     report.candidates = setting.candidates()?;
     report.compare(speed.map(|speed| setting.floor(speed)));
     Ok(Some(report))
+}
+
+fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 impl Setting<'_> {
@@ -184,7 +192,7 @@ impl Setting<'_> {
                 _ => process(),
             },
             eval_rows_per_second: evaluation.rows as f64 / evaluation.seconds,
-            classify_p50: at(&latencies.seconds, 0.5),
+            classify_p50: median(&latencies.seconds),
             classify_p99: at(&latencies.seconds, 0.99),
             first_loss: first.losses.first().copied(),
             first_grad_norm: first.grad_norms.first().copied(),
@@ -226,19 +234,20 @@ impl Setting<'_> {
         let mut candidate = Candidate::start(OURS, Role::Grow, &self.file, self.device)?;
         let mut cells = Vec::new();
         while let Some(cell) = candidate.ask::<Option<Cell>>("steps 1")? {
-            show::note(&format!("{} tokens, {} rows a step: {:.3} s", cell.tokens, cell.rows, cell.median()));
+            let rows = human::counted(cell.rows as u64, "row");
+            show::note(&format!("{rows} of {} tokens: {:.3} s a step", cell.tokens, cell.median()));
             cells.push(cell);
         }
         Ok(cells)
     }
 
     /// A report without figures.
-    fn report(&self, model: &Path) -> Result<Report> {
+    fn report(&self, model: &Path, shape: String, load_average: Option<f64>) -> Result<Report> {
         let config = QwenConfig::load(model)?;
         let (arguments, sizes) = (self.arguments, &self.job.model);
         let shape = match &arguments.model {
             Some(dir) => dir.display().to_string(),
-            None => arguments.shape.name(),
+            None => shape,
         };
         let rows = match &arguments.rows_file {
             Some(file) => file.display().to_string(),
@@ -255,6 +264,7 @@ impl Setting<'_> {
                 cores: std::thread::available_parallelism().map_or(0, usize::from),
                 threads: self.job.threads,
                 libtorch: device::libtorch(),
+                load_average,
             },
             task: Task {
                 shape,

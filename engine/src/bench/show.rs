@@ -9,6 +9,9 @@ use qwen_tui::job::human;
 use super::report::{Cell, Figures, Report};
 use crate::infer::stdio::Out;
 
+/// Share of the cores beyond which other programs disturb.
+const BUSY: f64 = 0.25;
+
 /// Says on standard error what is being done.
 pub fn note(what: &str) {
     // Nobody may read it.
@@ -41,17 +44,23 @@ pub fn text(report: &Report) -> String {
         "{} ({}), {} of {} cores, libtorch {}",
         machine.device_name, machine.device, machine.threads, machine.cores, machine.libtorch
     );
+    if let Some(load) = machine.load_average.filter(|load| *load > BUSY * machine.cores as f64) {
+        let _ = writeln!(
+            text,
+            "other programs kept the machine busy (load average {load:.1} before it began): the figures are worth little"
+        );
+    }
     if !report.grow.is_empty() {
         text += &grown(&report.grow);
         return text;
     }
     let _ = writeln!(
         text,
-        "rows: {}; {} and {:.0} tokens a step; {} rounds of {}\n",
+        "rows: {}; {} and {:.0} tokens a step; {} of {}\n",
         task.rows,
         human::counted(task.rows_a_step as u64, "row"),
         task.tokens_a_step,
-        task.rounds,
+        human::counted(task.rounds as u64, "round"),
         human::counted(task.steps_a_round as u64, "step")
     );
     text += &table(&report.candidates);

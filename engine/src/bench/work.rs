@@ -5,6 +5,7 @@ use std::process::Command;
 
 use qwen_tui::bench::{BenchArguments, Lengths, Synthetic};
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::inputs::check_model_dir;
 
 use super::job::flags;
 use crate::model::QwenConfig;
@@ -34,18 +35,18 @@ impl Work {
     ///
     /// # Errors
     /// A model that cannot be made.
-    pub fn model(&self, arguments: &BenchArguments, dtype: &str) -> Result<PathBuf> {
+    pub fn model(&self, arguments: &BenchArguments, shape: &str, dtype: &str) -> Result<PathBuf> {
         if let Some(dir) = &arguments.model {
+            check_model_dir(dir)?;
             return Ok(dir.clone());
         }
-        let shape = arguments.shape.name();
         let name = format!("{shape}-{dtype}-{}", arguments.seed);
         let dir = arguments.work.as_ref().map_or_else(|| self.path(&name), |kept| kept.join(&name));
         if arguments.work.is_some() && dir.join("config.json").is_file() {
             return Ok(dir);
         }
         let mut more = flags(&[
-            ("shape", shape),
+            ("shape", shape.to_owned()),
             ("out", dir.display().to_string()),
             ("dtype", dtype.to_owned()),
             ("seed", arguments.seed.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qwen_tui::bench::{NewModelArguments, Shape, vocabulary};
+use qwen_tui::bench::{Shape, vocabulary};
 use qwen_tui::data::Tokenizer;
 use qwen_tui::data::tokenizer::VOCABULARY_FILE;
 use qwen_tui::error::{Context, Error, Result};
@@ -17,16 +17,15 @@ use crate::device;
 /// Most bytes of tensors in one file, as in the published checkpoints.
 const FILE_LIMIT: usize = 2_000_000_000;
 
-/// Writes `config.json`, `generation_config.json`, `qwen.tiktoken` and the weights to `arguments.out`: weights normal(0,
+/// Writes `config.json`, `generation_config.json`, `qwen.tiktoken` (a copy of `tokenizer`, or a made-up one) and the weights to `out`: weights normal(0,
 /// 0.02), output projections smaller by sqrt(2 layers) (GPT-2, and Qwen's own code), norms 1.
 ///
 /// # Errors
 /// Sizes that no Qwen has, an unknown dtype, an `out` that is not new: nothing is left behind.
-pub fn create(arguments: &NewModelArguments) -> Result<()> {
-    let (out, shape) = (&arguments.out, &arguments.sizes());
-    let kind = device::kind(arguments.dtype(), Device::Cpu).map_err(|e| e.context("--dtype"))?;
+pub fn create(out: &Path, tokenizer: Option<&Path>, shape: &Shape, dtype: &str, seed: u64) -> Result<()> {
+    let kind = device::kind(dtype, Device::Cpu).map_err(|e| e.context("--dtype"))?;
     new_place(out)?;
-    let vocabulary = match &arguments.tokenizer {
+    let vocabulary = match tokenizer {
         Some(file) => {
             Tokenizer::load_file(file)?;
             std::fs::read(file).user(file.display())?
@@ -40,7 +39,7 @@ pub fn create(arguments: &NewModelArguments) -> Result<()> {
         let sizes = QwenConfig::from_json(config.clone())?;
         qwen_tui::run::write_json(&dir.join("config.json"), &config)?;
         qwen_tui::run::write_json(&dir.join("generation_config.json"), &generation)?;
-        write_weights(dir, &sizes, kind, arguments.seed)
+        write_weights(dir, &sizes, kind, seed)
     })
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use qwen_tui::bench::ShapeName;
 use qwen_tui_engine::infer::merge::Job;
 use qwen_tui_engine::model::convert::convert;
-use qwen_tui_engine::model::create::{Shape, create};
+use qwen_tui_engine::model::create::create;
 use qwen_tui_engine::model::weights;
 use serde_json::json;
 use tch::Tensor;
@@ -66,10 +67,9 @@ fn a_model_of_qwen_1_8bs_size() {
     let Some(vocabulary) = shared("qwen1-tokenizer/qwen.tiktoken") else { return };
     let bench = Bench::new();
     let (base, checkpoint) = (bench.path("base"), bench.path("checkpoint"));
-    let (hidden, layers) = (2048, 24);
-    let shape =
-        Shape { hidden, layers, heads: 16, mlp: 5504, vocab: 151_936, seq_length: 8192, emb_dropout: 0.0 };
-    create(&base, &vocabulary, &shape, "bf16", 42).unwrap();
+    let shape = ShapeName::Qwen1_8b.shape();
+    let (hidden, layers) = (shape.hidden, shape.layers);
+    create(&base, Some(&vocabulary), &shape, shape.dtype, 42).unwrap();
     write_config(&checkpoint);
     let mut normal = Normal::new(9);
     let mut adapter: BTreeMap<String, Tensor> = BTreeMap::new();
