@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Bench, Started};
+use common::{Bench, Disk, Started};
 use qwen_tui::job::event::Event;
 use qwen_tui::job::queue::{Listing, Queue};
 use qwen_tui::job::runs::{RunStatus, list_runs, worker_alive};
@@ -343,6 +343,43 @@ fn a_folder_that_cannot_be_written_is_told() {
     // Running and finished jobs are listed all the same.
     bench.words(&["jobs"]).ok();
     assert!(!bench.path("out").exists());
+}
+
+#[test]
+fn a_full_disk_holds_the_queue_up_and_loses_nothing() {
+    let bench = Bench::new();
+    let Some(disk) = Disk::new(bench.path("state")) else { return };
+    fill(&bench, &[short("a").to_vec(), short("b").to_vec()]);
+    disk.fill();
+    bench.sft(&["--queue"]).refused(&["the queue: cannot write", "No space left", "XDG_STATE_HOME"]);
+    bench.words(&["queue", "move", "2", "first"]).refused(&["the queue: cannot write", "No space left"]);
+    let runner = runner(&bench);
+    runner.wait_to_hear("the queue: cannot write");
+    let listed = bench.words(&["queue"]);
+    assert_eq!(listed.ok().matches("waiting").count(), 2, "{}", listed.stdout);
+    assert!(listed.stderr.contains("is full: the queue goes on when there is room"), "{}", listed.stderr);
+    assert!(!bench.path("a").exists());
+    disk.empty();
+    runner.wait().ok();
+    assert!(listing(&bench).jobs.is_empty());
+    assert!(is_finished(&bench.path("a")) && is_finished(&bench.path("b")));
+}
+
+/// The disk of the runs, not of the queue.
+#[test]
+fn a_job_waits_for_room_for_its_run() {
+    let bench = Bench::new();
+    let Some(disk) = Disk::new(bench.path("runs")) else { return };
+    fill(&bench, &[short("runs/a").to_vec(), short("b").to_vec()]);
+    // Its directory can be made without room, as on a real disk with inodes left; its arguments cannot be written.
+    disk.fill();
+    let runner = runner(&bench);
+    let note = until("what it waits for", || Some(listing(&bench).job(1)?.note()?.to_owned()));
+    assert!(note.contains("No space left") && listing(&bench).job(1).unwrap().is_waiting(), "{note}");
+    assert!(!bench.path("runs/a").exists() && !bench.path("b").exists(), "the order is kept");
+    disk.empty();
+    runner.wait().ok();
+    assert!(is_finished(&bench.path("runs/a")) && is_finished(&bench.path("b")));
 }
 
 #[test]

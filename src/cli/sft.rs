@@ -54,12 +54,13 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     for warning in &loaded.warnings {
         out::note(&format!("warning: {warning}"));
     }
-    // Asked now, so that no empty run is left behind.
-    ready_engine()?;
     let mut args = loaded.args;
     if queued {
+        // Without an engine too: the job waits for one.
         return super::queue::put(args);
     }
+    // Asked now, so that no empty run is left behind.
+    ready_engine()?;
     args.make_paths_absolute();
     let args = match Begin::from(args)? {
         Begin::Resume { resume, args } => return go_on(*resume, *args),
