@@ -149,7 +149,8 @@ fn jobs_start_one_after_another_in_the_order_that_was_chosen() {
 fn a_paused_queue_starts_nothing_until_it_goes_on() {
     let bench = Bench::new();
     bench.words(&["queue", "pause"]).ok();
-    put(&bench, &short("a"));
+    // What that is, the engine says.
+    put(&bench, &[&short("a")[..], &["--device", "auto"]].concat());
     assert!(!queue(&bench).has_runner(), "there is nothing for it to do");
     bench.words(&["queue", "run"]).ok();
     let listed = bench.words(&["queue"]);
@@ -158,6 +159,28 @@ fn a_paused_queue_starts_nothing_until_it_goes_on() {
     bench.words(&["queue", "resume"]).ok();
     wait_until_done(&bench);
     assert!(is_finished(&bench.path("a")));
+}
+
+#[test]
+fn a_job_of_another_device_does_not_wait_behind() {
+    let bench = Bench::new();
+    let mut other = short("b").to_vec();
+    other.extend(["--device", "cuda:77"]);
+    fill(&bench, &[endless("a"), short("c").to_vec(), other]);
+    bench.words(&["queue"]).ok();
+    // It has been tried, before what stands ahead of it: there is no such device.
+    let why = until("the third job", || {
+        let listing = listing(&bench);
+        let job = listing.job(3)?;
+        (job.word() == "failed").then(|| job.note().unwrap().to_owned())
+    });
+    assert!(why.contains("cuda:77"), "{why}");
+    assert!(listing(&bench).job(2).unwrap().is_waiting());
+    until("a first step", || has_stepped(&bench.path("a")).then_some(()));
+    bench.words(&["stop", "last"]).ok();
+    until("the second job", || is_finished(&bench.path("c")).then_some(()));
+    bench.words(&["queue", "remove", "3"]).ok();
+    wait_until_done(&bench);
 }
 
 /// Starts a runner whose end is seen here.

@@ -54,7 +54,7 @@ enum Command {
     /// Train: LoRA or full fine-tuning, with SWIFT's arguments
     #[command(disable_help_flag = true)]
     Sft(Raw),
-    /// List running and finished jobs, newest first
+    /// List running, waiting and finished jobs, newest first
     Jobs(jobs::ListArguments),
     /// List the jobs that wait for a device, and change their order
     Queue(queue::Arguments),

@@ -11,20 +11,12 @@ use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
 
 fn job(number: u64, state: State) -> Job {
-    let chosen = [
-        ("model_type", "qwen-1_8b"),
-        ("model_id_or_path", "/home/me/models/Qwen-1_8B"),
-        ("dataset", "/home/me/data/京东/train.csv"),
-        ("learning_rate", "0.001"),
-    ];
-    let what = What {
-        model_type: "qwen-1_8b".to_owned(),
-        data: vec!["train.csv".to_owned(), "更多的评论.jsonl".to_owned()],
-        output_dir: "/home/me/output".to_owned(),
-        device: "cuda:0".to_owned(),
-        resumes: None,
-        chosen: chosen.map(|(name, value)| (name, value.to_owned())).to_vec(),
-    };
+    let args = serde_json::json!({
+        "model_type": "qwen-1_8b", "model_id_or_path": "/home/me/models/Qwen-1_8B", "device": "cuda:0",
+        "dataset": ["/home/me/data/京东/train.csv", "/home/me/data/更多的评论.jsonl"], "learning_rate": 0.001,
+        "output_dir": "/home/me/output",
+    });
+    let what = What::of(args.as_object().unwrap().clone());
     let file = PathBuf::from(format!("/home/me/.local/state/qwen-tui/queue/box/job-{number}.json"));
     Job { number, file, put: 1_700_000_000.0 + number as f64, state: Ok(state), what: Ok(what) }
 }

@@ -1,6 +1,7 @@
 //! Which device a job wants, and which ones are in use.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -27,25 +28,33 @@ impl std::fmt::Display for Device {
     }
 }
 
+/// How long an engine that did not say what `auto` is, is left alone.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Turns the values of `device` into devices. What `auto` is, the engine says, once.
 #[derive(Debug, Default)]
 pub struct Devices {
     auto: Option<Device>,
+    /// Since when and why that is not known.
+    refused: Option<(Instant, Error)>,
 }
 
 impl Devices {
     /// # Errors
     /// The engine's, where it does not say what `auto` is.
     pub fn named(&mut self, name: &str) -> Result<Device> {
-        match (plain(name), self.auto) {
-            (Some(device), _) | (None, Some(device)) => Ok(device),
-            (None, None) => {
-                let told = ask_engine("info", &["--json".to_owned()], "", &mut |_| ())?;
-                let auto = auto(&told)?;
-                self.auto = Some(auto);
-                Ok(auto)
-            }
+        if let Some(device) = plain(name).or(self.auto) {
+            return Ok(device);
         }
+        if let Some((_, e)) = self.refused.as_ref().filter(|(since, _)| since.elapsed() < ASK_AGAIN) {
+            return Err(e.clone());
+        }
+        let told = ask_engine("info", &["--json".to_owned()], "", &mut |_| ()).and_then(|told| auto(&told));
+        match &told {
+            Ok(device) => self.auto = Some(*device),
+            Err(e) => self.refused = Some((Instant::now(), e.clone())),
+        }
+        told
     }
 
     /// The device of the run in `dir`, by its worker's word, or else by its arguments.
@@ -91,7 +100,7 @@ mod tests {
 
     #[test]
     fn names_are_devices_and_auto_is_what_the_engine_takes() {
-        let mut devices = Devices { auto: Some(Device::Cuda(0)) };
+        let mut devices = Devices { auto: Some(Device::Cuda(0)), refused: None };
         for (name, device) in [
             ("cpu", Device::Cpu),
             ("cuda", Device::Cuda(0)),
@@ -109,7 +118,7 @@ mod tests {
     #[test]
     fn a_run_is_on_the_device_that_its_worker_names() {
         let out = tempfile::tempdir().unwrap();
-        let mut devices = Devices { auto: Some(Device::Cuda(0)) };
+        let mut devices = Devices { auto: Some(Device::Cuda(0)), refused: None };
         let dir = run(out.path(), "v0", &[]);
         assert_eq!(devices.of_run(&dir).unwrap(), Device::Cuda(0), "nothing is known: auto");
         std::fs::write(dir.join(ARGS_FILE), r#"{"device":"cuda:2"}"#).unwrap();

@@ -34,11 +34,11 @@ pub fn run(queue: &Queue, say: &mut dyn FnMut(&str)) -> Result<()> {
             // It may pass: a disk that is full has room again some time.
             Err(e) => runner.say_once(&e.to_string(), say),
             Ok(true) => {}
-            Ok(false) => {
-                if queue.leave(&lock)? {
-                    return Ok(());
-                }
-            }
+            Ok(false) => match queue.leave(&lock) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(e) => runner.say_once(&e.to_string(), say),
+            },
         }
         std::thread::sleep(POLL);
     }

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::args::{check_plain, read_object};
+use crate::args::{check_plain, chosen_of, read_object};
 
 /// No state comes near this many bytes.
 const STATE_LIMIT: u64 = 1 << 20;
@@ -63,8 +63,8 @@ pub struct What {
     pub device: String,
     /// The run or checkpoint that it goes on with.
     pub resumes: Option<String>,
-    /// Its arguments other than the defaults, as names and readable values.
-    pub chosen: Vec<(&'static str, String)>,
+    /// All its arguments.
+    pub args: Map<String, Value>,
 }
 
 /// A job of the queue.
@@ -88,7 +88,7 @@ impl Job {
         let file = arguments_file(dir, number);
         let meta = fs::symlink_metadata(&file).ok()?;
         let put = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        let what = read_object(&file).map(|object| What::of(&object)).map_err(|e| e.to_string());
+        let what = read_object(&file).map(What::of).map_err(|e| e.to_string());
         let state = read_state(dir, number);
         Some(Job { number, file, put: put.map_or(0.0, |d| d.as_secs_f64()), state, what })
     }
@@ -132,7 +132,8 @@ impl Job {
 }
 
 impl What {
-    fn of(object: &Map<String, Value>) -> What {
+    /// What these arguments would train.
+    pub fn of(object: Map<String, Value>) -> What {
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
         let list = |key: &str| object.get(key).and_then(Value::as_array).into_iter().flatten();
         let files = list("dataset").chain(list("custom_train_dataset_path")).filter_map(Value::as_str);
@@ -145,8 +146,13 @@ impl What {
             output_dir: text("output_dir").unwrap_or_default(),
             device: text("device").unwrap_or_else(|| "auto".to_owned()),
             resumes: text("resume_from_checkpoint"),
-            chosen: crate::args::chosen_of(object),
+            args: object,
         }
+    }
+
+    /// The arguments other than the defaults, as names and readable values.
+    pub fn chosen(&self) -> Vec<(&'static str, String)> {
+        chosen_of(&self.args)
     }
 
     /// The job in a few words: what is trained on what, or what it goes on with.

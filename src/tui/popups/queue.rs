@@ -249,9 +249,10 @@ fn details(job: &Job, height: usize, width: usize, state: &State) -> Vec<Line<'s
         all.extend(lines(&format!("into {}", what.output_dir), width, theme.text));
     }
     all.push(Line::default());
-    let names = what.chosen.iter().map(|(name, _)| name.len()).max().unwrap_or(0).min(width / 2);
+    let chosen = what.chosen();
+    let names = chosen.iter().map(|(name, _)| name.len()).max().unwrap_or(0).min(width / 2);
     let room = width.saturating_sub(names + 2);
-    all.extend(what.chosen.iter().map(|(name, value)| {
+    all.extend(chosen.iter().map(|(name, value)| {
         let value = text::clean(value);
         // The end of a path says more.
         let value =
