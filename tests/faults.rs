@@ -3,50 +3,14 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::time::{Duration, Instant};
 
-use common::{Bench, Started};
+use common::{Bench, Disk, Started};
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::socket::send;
 use qwen_tui::run::{list_checkpoints_in, replay, verify_checkpoint};
-
-/// A file system of its own that is small enough to fill; gone with the test.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// None where this user may not mount one, which is said.
-    fn new(place: PathBuf) -> Option<Self> {
-        fs::create_dir(&place).unwrap();
-        let mount =
-            Program::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&place).output();
-        if !mount.is_ok_and(|out| out.status.success()) {
-            eprintln!("skipped: only root may mount a file system to fill");
-            return None;
-        }
-        Some(Self(place))
-    }
-
-    /// Leaves no room.
-    fn fill(&self) {
-        let mut file = fs::File::options().create(true).append(true).open(self.0.join("filler")).unwrap();
-        for size in [1 << 16, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Program::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
 
 /// A run without end.
 struct Run {

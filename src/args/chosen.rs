@@ -8,7 +8,7 @@ use super::field::{Field, Literal, Status};
 use super::kind::Kind;
 use super::rules;
 use super::sft::FIELDS;
-use super::values::{File, Values};
+use super::values::{File, Values, check_plain};
 use crate::error::Result;
 
 /// Where a run lies is known to who reads its arguments.
@@ -22,8 +22,21 @@ const BY_RULE: [&str; 5] = ["template_type", "lora_target_modules", "temperature
 /// # Errors
 /// `Error::User` where the file is missing or is no object. A value that is not allowed is told as it stands.
 pub fn chosen(dir: &Path) -> Result<Vec<(&'static str, String)>> {
-    let object = File::of_dir(dir)?.object;
-    let unset = unset(&object);
+    Ok(chosen_of(&File::of_dir(dir)?.object))
+}
+
+/// A file of arguments as it stands.
+///
+/// # Errors
+/// `Error::User` where it is missing, cannot be read or is no object.
+pub fn read_object(path: &Path) -> Result<Map<String, Value>> {
+    check_plain(path)?;
+    Ok(File::read(path)?.object)
+}
+
+/// [`chosen`] of arguments that have been read.
+pub fn chosen_of(object: &Map<String, Value>) -> Vec<(&'static str, String)> {
+    let unset = unset(object);
     let told = FIELDS.iter().filter(|f| matches!(f.status, Status::Works | Status::Refused(_))).filter_map(
         |field| {
             let value = object.get(field.name)?;
@@ -34,7 +47,7 @@ pub fn chosen(dir: &Path) -> Result<Vec<(&'static str, String)>> {
             shown.then(|| (field.name, readable(field, &value)))
         },
     );
-    Ok(told.collect())
+    told.collect()
 }
 
 /// Whether a rule sets it where nobody did.

@@ -13,7 +13,7 @@ use super::models;
 use super::rules;
 use super::sft::{self, FIELDS, SftArgs};
 use super::uses::{CLASSIFY, INFER, MERGE, Uses};
-use super::values::{File, Source, Values};
+use super::values::{File, Source, Values, check_plain};
 
 /// Arguments, and what a person should be told about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,8 +77,21 @@ impl SftArgs {
     /// # Errors
     /// [`Error::User`] when `sft_args.json` is missing or broken.
     pub fn from_run_dir(dir: &Path) -> Result<SftArgs> {
+        Self::written(File::of_dir(dir)?)
+    }
+
+    /// The arguments in a file that [`to_json`](Self::to_json) has written.
+    ///
+    /// # Errors
+    /// [`Error::User`] where it is missing or broken.
+    pub fn from_file(path: &Path) -> Result<SftArgs> {
+        check_plain(path)?;
+        Self::written(File::read(path)?)
+    }
+
+    fn written(file: File) -> Result<SftArgs> {
         let mut values = Values::new(FIELDS);
-        values.take_file(File::of_dir(dir)?, |_| true)?;
+        values.take_file(file, |_| true)?;
         rules::sft(&mut values)?;
         rules::build(values)
     }

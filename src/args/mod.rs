@@ -24,7 +24,7 @@ mod uses;
 mod values;
 
 pub use changes::Change;
-pub use chosen::chosen;
+pub use chosen::{chosen, chosen_of, read_object};
 pub use draft::{Draft, Problem, ReadDraft, same, value_text};
 pub use field::{Field, Group, Literal, Status, help_text};
 pub use infer::{INFER_FIELDS, InferArgs};

@@ -10,6 +10,7 @@ use qwen_tui::job::event::Command;
 use qwen_tui::job::find::{all_runs, find};
 use qwen_tui::job::jobs;
 use qwen_tui::job::obey::obey;
+use qwen_tui::job::queue::{self, Queue};
 use qwen_tui::job::runs::{RunStatus, inspect};
 use qwen_tui::job::standing::{Standing, now};
 use qwen_tui::run::RunDir;
@@ -52,20 +53,37 @@ pub struct AttachArguments {
     plain: bool,
 }
 
-/// Lists the runs under the output directory and those that run elsewhere, newest first.
+/// Lists the runs under the output directory and those that run elsewhere, newest first; beneath those that run, what
+/// waits in the queue.
 pub fn list(arguments: &ListArguments) -> Result<i32> {
+    // Without a queue the runs are listed all the same.
+    let queue = Queue::of_user().ok();
+    let queued = queue.as_ref().and_then(|queue| {
+        super::queue::wake(queue);
+        queue.list().inspect_err(|e| out::note(&format!("warning: {e}"))).ok()
+    });
+    let queued = queued.unwrap_or_default();
+    // A job that trains is among the runs.
+    let waiting = || queued.jobs.iter().filter(|job| job.run().is_none());
     let runs: Vec<Standing> = all_runs(&arguments.place.output_dir).into_iter().map(Standing::of).collect();
     let now = now();
     if arguments.json {
-        for job in &runs {
-            out::line(&serde_json::to_string(&jobs::json(job, now)).internal("writing JSON")?)?;
+        let (running, ended): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_running());
+        let running = running.into_iter().map(|run| jobs::json(run, now));
+        let waiting = waiting().map(|job| queue::waiting_json(job, &queued));
+        let ended = ended.into_iter().map(|run| jobs::json(run, now));
+        for object in running.chain(waiting).chain(ended) {
+            out::line(&serde_json::to_string(&object).internal("writing JSON")?)?;
         }
-    } else if runs.is_empty() {
+    } else if runs.is_empty() && waiting().next().is_none() {
         let place = arguments.place.output_dir.display();
         out::note(&format!("no runs under {place}, and no job is running; --output_dir names another place"));
     } else {
         let header = std::io::stdout().is_terminal();
-        out::text(&jobs::table(&runs, now, header, &|time| Clock::Local.date(time)))?;
+        let date = |time| Clock::Local.date(time);
+        let waiting: Vec<jobs::Line> = waiting().map(|job| queue::job_cells(job, &date)).collect();
+        out::text(&jobs::table(&runs, &waiting, now, header, &date))?;
+        super::queue::tell_whole(&queued);
     }
     Ok(0)
 }

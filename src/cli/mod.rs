@@ -4,6 +4,7 @@ mod demo;
 mod doctor;
 mod jobs;
 mod out;
+mod queue;
 mod sft;
 mod tokenize;
 
@@ -54,8 +55,10 @@ enum Command {
     /// Train: LoRA or full fine-tuning, with SWIFT's arguments
     #[command(disable_help_flag = true)]
     Sft(Raw),
-    /// List running and finished jobs, newest first
+    /// List running, waiting and finished jobs, newest first
     Jobs(jobs::ListArguments),
+    /// List the jobs that wait for a device, and change their order
+    Queue(queue::Arguments),
     /// Let a running job wait after the step at hand
     Pause(jobs::RunArguments),
     /// Let a paused job go on
@@ -188,6 +191,7 @@ fn run(command: Command) -> Result<i32> {
     match command {
         Command::Sft(raw) => sft::run(raw.args).map(|()| 0),
         Command::Jobs(arguments) => jobs::list(&arguments),
+        Command::Queue(arguments) => queue::run_command(arguments),
         Command::Attach(arguments) => jobs::attach(arguments),
         Command::Pause(arguments) => jobs::command(&arguments, event::Command::Pause),
         Command::Resume(arguments) => jobs::command(&arguments, event::Command::Resume),

@@ -31,25 +31,36 @@ ends. At the end standard output has three lines for scripts (a checkpoint that 
 where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as \
 if the run had never ended (docs/resume.md). With --resume_only_model true a new run starts from its weights alone.
 
+--queue puts the job into the queue instead of starting it here: it waits until no job of yours trains on its device, \
+and starts by itself (docs/jobs.md). Standard output then has two lines, `job: N` and `place: N`.
+
 Examples:
   qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path DIR
   qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
 
+/// Not an argument of the job: it is in no file.
+const QUEUE_FLAG: &str = "--queue";
+
 pub fn run(raw: Vec<OsString>) -> Result<()> {
     if wants_help(&raw) {
         return out::help(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
+    let (queued, raw) = split_queue(raw);
     let (config, flags) = split_config(raw)?;
     let config = config_of(config, &flags)?;
     let loaded = args::load_sft(config.as_deref(), &flags)?;
     for warning in &loaded.warnings {
         out::note(&format!("warning: {warning}"));
     }
+    let mut args = loaded.args;
+    if queued {
+        // Without an engine too: the job waits for one.
+        return super::queue::put(args);
+    }
     // Asked now, so that no empty run is left behind.
     ready_engine()?;
-    let mut args = loaded.args;
     args.make_paths_absolute();
     let args = match Begin::from(args)? {
         Begin::Resume { resume, args } => return go_on(*resume, *args),
@@ -161,6 +172,13 @@ fn on_disk(run: &RunDir) -> (Option<PathBuf>, Option<PathBuf>) {
     // By its name alone: the run may have been moved.
     let best = best.and_then(|path| Some(run.path().join(Path::new(&path).file_name()?)));
     (Some(last.path), best.filter(|path| path.is_dir()))
+}
+
+/// Takes `--queue` out of the arguments; whether it was there.
+fn split_queue(raw: Vec<OsString>) -> (bool, Vec<OsString>) {
+    let words = raw.len();
+    let rest: Vec<OsString> = raw.into_iter().filter(|word| word != QUEUE_FLAG).collect();
+    (rest.len() < words, rest)
 }
 
 /// Takes `--config FILE` (or `--config=FILE`) out of the arguments.

@@ -1,5 +1,7 @@
 //! Jobs as lines for a person, or as a JSON object each.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
@@ -8,32 +10,56 @@ use super::standing::Standing;
 
 const COLUMNS: [&str; 6] = ["status", "step", "left", "best", "changed", "run"];
 
+/// A line of a table, and what stands in a line beneath it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub cells: Vec<String>,
+    pub trouble: Option<String>,
+}
+
 /// A table of the jobs: what is wrong with one stands in a line beneath it. Nothing is cut: the last column is a path
-/// to be copied. `date` writes Unix seconds.
-pub fn table(jobs: &[Standing], now: f64, header: bool, date: &dyn Fn(f64) -> String) -> String {
-    let cells: Vec<[String; 6]> = jobs.iter().map(|job| row(job, now, date)).collect();
-    let mut rows: Vec<&[String; 6]> = Vec::new();
-    let names = COLUMNS.map(str::to_owned);
-    if header {
-        rows.push(&names);
-    }
-    rows.extend(&cells);
-    let widths: Vec<usize> =
-        (0..COLUMNS.len()).map(|i| rows.iter().map(|row| row[i].width()).max().unwrap_or(0)).collect();
-    let mut troubles = jobs.iter().map(|job| job.trouble(now));
+/// to be copied. `waiting` stand beneath those that run. `date` writes Unix seconds.
+pub fn table(
+    jobs: &[Standing],
+    waiting: &[Line],
+    now: f64,
+    header: bool,
+    date: &dyn Fn(f64) -> String,
+) -> String {
+    let line = |job: &Standing| Line {
+        cells: row(job, now, date).to_vec(),
+        trouble: job.trouble(now).map(|t| plain(&t)),
+    };
+    let (running, ended): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_running());
+    let lines: Vec<Line> = running
+        .into_iter()
+        .map(line)
+        .chain(waiting.iter().cloned())
+        .chain(ended.into_iter().map(line))
+        .collect();
+    // Numbers stand right.
+    columns(header.then_some(&COLUMNS[..]), 1..4, &lines)
+}
+
+/// Lines in columns, of which those in `right` stand right; the last one is as long as it is.
+pub(super) fn columns(names: Option<&[&str]>, right: Range<usize>, lines: &[Line]) -> String {
+    let names =
+        names.map(|names| Line { cells: names.iter().map(|&name| name.to_owned()).collect(), trouble: None });
+    let all = || names.iter().chain(lines);
+    let width = |i: usize| all().filter_map(|line| Some(line.cells.get(i)?.width())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..all().map(|line| line.cells.len()).max().unwrap_or(0)).map(width).collect();
     let mut text = String::new();
-    for (n, row) in rows.iter().enumerate() {
-        for (i, cell) in row.iter().enumerate() {
+    for line in all() {
+        for (i, cell) in line.cells.iter().enumerate() {
             let blanks = " ".repeat(widths[i] - cell.width());
-            match i {
-                // Numbers stand right.
-                1..4 => text += &format!("{blanks}{cell}  "),
-                _ if i + 1 < row.len() => text += &format!("{cell}{blanks}  "),
-                _ => text += &format!("{cell}\n"),
-            }
+            text += &match i {
+                _ if i + 1 == line.cells.len() => format!("{cell}\n"),
+                _ if right.contains(&i) => format!("{blanks}{cell}  "),
+                _ => format!("{cell}{blanks}  "),
+            };
         }
-        if let Some(trouble) = (n >= usize::from(header)).then(|| troubles.next().flatten()).flatten() {
-            text += &format!("  {}\n", plain(&trouble));
+        if let Some(trouble) = &line.trouble {
+            text += &format!("  {}\n", plain(trouble));
         }
     }
     text
@@ -58,7 +84,7 @@ fn row(job: &Standing, now: f64, date: &dyn Fn(f64) -> String) -> [String; 6] {
 }
 
 /// A name may hold anything, and a terminal obeys some of it.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -82,6 +108,8 @@ pub fn json(job: &Standing, now: f64) -> Value {
         "began": Some(run.began).filter(|t| *t > 0.0),
         "newest": Some(run.newest).filter(|t| *t > 0.0),
         "trouble": job.trouble(now),
+        "job": null,
+        "place": null,
     })
 }
 
@@ -117,7 +145,7 @@ mod tests {
         let lock = std::fs::File::create(live.join("worker.lock")).unwrap();
         lock.lock().unwrap();
         let jobs: Vec<Standing> = dirs.iter().map(|dir| Standing::read(dir)).collect();
-        let text = table(&jobs, 25.0, true, &|t| format!("at {t}"));
+        let text = table(&jobs, &[], 25.0, true, &|t| format!("at {t}"));
         let root = root.display();
         let wanted = format!(
             "status    step  left    best  changed  run\n\
@@ -126,7 +154,7 @@ mod tests {
              failed     3/9                at 30    {root}/m/v2\n  a: b\n"
         );
         assert_eq!(text, wanted);
-        let hangs = table(&jobs[..1], 60.0, false, &|_| String::new());
+        let hangs = table(&jobs[..1], &[], 60.0, false, &|_| String::new());
         assert_eq!(
             hangs,
             format!(

@@ -22,6 +22,7 @@ pub mod lines;
 mod listing;
 pub mod merge;
 pub mod obey;
+pub mod queue;
 pub mod register;
 pub mod remove;
 pub mod repl;

@@ -40,10 +40,16 @@ pub fn running() -> Vec<PathBuf> {
     place().map_or_else(Vec::new, |register| look(&register))
 }
 
-/// This machine's register. Several may share a home, and a worker's lock is seen for certain on its own one only.
+/// This machine's register.
 fn place() -> Option<PathBuf> {
+    of_this_machine(RUNNING)
+}
+
+/// This machine's folder in the state directory's `kind`. Several may share a home, and a lock is seen for certain on its
+/// own machine only.
+pub(super) fn of_this_machine(kind: &str) -> Option<PathBuf> {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(state_dir()?.join(RUNNING).join(host.trim()))
+    Some(state_dir()?.join(kind).join(host.trim()))
 }
 
 fn enter(register: &Path, run: &Path) -> std::io::Result<PathBuf> {

@@ -92,12 +92,20 @@ impl Resume {
         Ok(self)
     }
 
+    /// Whether `args` are still those of the run.
+    ///
+    /// # Errors
+    /// `Error::User` names the first argument that would make another run, and both values.
+    pub fn fits(&self, args: &SftArgs) -> Result<()> {
+        same(self.run.path(), &self.args, args)
+    }
+
     /// Takes over what `args` may change, for the worker to read.
     ///
     /// # Errors
     /// `Error::User` names the first argument that would make another run, and both values.
     pub fn take(&mut self, args: SftArgs) -> Result<()> {
-        same(self.run.path(), &self.args, &args)?;
+        self.fits(&args)?;
         let args = SftArgs {
             resume_from_checkpoint: None,
             output_dir: self.args.output_dir.clone(),

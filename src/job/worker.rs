@@ -69,6 +69,23 @@ impl Worker {
 
     /// [`start_engine`](Self::start_engine) on a run that goes on from `checkpoint-STEP`.
     pub fn start_at(engine: &Path, run_dir: &Path, session: Session, step: Option<u64>) -> Result<Worker> {
+        Self::spawn(engine, run_dir, session, step, Stdio::null())
+    }
+
+    /// [`start_at`](Self::start_at) in the background, with the open file `held`, and so with the lock on it, from before
+    /// its first instruction to its end.
+    pub fn start_holding(engine: &Path, run_dir: &Path, step: Option<u64>, held: File) -> Result<Worker> {
+        // A worker reads nothing there.
+        Self::spawn(engine, run_dir, Session::Background, step, held.into())
+    }
+
+    fn spawn(
+        engine: &Path,
+        run_dir: &Path,
+        session: Session,
+        step: Option<u64>,
+        stdin: Stdio,
+    ) -> Result<Worker> {
         let log = run_dir.join(WORKER_LOG);
         let open = || OpenOptions::new().create(true).append(true).read(true).open(&log);
         let out = open().user(format!("cannot write {}", log.display()))?;
@@ -82,7 +99,7 @@ impl Worker {
         if let Some(step) = step {
             command.arg("--resume-at").arg(step.to_string());
         }
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        command.stdin(stdin).stdout(out).stderr(err);
         if session == Session::Background {
             in_own_session(&mut command);
         }

@@ -106,6 +106,11 @@ impl RunDir {
         Ok(run)
     }
 
+    /// One that has been made in `root`, an absolute path, and may have nothing in it yet.
+    pub fn made(root: &Path) -> RunDir {
+        RunDir { root: root.to_owned() }
+    }
+
     /// Removes a run that came to nothing: the files that every worker makes, and then the directories that are
     /// empty, up to but not including `kept`. What else lies there stays.
     pub fn discard(self, kept: &Path) {

@@ -76,21 +76,23 @@ pub(super) fn sync_dir(dir: &Path) {
 
 /// Puts `bytes` at `path` in one rename, from a synced temporary beside it.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    put_atomic(path, bytes).map_err(|e| file_error("write", path, &e))
+}
+
+/// [`write_atomic`] for those who say themselves what can be done where it fails.
+pub fn put_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::internal(format!("not a file's path: {}", path.display())));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file's path"));
     };
     let tmp = dir.join(format!(".{}.tmp-{}", name.to_string_lossy(), std::process::id()));
     let written = File::create(&tmp).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
-    if let Err(e) = written.and_then(|()| fs::rename(&tmp, path)) {
-        let _ = fs::remove_file(&tmp);
-        return Err(file_error("write", path, &e));
-    }
+    written.and_then(|()| fs::rename(&tmp, path)).inspect_err(|_| drop(fs::remove_file(&tmp)))?;
     sync_dir(dir);
     Ok(())
 }
 
 /// `value` as JSON with the given indentation, Chinese text unescaped, ending in a newline.
-pub(super) fn pretty_json<T: Serialize + ?Sized>(value: &T, indent: usize) -> Result<Vec<u8>> {
+pub fn pretty_json<T: Serialize + ?Sized>(value: &T, indent: usize) -> Result<Vec<u8>> {
     let spaces = vec![b' '; indent];
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);

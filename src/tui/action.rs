@@ -7,6 +7,7 @@ use super::popups::Question;
 use super::repl::{BaseModel, Order};
 use crate::args::SftArgs;
 use crate::job::event::{Command, Event};
+use crate::job::queue::To;
 
 /// The tabs, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +43,16 @@ pub enum Action {
     Tell(Notice),
     /// The base model that the Config tab's arguments name is there, or none is any more.
     NameBase(Option<Box<BaseModel>>),
+    /// Shows the queue over the tabs, with this job marked.
+    ShowQueue(Option<u64>),
     /// Quits; asks first while a job runs.
     Quit,
 
     // By the effects
     /// Makes a run directory and starts a worker on it, which is then followed.
     StartJob(Box<SftArgs>),
+    /// Changes the queue of jobs.
+    Queue(QueueWork),
     /// Follows a run, alive or not, in the place of the one followed now.
     OpenRun(PathBuf),
     /// To the worker of the run that is followed.
@@ -83,6 +88,23 @@ pub enum Action {
     Exit,
     /// Stops the cockpit until the shell lets it go on.
     Suspend,
+}
+
+/// A change of the queue.
+#[derive(Debug, Clone)]
+pub enum QueueWork {
+    /// Puts a job of these arguments at the end.
+    Put(Box<SftArgs>),
+    Move {
+        job: u64,
+        to: To,
+    },
+    /// Takes a job out that has not been started.
+    Remove(u64),
+    /// Lets a job that has failed wait again.
+    Retry(u64),
+    /// Starts no more jobs, or does again.
+    Pause(bool),
 }
 
 /// A line for the person at the keyboard.

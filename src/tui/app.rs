@@ -12,12 +12,13 @@ use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
 use super::model::Worker;
-use super::popups::{Help, Popup};
+use super::popups::{Help, Popup, QueuePage};
 use super::questions::{load_question, merging_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
 use crate::job::event::Command;
 use crate::job::merge::usual_target;
+use crate::job::queue::Job;
 use crate::job::runs::RunStatus;
 
 /// Seconds that a notice stays where no key takes it away.
@@ -88,6 +89,7 @@ impl App {
 
     /// Takes news of the world; returns what the effects should do.
     pub fn message(&mut self, message: &Message) -> Vec<Action> {
+        let started = self.started(message);
         self.changed |= self.state.see(message);
         self.changed |=
             matches!(message, Message::Tick(_)) && self.tabs[self.shown as usize].counts_seconds();
@@ -107,6 +109,7 @@ impl App {
         };
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
+        actions.extend(started);
         match message {
             Message::Tick(now)
                 if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) =>
@@ -126,6 +129,28 @@ impl App {
             _ => {}
         }
         self.act(actions)
+    }
+
+    /// What is said of jobs that the queue has started, or put aside, since it was looked at last.
+    fn started(&self, message: &Message) -> Vec<Action> {
+        let Message::Queue(now) = message else { return Vec::new() };
+        let before = |job: &Job| self.state.queue.job(job.number);
+        let mut actions = Vec::new();
+        for job in &now.jobs {
+            let notice = match (job.run(), before(job)) {
+                (Some(run), Some(before)) if before.run().is_none() => {
+                    actions.push(Action::ListRuns);
+                    let (number, run) = (job.number, run.display());
+                    Notice::info(format!("job {number} of the queue is trained in {run}: Q, Enter shows it"))
+                }
+                (None, Some(before)) if job.word() == "failed" && before.word() != "failed" => Notice::error(
+                    format!("job {} was not started: {}", job.number, job.note().unwrap_or_default()),
+                ),
+                _ => continue,
+            };
+            actions.push(Action::Tell(notice));
+        }
+        actions
     }
 
     /// Whether a message of the followed run brings what a notice has announced.
@@ -188,10 +213,12 @@ impl App {
             return vec![Action::Suspend];
         }
         if let Some(popup) = &mut self.popup {
-            // Popups keep every key; what they answer with `Yes` closes them.
-            let Handled::Yes(actions) = popup.component().handle(key, &self.state) else { return Vec::new() };
-            self.popup = None;
-            return actions;
+            // Popups keep every key.
+            let pressed = popup.press(key, &self.state);
+            if pressed.closes {
+                self.popup = None;
+            }
+            return pressed.actions;
         }
         match self.tabs[self.shown as usize].handle(key, &self.state) {
             Handled::Yes(actions) => actions,
@@ -209,12 +236,14 @@ impl App {
             vec![Action::Show(self.shown.step(-1))]
         } else if keys::QUIT.is(key) {
             vec![Action::Quit]
+        } else if keys::QUEUE.is(key) {
+            vec![Action::ShowQueue(None)]
         } else {
             if keys::HELP.is(key) {
                 let here = self.tabs[self.shown as usize].commands(&self.state);
                 let sections = vec![
                     (self.shown.title().to_owned(), here),
-                    ("Everywhere".to_owned(), everywhere(self.is_typing())),
+                    ("Everywhere".to_owned(), everywhere(self.is_typing(), &self.state)),
                 ];
                 self.popup = Some(Popup::Help(Help::new(sections)));
             }
@@ -228,6 +257,7 @@ impl App {
         for action in actions {
             match action {
                 Action::Show(tab) => self.shown = tab,
+                Action::ShowQueue(mark) => self.popup = Some(Popup::Queue(QueuePage::on(mark))),
                 Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
                 Action::Quit => {
@@ -296,7 +326,7 @@ impl App {
         let notice = self.notice.as_ref().map(|(n, _)| n);
         let Some([top, middle, bottom]) = chrome::areas(frame, notice, &self.state) else {
             if let Some(popup) = &self.popup {
-                popup.as_component().draw(frame, frame.area(), &self.state);
+                popup.draw(frame, frame.area(), &self.state);
             }
             return;
         };
@@ -304,23 +334,25 @@ impl App {
         let tab = &self.tabs[self.shown as usize];
         tab.draw(frame, middle, &self.state);
         let mut commands = match &self.popup {
-            Some(popup) => popup.as_component().commands(&self.state),
+            Some(popup) => popup.commands(&self.state),
             None => tab.commands(&self.state),
         };
         if let Some(popup) = &self.popup {
-            popup.as_component().draw(frame, middle, &self.state);
+            popup.draw(frame, middle, &self.state);
         } else {
-            commands.extend(everywhere(self.is_typing()));
+            commands.extend(everywhere(self.is_typing(), &self.state));
         }
         chrome::bottom(frame, bottom, notice, &commands, self.is_typing(), &self.state);
     }
 }
 
 /// The commands of everywhere.
-fn everywhere(typing: bool) -> Vec<CommandInfo> {
+fn everywhere(typing: bool, state: &State) -> Vec<CommandInfo> {
     let main = [&keys::NEXT_TAB, &keys::HELP, &keys::QUIT].map(|b| CommandInfo::main(b, true));
+    // In the bar only where there is one.
+    let queue = CommandInfo { binding: &keys::QUEUE, enabled: true, main: !state.queue.jobs.is_empty() };
     let others =
         [&keys::PREVIOUS_TAB, &keys::TAB_1, &keys::TAB_2, &keys::TAB_3, &keys::TAB_4].map(CommandInfo::other);
     let suspend = CommandInfo { binding: &keys::SUSPEND, enabled: !typing, main: false };
-    main.into_iter().chain(others).chain([suspend]).collect()
+    main.into_iter().chain([queue]).chain(others).chain([suspend]).collect()
 }

@@ -46,6 +46,8 @@ pub enum ConfigNews {
         inputs: Box<Inputs>,
         missing: Vec<Missing>,
     },
+    /// The job is in the queue.
+    Queued,
     /// A training did not begin; nothing is left of it.
     NotStarted(String),
     /// The error is the loader's.

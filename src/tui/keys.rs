@@ -21,6 +21,10 @@ const fn ctrl(c: char) -> Press {
     Press { code: KeyCode::Char(c), with: KeyModifiers::CONTROL }
 }
 
+const fn ctrl_key(code: KeyCode) -> Press {
+    Press { code, with: KeyModifiers::CONTROL }
+}
+
 const fn alt(c: char) -> Press {
     Press { code: KeyCode::Char(c), with: KeyModifiers::ALT }
 }
@@ -69,6 +73,7 @@ bindings! {
     TAB_3: [char('3'), alt('3')], "3, Alt+3", "Checkpoints", "Checkpoints";
     TAB_4: [char('4'), alt('4')], "4, Alt+4", "REPL", "REPL";
     HELP: [char('?'), key(KeyCode::F(1))], "?, F1", "help", "The keys of where you are";
+    QUEUE: [char('Q'), key(KeyCode::F(7))], "Q, F7", "queue", "The queue: jobs that wait for a device, and their order";
     QUIT: [char('q'), ctrl('c')], "q, Ctrl+C", "quit", "Quit; asks while a job runs or something typed would be lost";
     SUSPEND: [ctrl('z')], "Ctrl+Z", "suspend", "Suspend: back to the shell, whose `fg` returns here; in a text, undo";
 
@@ -80,6 +85,7 @@ bindings! {
     AFTER: [key(KeyCode::Right), char(' ')], "Right, Space", "choose", "The next choice";
     TO_DEFAULT: [char('r'), key(KeyCode::Delete)], "r, Del", "default", "Back to the default";
     START: [char('s'), key(KeyCode::F(5))], "s, F5", "start", "Start the training";
+    TO_QUEUE: [char('a'), key(KeyCode::F(8))], "a, F8", "queue", "Put the training into the queue: it starts when its device is free";
     DATA: [char('d'), key(KeyCode::F(6))], "d, F6", "data", "Look at the data: rows, labels, lengths";
     AS_JSON: [char('e'), key(KeyCode::F(4))], "e, F4", "JSON", "Edit all as JSON";
     LOAD: [char('o'), key(KeyCode::F(3))], "o, F3", "open", "Open a file of arguments";
@@ -135,6 +141,15 @@ bindings! {
     LINE_END: [key(KeyCode::End), ctrl('e')], "End, Ctrl+E", "end", "To the end of the line";
     UNDO: [ctrl('z')], "Ctrl+Z", "undo", "Undo the last change of the text";
 
+    // The queue
+    MOVE_UP: [char('K'), ctrl_key(KeyCode::Up)], "K, Ctrl+Up", "sooner", "Move the job up: it starts sooner";
+    MOVE_DOWN: [char('J'), ctrl_key(KeyCode::Down)], "J, Ctrl+Down", "later", "Move the job down: it starts later";
+    OPEN_JOB: [key(KeyCode::Enter)], "Enter", "open", "Its arguments into the Config tab; of a job that trains, follow it";
+    RETRY_JOB: [char('r')], "r", "retry", "Let a job that has failed wait again";
+    REMOVE_JOB: [char('d'), key(KeyCode::Delete)], "d, Del", "remove", "Take the job out of the queue; asks first";
+    PAUSE_QUEUE: [char('p')], "p", "pause", "Start no more jobs; what trains trains on";
+    RESUME_QUEUE: [char('p')], "p", "go on", "Start jobs again";
+
     // Questions and pages over the tabs
     CHOOSE: [key(KeyCode::Enter)], "Enter", "choose", "Choose what is marked";
     CLOSE: [key(KeyCode::Esc)], "Esc", "close", "Close";
@@ -144,7 +159,10 @@ bindings! {
 
 /// Keys by place, for `docs/keys.md`.
 pub const PLACES: &[(&str, &[&Binding])] = &[
-    ("Everywhere", &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &HELP, &QUIT, &SUSPEND]),
+    (
+        "Everywhere",
+        &[&NEXT_TAB, &PREVIOUS_TAB, &TAB_1, &TAB_2, &TAB_3, &TAB_4, &QUEUE, &HELP, &QUIT, &SUSPEND],
+    ),
     (
         "Config",
         &[
@@ -162,6 +180,7 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &TO_DEFAULT,
             &FILTER,
             &START,
+            &TO_QUEUE,
             &DATA,
             &AS_JSON,
             &LOAD,
@@ -212,6 +231,23 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &LINE_START,
             &LINE_END,
             &UNDO,
+        ],
+    ),
+    (
+        "The queue",
+        &[
+            &UP,
+            &DOWN,
+            &FIRST,
+            &LAST,
+            &MOVE_UP,
+            &MOVE_DOWN,
+            &OPEN_JOB,
+            &RETRY_JOB,
+            &REMOVE_JOB,
+            &PAUSE_QUEUE,
+            &RESUME_QUEUE,
+            &CLOSE,
         ],
     ),
     ("Questions and pages", &[&LEFT, &RIGHT, &CHOOSE, &CLOSE]),

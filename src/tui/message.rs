@@ -8,6 +8,7 @@ use super::model::Worker;
 use super::repl::News;
 use crate::job::checkpoints::RunDetails;
 use crate::job::event::Event;
+use crate::job::queue::Listing;
 use crate::job::runs::RunSummary;
 use crate::run::Record;
 
@@ -34,6 +35,8 @@ pub enum Message {
     Merge { checkpoint: PathBuf, percent: Option<u64> },
     /// Of files of arguments, and of the data they name.
     Config(ConfigNews),
+    /// What is in the queue, where that has changed.
+    Queue(Listing),
     /// News for the REPL.
     Repl(News),
     /// To be shown in the bottom line.

@@ -37,6 +37,11 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),
     };
+    text += &match state.queue.waiting().count() {
+        0 => String::new(),
+        1 => "\nOne waits in the queue, and starts in any case.".to_owned(),
+        n => format!("\n{n} wait in the queue, and start in any case."),
+    };
     if let Some(merges) = merges(state) {
         text += &format!("\n{merges} too, which goes on in any case.");
     }

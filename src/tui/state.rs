@@ -7,6 +7,7 @@ use super::model::RunState;
 use super::repl::BaseModel;
 use super::theme::Theme;
 use crate::args::models::by_type;
+use crate::job::queue::{Job, Listing};
 use crate::job::runs::{RunStatus, RunSummary};
 
 /// How times are written.
@@ -72,6 +73,8 @@ pub struct State {
     pub base: Option<BaseModel>,
     /// The merges at work, and how far they are.
     pub merges: Vec<Merging>,
+    /// What waits for a device.
+    pub queue: Listing,
     /// A page or a question is over the tabs.
     pub covered: bool,
 }
@@ -89,6 +92,7 @@ impl State {
             gone: None,
             base: None,
             merges: Vec::new(),
+            queue: Listing::default(),
             covered: false,
         }
     }
@@ -137,6 +141,7 @@ impl State {
                     }
                 }
             }
+            Message::Queue(listing) => self.queue = listing.clone(),
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
@@ -165,6 +170,11 @@ impl State {
         let followed = self.run.as_ref().map(|r| &r.path);
         let runs = self.runs.iter().flatten().filter(|r| r.status == RunStatus::Running);
         runs.filter(|r| Some(&r.path) != followed).count()
+    }
+
+    /// Whether a job is known to run, followed or not.
+    pub fn has_job(&self) -> bool {
+        self.is_live() || self.other_jobs() > 0 || self.queue.jobs.iter().any(Job::is_taken)
     }
 
     /// The merge at work of `path`, or of what lies in it.

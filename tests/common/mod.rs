@@ -1,6 +1,7 @@
 //! A small Qwen-1 on disk, rows for it, and the built `qwen-tui` run on them.
 #![allow(dead_code, unused_imports)]
 
+mod disk;
 mod shared;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use rustix::process::{Pid, Signal};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
+pub use disk::Disk;
 pub use shared::shared;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qwen-tui");

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod config;
+mod queue;
 mod random;
 mod repl;
 mod svg;

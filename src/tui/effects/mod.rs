@@ -4,6 +4,7 @@
 mod checkpoints;
 mod config;
 mod job;
+mod queue;
 mod repl;
 mod watch;
 
@@ -44,6 +45,7 @@ pub struct Effects {
     previews: Arc<AtomicU64>,
     repl: repl::Thread,
     merges: Arc<AtWork>,
+    queue: Arc<queue::Told>,
 }
 
 impl Effects {
@@ -55,6 +57,7 @@ impl Effects {
             previews: Arc::default(),
             repl: repl::Thread::default(),
             merges: Arc::default(),
+            queue: Arc::default(),
         }
     }
 
@@ -62,6 +65,8 @@ impl Effects {
     pub fn start(&mut self, run: Option<&Path>, state: &State) {
         self.background(|send| send(Message::Engine(ready_engine().map_err(|e| e.to_string()))));
         self.background(|send| send(Message::Repl(repl::remembered())));
+        let (told, sender) = (Arc::clone(&self.queue), self.sender.clone());
+        self.background(move |send| queue::watch(&told, &|| !sender.is_closed(), send));
         if let Some(run) = run {
             self.act(Action::OpenRun(run.to_owned()), state);
         }
@@ -92,6 +97,10 @@ impl Effects {
                     Ok(started) => follow_new(started, &followed, send),
                     Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                 });
+            }
+            Action::Queue(work) => {
+                let told = Arc::clone(&self.queue);
+                self.background(move |send| queue::work(work, &told, send));
             }
             Action::Config(work) => {
                 let previews = Arc::clone(&self.previews);
@@ -167,6 +176,7 @@ impl Effects {
             | Action::Tell(_)
             | Action::LoadConfig(_)
             | Action::NameBase(_)
+            | Action::ShowQueue(_)
             | Action::Quit => {}
         }
     }

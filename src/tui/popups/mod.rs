@@ -1,8 +1,10 @@
-//! What is put over the tabs: questions and the page of keys. A popup gets every key until it is closed.
+//! What is put over the tabs: questions, the queue and the page of keys. A popup gets every key until it is closed.
 
 mod help;
 mod question;
+mod queue;
 
+use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,28 +13,46 @@ use ratatui::widgets::{Block, BorderType, Clear, Padding, Widget};
 
 pub use help::Help;
 pub use question::{Choice, Question};
+pub use queue::{Pressed, QueuePage};
 
-use super::component::Component;
+use super::component::{CommandInfo, Component, Handled};
+use super::state::State;
 use super::theme::Theme;
 
 /// What is over the tabs.
 pub enum Popup {
     Help(Help),
     Question(Question),
+    Queue(QueuePage),
 }
 
 impl Popup {
-    pub fn component(&mut self) -> &mut dyn Component {
-        match self {
-            Popup::Help(help) => help,
-            Popup::Question(question) => question,
+    /// Takes a key. What a page or a question answers with `Yes` closes it.
+    pub fn press(&mut self, key: &KeyEvent, state: &State) -> Pressed {
+        let handled = match self {
+            Popup::Help(help) => help.handle(key, state),
+            Popup::Question(question) => question.handle(key, state),
+            Popup::Queue(queue) => return queue.press(key, state),
+        };
+        match handled {
+            Handled::Yes(actions) => Pressed { actions, closes: true },
+            Handled::No => Pressed { actions: Vec::new(), closes: false },
         }
     }
 
-    pub fn as_component(&self) -> &dyn Component {
+    pub fn commands(&self, state: &State) -> Vec<CommandInfo> {
         match self {
-            Popup::Help(help) => help,
-            Popup::Question(question) => question,
+            Popup::Help(help) => help.commands(state),
+            Popup::Question(question) => question.commands(state),
+            Popup::Queue(queue) => queue.commands(state),
+        }
+    }
+
+    pub fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
+        match self {
+            Popup::Help(help) => help.draw(frame, area, state),
+            Popup::Question(question) => question.draw(frame, area, state),
+            Popup::Queue(queue) => queue.draw(frame, area, state),
         }
     }
 }

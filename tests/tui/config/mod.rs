@@ -22,14 +22,14 @@ use super::{Cockpit, RUN, root, until_step};
 const SIZES: [(u16, u16); 2] = [(80, 24), (160, 48)];
 
 /// The tab with a file in it.
-fn on(width: u16, height: u16, file: &str) -> Cockpit {
+pub fn on(width: u16, height: u16, file: &str) -> Cockpit {
     let mut cockpit = Cockpit::new(width, height);
     cockpit.press(&["1"]);
     load(&mut cockpit, file);
     cockpit
 }
 
-fn load(cockpit: &mut Cockpit, file: &str) -> Vec<Action> {
+pub fn load(cockpit: &mut Cockpit, file: &str) -> Vec<Action> {
     let read = Draft::load(Some(&root().join(file)), &[]).unwrap();
     let actions = cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some(file.into()), read }));
     find(cockpit, &actions, Ok(()));
@@ -79,7 +79,7 @@ fn keys(cockpit: &mut Cockpit, text: &str) {
 }
 
 /// Goes to an argument by its name.
-fn go_to(cockpit: &mut Cockpit, name: &str) {
+pub fn go_to(cockpit: &mut Cockpit, name: &str) {
     keys(cockpit, &format!("/{name}\n"));
     key(cockpit, KeyCode::Esc);
 }

@@ -44,6 +44,8 @@ pub struct Config {
     /// What was started last, which its run keeps; first until it has begun.
     starting: Option<Draft>,
     started: Option<Draft>,
+    /// What is being put into the queue, until it is there.
+    queueing: Option<Draft>,
     sought: Option<Sought>,
     /// The base model that was named last.
     named: Option<BaseModel>,
@@ -154,6 +156,8 @@ impl Config {
     fn on_whole(&mut self, key: &KeyEvent, state: &State) -> Handled {
         if keys::START.is(key) {
             return self.start(state);
+        } else if keys::TO_QUEUE.is(key) {
+            return self.put_into_queue(state);
         } else if keys::DATA.is(key) {
             return self.look(state);
         } else if keys::AS_JSON.is(key) {
@@ -221,6 +225,7 @@ impl Config {
                 Handled::done()
             }
             Page::Data if keys::START.is(key) => self.start(state),
+            Page::Data if keys::TO_QUEUE.is(key) => self.put_into_queue(state),
             Page::Data => Handled::No,
         }
     }
@@ -277,6 +282,7 @@ impl Component for Config {
                 let mut all = vec![CommandInfo::main(first, marked.is_some())];
                 all.extend(main(&[
                     &keys::START,
+                    &keys::TO_QUEUE,
                     &keys::DATA,
                     &keys::AS_JSON,
                     &keys::LOAD,
@@ -308,7 +314,7 @@ impl Component for Config {
                 all.extend([&keys::EMPTY, &keys::UNDO].map(CommandInfo::other));
                 all
             }
-            Page::Data => main(&[&keys::CLOSE, &keys::START]),
+            Page::Data => main(&[&keys::CLOSE, &keys::START, &keys::TO_QUEUE]),
         }
     }
 

@@ -50,6 +50,8 @@ impl Config {
                 }
                 self.form.hear_found(inputs.as_ref().clone(), missing.clone());
             }
+            // The queue keeps it.
+            ConfigNews::Queued => self.started = self.queueing.take().or(self.started.take()),
             ConfigNews::NotStarted(why) => {
                 self.starting = None;
                 let close = vec![Choice::new('c', "Close", Vec::new())];

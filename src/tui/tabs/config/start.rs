@@ -2,7 +2,7 @@
 
 use super::{Config, Page, tell_error};
 use crate::args::{FIELDS, Field, SftArgs};
-use crate::tui::action::{Action, Notice};
+use crate::tui::action::{Action, Notice, QueueWork};
 use crate::tui::component::Handled;
 use crate::tui::configs::ConfigWork;
 use crate::tui::popups::{Choice, Question};
@@ -30,28 +30,35 @@ impl Config {
         }
     }
 
-    pub(super) fn start(&mut self, state: &State) -> Handled {
-        let args = match self.resolved(state) {
-            Ok(args) => args,
-            Err(why) => {
-                self.page = Page::Form;
-                return tell_error(why);
-            }
-        };
-        if let Some(Err(missing)) = self.form.inputs_found() {
-            let (key, why) = (missing.key, missing.message.clone());
-            self.form.show(key);
+    /// The arguments of a job whose model and data are there, or what is done where they are not.
+    fn ready(&mut self, state: &State) -> Result<Box<SftArgs>, Handled> {
+        let args = self.resolved(state).map_err(|why| {
             self.page = Page::Form;
-            let mut actions = vec![Action::Tell(Notice::error(why))];
-            // Perhaps it is there by now.
-            actions.extend(self.seek_again(state.now));
-            return Handled::Yes(actions);
-        }
+            tell_error(why)
+        })?;
+        let Some(Err(missing)) = self.form.inputs_found() else { return Ok(args) };
+        let (key, why) = (missing.key, missing.message.clone());
+        self.form.show(key);
+        self.page = Page::Form;
+        let mut actions = vec![Action::Tell(Notice::error(why))];
+        // Perhaps it is there by now.
+        actions.extend(self.seek_again(state.now));
+        Err(Handled::Yes(actions))
+    }
+
+    pub(super) fn start(&mut self, state: &State) -> Handled {
+        let args = match self.ready(state) {
+            Ok(args) => args,
+            Err(handled) => return handled,
+        };
         let question = match &state.engine {
             Some(Err(missing)) => Question::no_engine(missing),
-            _ if state.is_live() => {
+            _ if state.has_job() => {
+                self.queueing = Some(self.form.draft.clone());
+                let queue = vec![Action::Queue(QueueWork::Put(args.clone()))];
                 let choices = vec![
                     Choice::new('b', "Start this one beside it", vec![Action::StartJob(args)]),
+                    Choice::new('a', "Put it into the queue: it starts when its device is free", queue),
                     Choice::new('n', "Not now", Vec::new()),
                 ];
                 let text = "A job is running. Both would share this machine's memory and cores.";
@@ -63,6 +70,17 @@ impl Config {
             }
         };
         Handled::with(Action::Ask(Box::new(question)))
+    }
+
+    /// Without an engine too: the job waits for one.
+    pub(super) fn put_into_queue(&mut self, state: &State) -> Handled {
+        match self.ready(state) {
+            Ok(args) => {
+                self.queueing = Some(self.form.draft.clone());
+                Handled::with(Action::Queue(QueueWork::Put(args)))
+            }
+            Err(handled) => handled,
+        }
     }
 
     pub(super) fn look(&mut self, state: &State) -> Handled {

@@ -1,0 +1,177 @@
+//! The runner: starts the waiting jobs, each when its device is free, and ends where there is nothing left to do.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::device::{Device, Devices};
+use super::folder::{Listing, Queue};
+use super::start::{End, Start, settle, start};
+use super::state::{Job, State};
+use crate::error::Result;
+use crate::job::{Worker, register};
+
+/// How often the queue and the workers are looked at.
+const POLL: Duration = Duration::from_millis(500);
+/// How long a job that could not be started for no fault of its own is left alone.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Starts the jobs of `queue` one after another, and waits for their ends. `say` hears what is done. Returns at once where
+/// another runner is at work. Killed at any moment, it leaves everything as the next one needs it.
+///
+/// # Errors
+/// The queue's folder cannot be used at all.
+pub fn run(queue: &Queue, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let Some(lock) = queue.lock_runner()? else {
+        let there = queue.has_runner();
+        say(if there { "another process runs the queue already" } else { "the queue is empty" });
+        return Ok(());
+    };
+    let mut runner =
+        Runner { queue, devices: Devices::default(), own: HashMap::new(), held: HashMap::new(), told: None };
+    loop {
+        match runner.step(say) {
+            // It may pass: a disk that is full has room again some time.
+            Err(e) => runner.say_once(&e.to_string(), say),
+            Ok(true) => {}
+            Ok(false) => match queue.leave(&lock) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(e) => runner.say_once(&e.to_string(), say),
+            },
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+struct Runner<'a> {
+    queue: &'a Queue,
+    devices: Devices,
+    /// The workers that this runner has started.
+    own: HashMap<u64, Worker>,
+    /// The jobs that could not be started, since when and why.
+    held: HashMap<u64, (Instant, String)>,
+    /// What was said last of what may pass.
+    told: Option<String>,
+}
+
+impl Runner<'_> {
+    fn say_once(&mut self, words: &str, say: &mut dyn FnMut(&str)) {
+        if self.told.as_deref() != Some(words) {
+            say(words);
+            self.told = Some(words.to_owned());
+        }
+    }
+
+    /// Looks at everything once; whether there is work.
+    fn step(&mut self, say: &mut dyn FnMut(&str)) -> Result<bool> {
+        let listing = self.queue.list()?;
+        for job in &listing.jobs {
+            if let Ok(state @ State::Taken { .. }) = &job.state {
+                self.look_after(job, state, say)?;
+            }
+        }
+        let listing = self.queue.list()?;
+        if listing.has_work() {
+            self.start_waiting(&listing, say)?;
+        }
+        Ok(listing.has_work())
+    }
+
+    /// Puts down how a job that was taken has ended.
+    fn look_after(&mut self, job: &Job, state: &State, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let is_new = matches!(state, State::Taken { new: true, .. });
+        let told = match self.own.get_mut(&job.number) {
+            None => None,
+            Some(worker) => match worker.try_wait()? {
+                None => return Ok(()),
+                Some(status) if is_new => Some(worker.explain_alone(status)),
+                Some(status) => Some(worker.explain(status)),
+            },
+        };
+        let end = settle(self.queue, job.number, state, told)?;
+        if end != End::Lives {
+            self.own.remove(&job.number);
+        }
+        let number = job.number;
+        match end {
+            End::Lives => {}
+            End::Ended => say(&format!("job {number} has ended")),
+            End::Again => say(&format!("job {number} was not begun: it waits again")),
+            End::Failed(why) => say(&format!("job {number} was refused: {why}")),
+        }
+        Ok(())
+    }
+
+    /// Starts the first waiting job of each device that is free.
+    fn start_waiting(&mut self, listing: &Listing, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut busy = self.busy(listing);
+        for job in listing.waiting() {
+            let Ok(what) = &job.what else { continue };
+            let device = match self.devices.named(&what.device) {
+                Ok(device) => device,
+                Err(e) => {
+                    self.note(job, Some(&format!("what device `auto` is, is not known: {e}")));
+                    continue;
+                }
+            };
+            if let Some((_, by)) = busy.iter().find(|(d, _)| *d == device) {
+                let note =
+                    by.as_ref().map(|run| format!("waits for {device}, where {} is trained", run.display()));
+                self.note(job, note.as_deref());
+                continue;
+            }
+            let resting = self.held.get(&job.number).filter(|(since, _)| since.elapsed() < TRY_AGAIN);
+            if resting.is_some() || listing.paused {
+                busy.push((device, None));
+                continue;
+            }
+            match start(self.queue, job.number)? {
+                Start::Started(run, worker) => {
+                    say(&format!("job {} is trained in {}", job.number, run.display()));
+                    self.own.insert(job.number, worker);
+                    busy.push((device, Some(run)));
+                }
+                Start::Held(why) => {
+                    let new = self.held.insert(job.number, (Instant::now(), why.clone()));
+                    if new.is_none_or(|(_, before)| before != why) {
+                        say(&format!("job {} cannot be started yet: {why}", job.number));
+                    }
+                    self.note(job, Some(&why));
+                    busy.push((device, None));
+                }
+                Start::Failed(why) => say(&format!("job {} cannot be started: {why}", job.number)),
+                Start::Gone => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices that are in use, each with the run that is trained there.
+    fn busy(&mut self, listing: &Listing) -> Vec<(Device, Option<PathBuf>)> {
+        let mut busy = Vec::new();
+        for run in register::running() {
+            // Where it cannot be told, nothing is waited for.
+            if let Ok(device) = self.devices.of_run(&run) {
+                busy.push((device, Some(run)));
+            }
+        }
+        // A worker is registered only once it has loaded its libraries.
+        for job in listing.jobs.iter().filter(|j| j.is_taken()) {
+            let named = job.what.as_ref().ok().and_then(|what| self.devices.named(&what.device).ok());
+            busy.extend(named.map(|device| (device, job.run().map(PathBuf::from))));
+        }
+        busy
+    }
+
+    /// Puts down what a waiting job waits for. Where that cannot be written, it waits all the same.
+    fn note(&self, job: &Job, note: Option<&str>) {
+        let State::Waiting { note: before } = job.state.as_ref().unwrap_or(&State::waiting()).clone() else {
+            return;
+        };
+        if before.as_deref() != note {
+            let state = State::Waiting { note: note.map(str::to_owned) };
+            let _ = self.queue.set_state(job.number, State::is_waiting, &state);
+        }
+    }
+}
