@@ -1,4 +1,5 @@
 //! A program in a pseudo-terminal, and its screen as a terminal emulator shows it.
+#![allow(dead_code)]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -70,6 +71,11 @@ impl Terminal {
             }
         });
         Terminal { child, master: Some(master), slave: Some(slave), emulator, began }
+    }
+
+    /// The program's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn text(&self) -> String {
