@@ -34,7 +34,7 @@ const SHARE: Duration = Duration::from_secs(1);
 /// Runs of the jobs that stay on disk, and so in the cockpit's list.
 const RUNS: usize = 5;
 /// Steps of a job. One in three is stopped on the way, and gone on with.
-const STEPS: u64 = 300;
+const STEPS: u64 = 90;
 /// How long anything may take: the soak gives way to others.
 const PATIENCE: Duration = Duration::from_secs(300);
 fn worker_pid(run: &Path) -> Option<u32> {
@@ -110,7 +110,6 @@ impl Jobs<'_> {
             // It may have been at its last step already.
             if inspect(&run).status == RunStatus::Stopped {
                 self.terminal.press("\x1b3");
-                self.terminal.press("r");
                 see(&mut self.terminal, &[&name, "stopped", "checkpoint-"]);
                 self.terminal.press("R");
                 see(&mut self.terminal, &["Resume", "Yes"]);
@@ -122,6 +121,8 @@ impl Jobs<'_> {
         assert_eq!(inspect(&run).status, RunStatus::Finished, "{}", self.terminal.text());
         self.terminal.press("\x1b2");
         see(&mut self.terminal, &[&name, &format!("finished at step {STEPS}")]);
+        let cockpit = self.terminal.id();
+        wait("an end of its worker that the cockpit hears of", || (zombies(cockpit) == 0).then_some(()));
         list_checkpoints_in(&run).iter().for_each(|c| verify_checkpoint(&c.path).unwrap());
         for old in self.runs().into_iter().skip(RUNS) {
             fs::remove_dir_all(old).unwrap();
@@ -150,6 +151,17 @@ impl Jobs<'_> {
         }
         self.workers.looks.extend(most);
     }
+}
+
+/// Children of `pid` that have ended and that it has not heard of.
+fn zombies(pid: u32) -> usize {
+    let is_one = |stat: String| {
+        let rest = stat.rsplit_once(") ")?.1.to_owned();
+        let mut words = rest.split(' ');
+        (words.next() == Some("Z") && words.next()?.parse() == Ok(pid)).then_some(())
+    };
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|e| is_one(fs::read_to_string(e.path().join("stat")).ok()?)).count()
 }
 
 /// Says that it is over when it goes, also where a job fails: the others must not go on for ever.
@@ -187,7 +199,7 @@ fn memory_and_open_files_stay_flat() {
     let job = json!({
         "model_type": "qwen-1_8b", "model_id_or_path": path("model"), "device": "cpu", "threads": 1,
         "custom_train_dataset_path": [path("rows.jsonl")], "dataset_test_ratio": 0.2, "max_steps": STEPS,
-        "eval_steps": 100, "output_dir": path("output"),
+        "eval_steps": 30, "output_dir": path("output"),
     });
     let config = bench.write("job.json", job.to_string());
     let terminal = cockpit(&bench, &["--config", &config]);

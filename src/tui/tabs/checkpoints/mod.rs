@@ -208,7 +208,9 @@ impl Component for Checkpoints {
                 self.mark.set(path, Part::Run);
                 vec![Action::ListRuns]
             }
+            // A new one that a look at the disk has found before it was told of.
             Message::Opened(path) if !self.known.contains_key(path) && state.runs.is_some() => {
+                self.mark.set(path, Part::Run);
                 vec![Action::InspectRun(path.clone())]
             }
             Message::Events { run, records } if is_followed(run, state) => {
