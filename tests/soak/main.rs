@@ -44,7 +44,7 @@ fn worker_pid(run: &Path) -> Option<u32> {
 
 /// Waits for `found`.
 #[track_caller]
-fn wait<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+fn wait<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(it) = found() {
@@ -111,8 +111,13 @@ impl Jobs<'_> {
             if inspect(&run).status == RunStatus::Stopped {
                 self.terminal.press("\x1b3");
                 see(&mut self.terminal, &[&name, "stopped", "checkpoint-"]);
-                self.terminal.press("R");
-                see(&mut self.terminal, &["Resume", "Yes"]);
+                // Until the cockpit has heard that the worker has gone too it says that the run is trained already.
+                let terminal = &mut self.terminal;
+                wait("a question", || {
+                    terminal.press("R");
+                    std::thread::sleep(Duration::from_millis(500));
+                    terminal.text().contains("Yes, go on").then_some(())
+                });
                 self.terminal.press("y");
                 wait("the worker that goes on", || worker_alive(&run).then_some(()));
             }
