@@ -31,6 +31,9 @@ test: build ## pass every test
 	@scripts/get-reviews.sh || true
 	$(CARGO) test --release --workspace
 
+chaos: build ## kill -9 a small run 120 times and go on with it (CHAOS_KILLS, CHAOS_SEED)
+	CHAOS_KILLS=$${CHAOS_KILLS:-120} $(CARGO) test --release --workspace --test chaos -- --nocapture
+
 soak: build ## two hours of jobs under one cockpit: memory and open files stay flat (SOAK_MINUTES)
 	$(CARGO) test --release --workspace --test soak -- --ignored --nocapture
 

@@ -20,10 +20,11 @@ pub enum Fell {
     SaveRenamed,
     Rotating,
     Ending,
+    NotTheEngine,
 }
 
 impl Fell {
-    pub const ALL: [Fell; 10] = [
+    pub const ALL: [Fell; 11] = [
         Fell::Starting,
         Fell::Loading,
         Fell::Training,
@@ -34,6 +35,7 @@ impl Fell {
         Fell::SaveRenamed,
         Fell::Rotating,
         Fell::Ending,
+        Fell::NotTheEngine,
     ];
 
     pub fn name(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Fell {
             Fell::SaveRenamed => "after the rename, before it was told",
             Fell::Rotating => "in the rotation",
             Fell::Ending => "after the last save",
+            Fell::NotTheEngine => "on a program that trains nothing",
         }
     }
 }

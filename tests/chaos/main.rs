@@ -11,7 +11,7 @@ mod disk;
 mod end;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aim::{Aim, Chance, Victim, children, is_gone, kill};
@@ -24,14 +24,24 @@ use serde_json::json;
 const STEPS: u64 = 60;
 /// Of `cargo test`; `make chaos` has more.
 const KILLS: u32 = 12;
+/// Among so many some fall in every part of a save.
+const MANY: u32 = 100;
 
 /// Where and whom the kills hit.
 #[derive(Default)]
 struct Tally(BTreeMap<(Fell, Victim), u32>);
 
 impl Tally {
+    fn add(&mut self, fell: Fell, victim: Victim) {
+        *self.0.entry((fell, victim)).or_default() += 1;
+    }
+
     fn count(&self) -> u32 {
         self.0.values().sum()
+    }
+
+    fn of(&self, fell: Fell) -> u32 {
+        self.0.iter().filter(|((f, _), _)| *f == fell).map(|(_, n)| n).sum()
     }
 
     fn print(&self) {
@@ -77,6 +87,11 @@ impl<'a> Job<'a> {
         disk::runs(&self.output).pop()
     }
 
+    /// Its run, where a worker is at it.
+    fn alive(&self) -> Option<PathBuf> {
+        self.run().filter(|run| worker_alive(run))
+    }
+
     /// The run of a command that has ended well.
     #[track_caller]
     fn of(ended: &Ended) -> PathBuf {
@@ -108,38 +123,37 @@ impl<'a> Job<'a> {
             }
         };
         let ended = started.wait();
-        if let (Victim::Front, Some(engine)) = (struck, engine) {
-            self.orphan(engine, chance);
-        } else if let Some(engine) = engine {
-            gone(engine);
+        match (struck, engine) {
+            (Victim::Front, Some(engine)) => self.orphan(engine, chance),
+            // Its lock goes with the last of its threads.
+            _ => wait("the worker goes", || self.alive().is_none() && engine.is_none_or(is_gone)),
         }
         (ended, Some(struck))
     }
 
     /// The engine whose program was killed trains on; the same command leaves it alone.
     fn orphan(&self, engine: u32, chance: &mut Chance) {
-        let alive = || self.run().filter(|run| worker_alive(run));
-        while alive().is_none() && !is_gone(engine) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if alive().is_some() {
+        let has_begun = || self.alive().is_some_and(|run| disk::worker_pid(&run) == Some(engine));
+        wait("the worker begins", || has_begun() || is_gone(engine));
+        if self.alive().is_some() {
             let again = self.bench.run(&self.words, "");
             match again.code {
                 Some(2) => drop(again.refused(&["a worker is training this run"])),
                 // The worker came to its end meanwhile.
-                _ => assert!(again.ok().contains("run_dir") && alive().is_none(), "{}", again.stderr),
+                _ => assert!(again.ok().contains("run_dir") && self.alive().is_none(), "{}", again.stderr),
             }
             std::thread::sleep(chance.up_to(Duration::from_millis(600)));
         }
     }
 }
 
-/// Waits until a killed process has gone, and with it its lock.
-fn gone(pid: u32) {
+/// Waits until it is so.
+#[track_caller]
+fn wait(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
-    while !is_gone(pid) {
-        assert!(began.elapsed() < Duration::from_secs(60), "{pid} outlives kill -9");
-        std::thread::sleep(Duration::from_millis(1));
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -169,6 +183,11 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
         std::fs::remove_dir_all(&job.output).unwrap();
     }
     tally.print();
+    if wanted >= MANY {
+        for fell in [Fell::SaveHalf, Fell::SaveSealed, Fell::SaveRenamed, Fell::Rotating] {
+            assert!(tally.of(fell) > 0, "no kill fell {}", fell.name());
+        }
+    }
     println!(
         "{} kills, {rounds} runs to the end, {torn} torn last lines of a log, {:.0} s",
         tally.count(),
@@ -194,26 +213,25 @@ fn round(job: &Job, chance: &mut Chance, tally: &mut Tally, torn: &mut u32, want
         if struck == Victim::Engine && ended.code != Some(0) {
             ended.failed(1, &["SIGKILL"]);
         }
-        let now = found.look(&job.output);
-        let fell = now.fell();
-        *torn += now.torn;
-        *tally.0.entry((fell, struck)).or_default() += 1;
+        // What trains on is killed after it, and only then lies there what can be looked at.
+        let victim = match (struck, job.alive()) {
+            (Victim::Front, Some(run)) => {
+                disk::worker_pid(&run).map(kill);
+                wait("the worker goes", || job.alive().is_none());
+                Victim::Orphan
+            }
+            _ => struck,
+        };
+        found = found.look(&job.output);
+        *torn += found.torn;
+        if struck == Victim::Front {
+            tally.add(Fell::NotTheEngine, struck);
+        }
+        if victim != Victim::Front {
+            tally.add(found.fell(), victim);
+        }
         if std::env::var_os("CHAOS_SHOW").is_some() {
-            println!("{:>3} {aim:?} {struck:?}: {}, {:?}", tally.count(), fell.name(), now.newest);
+            println!("{aim:?} {struck:?} {victim:?}: {}, {:?}", found.fell().name(), found.newest);
         }
-        found = now;
-        let orphan = job.run().filter(|run| worker_alive(run));
-        if let Some(run) = orphan {
-            end_orphan(&run);
-            found = found.look(&job.output);
-            *tally.0.entry((found.fell(), Victim::Orphan)).or_default() += 1;
-        }
-    }
-}
-
-fn end_orphan(run: &Path) {
-    if let Some(pid) = disk::worker_pid(run) {
-        kill(pid);
-        gone(pid);
     }
 }

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod jobs;
 mod terminal;
 
 use std::os::unix::process::ExitStatusExt;
