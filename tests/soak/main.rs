@@ -8,7 +8,6 @@ mod common;
 mod terminal;
 mod watched;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
@@ -23,7 +22,7 @@ use qwen_tui::job::socket::send;
 use qwen_tui::run::{list_checkpoints_in, read_events, verify_checkpoint};
 use serde_json::json;
 use terminal::Terminal;
-use watched::{Look, Watched, look};
+use watched::{Look, Watched, look, report};
 
 /// Between two looks at the processes.
 const LOOK: Duration = Duration::from_secs(3);
@@ -85,26 +84,26 @@ impl LongRun {
 struct Jobs<'a> {
     terminal: Terminal,
     output: PathBuf,
-    workers: &'a mut Watched,
+    watched: &'a Mutex<Vec<Watched>>,
     began: Instant,
 }
 
 impl Jobs<'_> {
     /// A job from the key that starts it to its end.
-    fn one(&mut self, number: usize) {
-        let before = self.runs().first().cloned();
+    fn one(&mut self, index: usize) {
+        let before = self.runs().first().map(|run| number(run));
         self.terminal.press("\x1b1");
         see(&mut self.terminal, &["starts the training"]);
         self.terminal.press("s");
         let output = &self.output;
         let run = wait("a new run", || {
-            list_runs(output).into_iter().map(|r| r.path).find(|path| Some(path) > before.as_ref())
+            list_runs(output).into_iter().map(|r| r.path).find(|run| Some(number(run)) > before)
         });
         let name = run.file_name().unwrap().to_str().unwrap().to_owned();
         see(&mut self.terminal, &[&name]);
-        if number.is_multiple_of(3) {
+        if index.is_multiple_of(3) {
             see(&mut self.terminal, &["training"]);
-            std::thread::sleep(Duration::from_millis(250 * (number as u64 % 8)));
+            std::thread::sleep(Duration::from_millis(250 * (index as u64 % 8)));
             self.terminal.press("xx");
             self.follow(&run);
             // It may have been at its last step already.
@@ -154,7 +153,8 @@ impl Jobs<'_> {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        self.workers.looks.extend(most);
+        let mut watched = self.watched.lock().unwrap();
+        watched.last_mut().unwrap().looks.extend(most);
     }
 }
 
@@ -209,26 +209,25 @@ fn memory_and_open_files_stay_flat() {
     let config = bench.write("job.json", job.to_string());
     let terminal = cockpit(&bench, &["--config", &config]);
     let pids = [long.pid, looker.id(), terminal.id()];
-    let mut workers = Watched::new("workers of the jobs, at most");
+    let names =
+        ["worker of the long run", "cockpit on it", "cockpit of the jobs", "workers of the jobs, at most"];
+    let watched = Mutex::new(names.map(Watched::new).into());
     let began = Instant::now();
-    let mut jobs = Jobs { terminal, output: bench.path("output"), workers: &mut workers, began };
+    let mut jobs = Jobs { terminal, output: bench.path("output"), watched: &watched, began };
     let end = Duration::from_secs_f64(minutes * 60.0);
 
-    let (over, watched) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let over = AtomicBool::new(false);
     let mut done = 0;
     let is_over = || over.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         let _over = Over(&over);
         scope.spawn(|| {
-            let mut all =
-                ["worker of the long run", "cockpit on it", "cockpit of the jobs"].map(Watched::new);
             while !is_over() {
-                for (watched, pid) in all.iter_mut().zip(pids) {
+                for (watched, pid) in watched.lock().unwrap().iter_mut().zip(pids) {
                     watched.looks.extend(look(pid, began.elapsed().as_secs_f64()));
                 }
                 std::thread::sleep(LOOK);
             }
-            watched.lock().unwrap().extend(all);
         });
         scope.spawn(|| {
             while !is_over() {
@@ -245,8 +244,10 @@ fn memory_and_open_files_stay_flat() {
             let start = Instant::now();
             jobs.one(done);
             done += 1;
-            if done % 30 == 0 {
+            if done % 60 == 0 {
                 println!("{:.0} min: {done} jobs", began.elapsed().as_secs_f64() / 60.0);
+                // What is wrong so far is told at the end, if it still is.
+                report(&watched.lock().unwrap(), began.elapsed().as_secs_f64());
             }
             std::thread::sleep(BEAT.saturating_sub(start.elapsed()));
         }
@@ -260,25 +261,7 @@ fn memory_and_open_files_stay_flat() {
     see(&mut looker, &["stopped, with everything saved"]);
     list_checkpoints_in(&long.dir).iter().for_each(|c| verify_checkpoint(&c.path).unwrap());
 
-    let mut watched = watched.into_inner().unwrap();
-    watched.push(workers);
-    let mut rows = String::from("process,second,MiB,files\n");
-    for w in &watched {
-        for l in &w.looks {
-            writeln!(rows, "{},{:.0},{:.2},{}", w.name, l.second, l.memory, l.files).unwrap();
-        }
-    }
-    let table = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak.csv");
-    fs::write(&table, rows).unwrap();
-    println!(
-        "{:.0} min, {done} jobs, {step} steps of the long run; every look: {}",
-        whole / 60.0,
-        table.display()
-    );
-    println!(
-        "| process | looks | first half, MiB | second half | slope, MiB/h | files at first, least / mean | at last |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    let wrong: Vec<String> = watched.iter().flat_map(|w| w.judge(whole)).collect();
+    println!("{:.0} min, {done} jobs, {step} steps of the long run", whole / 60.0);
+    let wrong = report(&watched.lock().unwrap(), whole);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,6 +1,8 @@
 //! Memory and open files of processes over the time.
 
+use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 
 /// Of the whole time, when what is loaded once has been.
 const WARM: f64 = 0.1;
@@ -30,7 +32,7 @@ pub fn look(pid: u32, second: f64) -> Option<Look> {
 
 /// A process, or processes one after another, over the time.
 pub struct Watched {
-    pub name: &'static str,
+    name: &'static str,
     pub looks: Vec<Look>,
 }
 
@@ -46,8 +48,8 @@ impl Watched {
         self.looks.iter().filter(within).copied().collect()
     }
 
-    /// Prints the figures; what is wrong with them.
-    pub fn judge(&self, whole: f64) -> Vec<String> {
+    /// Prints its figures; what is wrong with them.
+    fn judge(&self, whole: f64) -> Vec<String> {
         let thirds = [self.part(whole, 0.0, 1.0 / 3.0), self.part(whole, 2.0 / 3.0, 1.0)];
         if thirds.iter().any(Vec::is_empty) {
             return vec![format!("{}: too few looks; SOAK_MINUTES is too small", self.name)];
@@ -82,6 +84,23 @@ impl Watched {
         }
         wrong
     }
+}
+
+/// Writes every look to a file and prints the figures; what is wrong with them.
+pub fn report(all: &[Watched], whole: f64) -> Vec<String> {
+    let mut rows = String::from("process,second,MiB,files\n");
+    for w in all {
+        for l in &w.looks {
+            writeln!(rows, "{},{:.0},{:.2},{}", w.name, l.second, l.memory, l.files).unwrap();
+        }
+    }
+    let table = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak.csv");
+    fs::write(&table, rows).unwrap();
+    println!("every look: {}", table.display());
+    let files = "open files at first, least / mean | at last, least / mean";
+    println!("| process | looks | first half, MiB | second half, MiB | slope, MiB/h | {files} |");
+    println!("|---|---|---|---|---|---|---|");
+    all.iter().flat_map(|w| w.judge(whole)).collect()
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
