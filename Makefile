@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help libtorch demo-data build demo demo-base test interop bench bench-peers pictures lint clean
+.PHONY: help libtorch demo-data build demo demo-base test chaos soak interop bench bench-peers pictures lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ demo-base: build ## make the demo's base model again from nothing (hours)
 test: build ## pass every test
 	@scripts/get-reviews.sh || true
 	$(CARGO) test --release --workspace
+
+chaos: build ## kill -9 a small run 120 times and go on with it (CHAOS_KILLS, CHAOS_SEED)
+	CHAOS_KILLS=$${CHAOS_KILLS:-120} $(CARGO) test --release --workspace --test chaos -- --nocapture
+
+soak: build ## two hours of jobs under one cockpit: memory and open files stay flat (SOAK_MINUTES)
+	$(CARGO) test --release --workspace --test soak -- --ignored --nocapture
 
 interop: build ## compare with PEFT, SWIFT 1.5.3 and transformers, which it installs into .cache (1.7 GB)
 	python3 tests/interop/run.py

@@ -12,6 +12,40 @@ use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::socket::send;
 use qwen_tui::run::{list_checkpoints_in, replay, verify_checkpoint};
 
+/// A file system of its own on a disk of its own, which can have an error.
+struct Broken {
+    disk: Disk,
+    /// The kernel's name of the disk.
+    device: String,
+}
+
+impl Broken {
+    /// None where this user may not make one, which is said.
+    fn new(image: PathBuf, place: PathBuf) -> Option<Self> {
+        fs::File::create(&image).and_then(|file| file.set_len(32 << 20)).unwrap();
+        fs::create_dir(&place).unwrap();
+        let done = |command: &mut Program| command.output().is_ok_and(|out| out.status.success());
+        let made = done(Program::new("mkfs.ext4").arg("-q").arg(&image));
+        if !made
+            || !done(Program::new("mount").args(["-o", "loop,errors=remount-ro"]).arg(&image).arg(&place))
+        {
+            eprintln!("skipped: only root may mount a file system to break, of ext4 on a loop device");
+            return None;
+        }
+        let disk = Disk(place);
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let at = disk.0.canonicalize().unwrap();
+        let line = mounts.lines().find(|l| l.split(' ').nth(1) == at.to_str()).expect("it is mounted");
+        let device = line.split(' ').next().unwrap().trim_start_matches("/dev/").to_owned();
+        Some(Self { disk, device })
+    }
+
+    /// The kernel finds an error, and lets nobody write from here on.
+    fn fail(&self) {
+        fs::write(format!("/sys/fs/ext4/{}/trigger_fs_error", self.device), "a test").unwrap();
+    }
+}
+
 /// A run without end.
 struct Run {
     started: Started,
@@ -205,6 +239,34 @@ fn a_run_whose_event_log_is_deleted_ends_and_says_so() {
     fs::remove_file(dir.join("events.jsonl")).unwrap();
     run.started.wait().refused(&["the run's event log is gone"]);
     assert!(!dir.join("events.jsonl").exists());
+}
+
+#[test]
+fn a_run_whose_file_system_becomes_read_only_ends_and_says_so() {
+    for saving in [false, true] {
+        let bench = Bench::new();
+        let Some(broken) = Broken::new(bench.path("image"), bench.path("disk")) else { return };
+        let dir = broken.disk.0.join("run");
+        let run = Run::start(&bench, &dir, &["--save_total_limit", "-1"]);
+        run.send(Command::Save);
+        let (_, at) = run.wait(0, is_checkpoint);
+        if saving {
+            run.send(Command::Pause);
+            run.wait(at, |e| matches!(e, Event::Paused { .. }));
+        }
+        let saved = run.checkpoints();
+        broken.fail();
+        if saving {
+            run.send(Command::Save);
+        }
+        let ended = run.started.wait();
+        ended.refused(&["cannot", "Read-only file system"]);
+        let kept = list_checkpoints_in(&dir);
+        assert_eq!(kept.iter().map(|c| c.step).collect::<Vec<_>>(), saved);
+        verify_checkpoint(&kept[0].path).unwrap();
+        let listed = bench.words(&["jobs", "--output_dir", dir.to_str().unwrap()]).ok().to_owned();
+        assert!(listed.starts_with("crashed") || listed.starts_with("failed"), "{listed}");
+    }
 }
 
 #[test]

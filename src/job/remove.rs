@@ -6,13 +6,11 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, test_kill_process};
-
 use crate::error::{Context, Error, Result};
 use crate::job::checkpoints::bytes;
 use crate::job::merge;
 use crate::job::runs::{has_run_files, is_run, list_runs, take_lock};
-use crate::run::{MERGED, is_being_written, step_of};
+use crate::run::{MERGED, has_ended, is_being_written, step_of};
 
 /// Why something that a merge reads or replaces stays.
 const MERGING: &str = "it is being merged; that ends by itself";
@@ -136,9 +134,7 @@ fn clear_leavings(target: &Path) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let pid = name.strip_prefix('.').and_then(|n| n.rsplit_once(".rm-")?.1.parse().ok());
-        let dead =
-            |pid| Pid::from_raw(pid).is_some_and(|p| test_kill_process(p) == Err(rustix::io::Errno::SRCH));
-        if pid.is_some_and(dead) {
+        if pid.is_some_and(has_ended) {
             // The rest stays hidden, and for the next time.
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -141,7 +141,7 @@ impl Worker {
         let said = self.own_log();
         // Where it could not even say why: the disk that its log is on tells.
         if status.code().is_some()
-            && said.trim().is_empty()
+            && said.lines().all(|line| line.trim().is_empty() || is_chatter(line))
             && let Some(Err(e)) = self.log.parent().map(check_place)
         {
             return e;

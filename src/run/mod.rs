@@ -43,3 +43,4 @@ pub use tensorboard::EventFile;
 pub use there::{check_place, still_there};
 pub use trainer_state::TrainerState;
 pub use training_args::{training_args, write_training_args};
+pub use whole::has_ended;

@@ -1,7 +1,8 @@
 //! Whether a run that is being trained is still where it was, and can still be written.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::dir::EVENTS;
@@ -36,7 +37,21 @@ pub fn check_place(run_dir: &Path) -> Result<()> {
     still_there(run_dir)?;
     let events = run_dir.join(EVENTS);
     let opened = OpenOptions::new().append(true).open(&events);
-    opened.map(drop).map_err(|e| file_error("write", &events, &e))
+    opened.map_err(|e| file_error("write", &events, &e))?;
+    try_to_write(run_dir).map_err(|e| file_error("write", run_dir, &e))
+}
+
+/// Writes a byte to a file without a name, which nobody sees and nothing is left of. A file system that the kernel has
+/// stopped writing to after an error lets files be opened all the same. One that knows no such files tells nothing.
+fn try_to_write(dir: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(dir) {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull) => {
+            return Err(e);
+        }
+        Err(_) => return Ok(()),
+    };
+    file.write_all(b"x")
 }
 
 #[cfg(test)]
@@ -50,6 +65,7 @@ mod tests {
         fs::create_dir(&run).unwrap();
         fs::write(run.join(EVENTS), "").unwrap();
         assert!(check_place(&run).is_ok());
+        assert_eq!(fs::read_dir(&run).unwrap().count(), 1, "the attempt leaves nothing");
         fs::rename(run.join(EVENTS), run.join("elsewhere")).unwrap();
         let e = check_place(&run).unwrap_err();
         assert!(e.exit_code() == 2 && e.to_string().contains("event log is gone"), "{e}");

@@ -54,6 +54,41 @@ pub(super) fn put_in_two_steps(tmp: &Path, target: &Path, old: &Path) -> io::Res
 /// Whether what the process `pid` left half-done is nobody's any more. One with this process's own id must be an
 /// earlier process's: in a container the ids repeat.
 pub(super) fn is_dead(pid: i32) -> bool {
-    pid == std::process::id() as i32
-        || Pid::from_raw(pid).is_none_or(|p| test_kill_process(p) == Err(rustix::io::Errno::SRCH))
+    pid == std::process::id() as i32 || has_ended(pid)
+}
+
+/// Whether there is no process `pid`, or only what is left of one until its parent hears of its end: in a container
+/// whose first program hears of nothing that is for ever. False of a number that no process can have.
+pub fn has_ended(pid: i32) -> bool {
+    let Some(id) = Pid::from_raw(pid).filter(|_| pid > 0) else { return false };
+    match test_kill_process(id) {
+        Err(e) => e == rustix::io::Errno::SRCH,
+        Ok(()) => fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_zombie(&stat)),
+    }
+}
+
+/// By a line of `/proc/PID/stat`: the state stands behind the name, which is in parentheses and may hold anything.
+fn is_zombie(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_process_has_ended_before_its_parent_hears_of_it() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id() as i32;
+        assert!(!has_ended(pid) && !is_dead(pid));
+        child.kill().unwrap();
+        let began = std::time::Instant::now();
+        while !has_ended(pid) {
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "it lives");
+        }
+        child.wait().unwrap();
+        assert!(has_ended(pid) && !has_ended(-1) && !has_ended(0));
+        assert!(!has_ended(std::process::id() as i32) && is_dead(std::process::id() as i32));
+        assert!(is_zombie("7 (a) Z (b) Z 1 1") && !is_zombie("7 (a) Z (b) S 1 1") && !is_zombie("7 (a"));
+    }
 }

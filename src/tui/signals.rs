@@ -10,6 +10,8 @@ use tokio::signal::unix::{self, SignalKind, signal};
 use super::terminal;
 use crate::error::{Context, Result};
 
+/// The exit status where the terminal has gone.
+pub const HUNG_UP: i32 = 128 + libc::SIGHUP;
 /// Those that end the cockpit as SIGTERM does.
 const ENDING: [c_int; 6] =
     [libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
@@ -59,6 +61,7 @@ impl Signals {
     /// `Error::Internal` where the system refuses.
     pub fn new() -> Result<Signals> {
         handle()?;
+        end_without_terminal()?;
         let ending = ENDING.map(|number| (number, Asked::End(128 + number)));
         let others = [(libc::SIGINT, Asked::Quit), (libc::SIGCONT, Asked::Continue)];
         let hear = |(number, asked)| {
@@ -80,6 +83,21 @@ impl Signals {
         })
         .await
     }
+}
+
+/// Ends the program at SIGHUP where the terminal has gone. Between two pictures may be too late: crossterm 0.29 reads a
+/// terminal that has gone again and again, and never returns.
+fn end_without_terminal() -> Result<()> {
+    let end = |_: &siginfo_t| {
+        if terminal::is_gone() {
+            // SAFETY: _exit(2) is async-signal-safe, and nothing is left to give back.
+            unsafe { libc::_exit(HUNG_UP) };
+        }
+    };
+    // SAFETY: the handler asks the terminal with one ioctl(2), and ends.
+    unsafe { signal_hook_registry::register_sigaction(libc::SIGHUP, end) }
+        .map(drop)
+        .internal("catching SIGHUP")
 }
 
 /// Handles what cannot wait for the next picture.

@@ -11,6 +11,7 @@ use crossterm::execute;
 use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use rustix::io::Errno;
 use rustix::process::getpgrp;
 use rustix::stdio;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
@@ -72,6 +73,11 @@ impl Drop for Screen {
 /// Whether the terminal is ours now. It is not from a stop until it has been taken again.
 pub fn is_taken() -> bool {
     TAKEN.load(Ordering::SeqCst)
+}
+
+/// Whether the terminal has gone: its connection was lost, or its window closed.
+pub fn is_gone() -> bool {
+    matches!(tcgetattr(stdio::stdin()), Err(Errno::IO | Errno::NXIO))
 }
 
 /// Raw mode and the alternate screen, empty. In the background it stops this program until that is in the foreground.

@@ -1,12 +1,15 @@
 //! A program in a pseudo-terminal, and its screen as a terminal emulator shows it.
+#![allow(dead_code)]
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -23,7 +26,40 @@ pub struct Terminal {
     /// Held open so that the terminal's modes can be read when the program has ended.
     slave: Option<OwnedFd>,
     emulator: Arc<Mutex<vt100::Parser>>,
+    reader: Option<Reader>,
     began: Instant,
+}
+
+/// Reads what the program writes, until it is told that the terminal is gone.
+struct Reader {
+    gone: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(mut output: File, shown: Arc<Mutex<vt100::Parser>>) -> Self {
+        let gone = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&gone);
+        let thread = std::thread::spawn(move || {
+            let mut bytes = [0; 1 << 14];
+            while !told.load(Ordering::Relaxed) {
+                let mut wanted = libc::pollfd { fd: output.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+                // SAFETY: one descriptor, which is open, in a struct that outlives the call.
+                if unsafe { libc::poll(&mut wanted, 1, 20) } == 0 {
+                    continue;
+                }
+                // An error is the end: nobody has the other side open any more.
+                let Ok(n @ 1..) = output.read(&mut bytes) else { return };
+                shown.lock().unwrap().process(&bytes[..n]);
+            }
+        });
+        Self { gone, thread }
+    }
+
+    fn stop(self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
 }
 
 fn size(columns: u16, rows: u16) -> (NonZeroU16, NonZeroU16) {
@@ -61,15 +97,13 @@ impl Terminal {
         let (height, width) = size(columns, rows);
         let emulator = Arc::new(Mutex::new(vt100::Parser::new(height, width, 0)));
         let master = File::from(master);
-        let (mut output, shown) = (master.try_clone().unwrap(), Arc::clone(&emulator));
-        std::thread::spawn(move || {
-            let mut bytes = [0; 1 << 14];
-            // An error is the end: nobody has the other side open any more.
-            while let Ok(n @ 1..) = output.read(&mut bytes) {
-                shown.lock().unwrap().process(&bytes[..n]);
-            }
-        });
-        Terminal { child, master: Some(master), slave: Some(slave), emulator, began }
+        let reader = Some(Reader::start(master.try_clone().unwrap(), Arc::clone(&emulator)));
+        Terminal { child, master: Some(master), slave: Some(slave), emulator, reader, began }
+    }
+
+    /// The program's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn text(&self) -> String {
@@ -122,14 +156,17 @@ impl Terminal {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Takes the terminal away, as a lost connection does.
+    /// Takes the terminal away, as a lost connection does: the kernel sends SIGHUP to the session when the last of this
+    /// side's files is closed.
     pub fn hang_up(&mut self) {
         self.slave = None;
-        // The reader has a second file of it; the kernel hangs up with the last, or when asked to.
-        if let Some(master) = self.master.take() {
-            drop(master);
-        }
-        self.signal(Signal::HUP);
+        self.master = None;
+        self.reader.take().expect("it has a terminal still").stop();
+    }
+
+    /// Kills the program as nothing it could catch.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 
     #[track_caller]

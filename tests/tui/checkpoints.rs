@@ -609,6 +609,20 @@ fn resuming_asks_and_only_where_it_can_be() {
 }
 
 #[test]
+fn a_new_run_is_marked_also_where_the_list_has_it_first() {
+    let mut cockpit = tab(80, 24);
+    let mut new = runs();
+    let path = format!("{}-new", RUN.replace("/v0", "/v9"));
+    new.insert(0, RunSummary { path: path.clone().into(), status: RunStatus::Running, ..new[0].clone() });
+    cockpit.tell(Message::Runs(new));
+    assert!(!cockpit.picture().contains(&format!(" {path}")), "{}", cockpit.picture());
+    let asked = cockpit.tell(Message::Opened(path.clone().into()));
+    assert!(matches!(&asked[..], [Action::InspectRun(run)] if run.to_str() == Some(&path)), "{asked:?}");
+    cockpit.press(&["3"]);
+    assert!(cockpit.picture().contains(&format!(" {path}")), "{}", cockpit.picture());
+}
+
+#[test]
 fn what_is_deleted_is_followed_no_more() {
     let mut cockpit = Cockpit::on_run(160, 48, recorded("finished"), Worker::Gone { why: String::new() });
     assert!(cockpit.picture().contains("checkpoint-25"), "{}", cockpit.picture());

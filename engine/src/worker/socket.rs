@@ -84,6 +84,7 @@ impl CommandSocket {
                     continue;
                 };
                 if !stream.peer_cred().is_ok_and(|peer| trusted(peer.uid())) {
+                    turn_away(&stream);
                     continue;
                 }
                 let (place, commands) = (Arc::clone(&places).try_acquire_owned(), commands.clone());
@@ -97,6 +98,14 @@ impl CommandSocket {
             }
         });
         files
+    }
+}
+
+/// Says why, and waits for nothing: the answer fits into the socket's buffer, and whoever it is has no claim to more.
+fn turn_away(stream: &UnixStream) {
+    if let Ok(mut line) = serde_json::to_vec(&refuse("this run belongs to another user")) {
+        line.push(b'\n');
+        let _ = stream.try_write(&line);
     }
 }
 

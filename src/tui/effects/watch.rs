@@ -14,6 +14,8 @@ use crate::tui::model::Worker;
 
 /// How often the event log is looked at.
 const POLL: Duration = Duration::from_millis(100);
+/// How often a worker of this program's that is not followed any more is asked whether it has ended.
+const REAP: Duration = Duration::from_secs(1);
 /// Looks at the log for each look at the lock of a worker that this program has not started.
 const LOCK_EVERY: u32 = 5;
 /// Where nobody saw a worker end that has not said why.
@@ -42,13 +44,28 @@ fn follow(
     wanted: &dyn Fn() -> bool,
     send: &dyn Fn(Message),
 ) -> Option<String> {
+    let why = look_on(dir, &mut own, is_new, wanted, send);
+    // Whoever started a process has to hear of its end: the system keeps it in its table until then.
+    while let Some(Ok(None)) = own.as_mut().map(Child::try_wait) {
+        std::thread::sleep(REAP);
+    }
+    why
+}
+
+fn look_on(
+    dir: &Path,
+    own: &mut Option<Child>,
+    is_new: bool,
+    wanted: &dyn Fn() -> bool,
+    send: &dyn Fn(Message),
+) -> Option<String> {
     send(Message::Opened(dir.to_owned()));
     let mut events = Follower::<Event>::open(&dir.join(EVENTS));
     let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
     let mut ended = None;
     while wanted() {
         // Asked before the log is read, so that what it wrote before its end is told before its end.
-        let worker = match &mut own {
+        let worker = match own {
             Some(child) => match child.try_wait() {
                 Ok(None) => Some(Worker::Alive),
                 Ok(Some(status)) => {
@@ -102,7 +119,7 @@ fn follow(
                 return Some(alone.unwrap_or_else(|| why.clone()));
             }
             // Others may start the next worker of this run.
-            own = own.filter(|_| !gone);
+            own.take_if(|_| gone);
             // A directory in which nothing has happened has lost no worker; and why an own one went was told. A worker
             // that went before its first event has left its words.
             let said_before = gone && matches!(told, Some(Worker::Gone { .. }));

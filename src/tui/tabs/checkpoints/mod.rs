@@ -208,7 +208,9 @@ impl Component for Checkpoints {
                 self.mark.set(path, Part::Run);
                 vec![Action::ListRuns]
             }
+            // A new one that a look at the disk has found before it was told of.
             Message::Opened(path) if !self.known.contains_key(path) && state.runs.is_some() => {
+                self.mark.set(path, Part::Run);
                 vec![Action::InspectRun(path.clone())]
             }
             Message::Events { run, records } if is_followed(run, state) => {
@@ -286,7 +288,11 @@ fn is_followed(run: &Path, state: &State) -> bool {
 /// Whether a worker is at the row's run, by the list or, where it is followed, by what is newer.
 fn is_running(row: &Row, state: &State) -> bool {
     let followed = state.run.as_ref().filter(|r| r.path == row.run.path);
-    row.run.status == RunStatus::Running || followed.is_some_and(RunState::is_live)
+    // What is followed is newer than the list, once its log has been read.
+    match followed.and_then(|run| Some((run, status(run)?))) {
+        Some((run, now)) => now == RunStatus::Running || run.is_live(),
+        None => row.run.status == RunStatus::Running || followed.is_some_and(RunState::is_live),
+    }
 }
 
 /// How a run stands by what was heard of it last, once its log and its worker are known.

@@ -1,0 +1,137 @@
+//! Terminals that go away under a job, and several cockpits on one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use qwen_tui::job::runs::{RunStatus, inspect, list_runs, worker_alive};
+use qwen_tui::run::{list_checkpoints_in, verify_checkpoint};
+
+use super::common::{Bench, PROGRAM};
+use super::terminal::{SOON, Terminal};
+use super::{background_run, cockpit};
+
+/// Waits until it is so.
+#[track_caller]
+fn wait(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < SOON, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The worker of `run` lives and goes on by more steps.
+#[track_caller]
+fn trains_on(run: &Path) {
+    let step = inspect(run).step;
+    wait("it trains no more", || inspect(run).step > step + 5);
+    assert!(worker_alive(run));
+}
+
+/// Ends it from another terminal; what it has learned is saved.
+#[track_caller]
+fn stop(bench: &Bench, run: &Path) {
+    bench.words(&["stop", run.to_str().unwrap()]).ok();
+    assert_eq!(inspect(run).status, RunStatus::Stopped);
+    verify_checkpoint(&list_checkpoints_in(run).pop().expect("a checkpoint").path).unwrap();
+}
+
+fn only_run(bench: &Bench) -> PathBuf {
+    let runs = list_runs(&bench.path("out"));
+    assert_eq!(runs.len(), 1);
+    runs[0].path.clone()
+}
+
+/// `sft` with a worker in the terminal's own process group: SIGHUP reaches both.
+#[test]
+fn a_terminal_that_is_closed_under_sft_leaves_the_training() {
+    let bench = Bench::new();
+    for bar in ["false", "true"] {
+        let mut command = Command::new(PROGRAM);
+        let more = ["--max_steps", "1000000", "--logging_steps", "1", "--disable_tqdm", bar];
+        command.args(bench.sft_words(&more)).env_remove("QWEN_TUI_ENGINE");
+        command.env("XDG_STATE_HOME", bench.path("state"));
+        let mut terminal = Terminal::start(command, 100, 30);
+        terminal.see(&["/1000000", "loss"]);
+        let run = only_run(&bench);
+        terminal.hang_up();
+        trains_on(&run);
+        stop(&bench, &run);
+        terminal.ended();
+        std::fs::remove_dir_all(bench.path("out")).unwrap();
+    }
+}
+
+/// The cockpit that started the job goes, and another one finds it.
+#[test]
+fn a_terminal_that_is_closed_under_the_cockpit_leaves_the_training() {
+    let bench = Bench::new();
+    let path = |name: &str| bench.path(name).display().to_string();
+    let job = serde_json::json!({
+        "model_type": "qwen-1_8b", "model_id_or_path": path("model"), "device": "cpu", "threads": 1,
+        "custom_train_dataset_path": [path("rows.jsonl")], "max_steps": 1_000_000, "output_dir": path("out"),
+    });
+    let config = bench.write("job.json", job.to_string());
+    let mut command = cockpit(&bench);
+    command.args(["--config", &config]);
+    let mut terminal = Terminal::start(command, 100, 30);
+    terminal.see(&["job.json", "starts the training"]);
+    terminal.press("s");
+    terminal.see(&["training", "/1000000"]);
+    let run = only_run(&bench);
+    terminal.hang_up();
+    assert_eq!(terminal.ended().code(), Some(128 + 1), "it ends by SIGHUP as a program does");
+    trains_on(&run);
+
+    let mut command = cockpit(&bench);
+    command.args(["attach", "last"]);
+    let mut terminal = Terminal::start(command, 100, 30);
+    terminal.see(&[run.file_name().unwrap().to_str().unwrap(), "training"]);
+    // Nor does one that nothing could stop.
+    terminal.kill();
+    terminal.ended();
+    trains_on(&run);
+    stop(&bench, &run);
+}
+
+#[test]
+fn two_cockpits_on_one_run_see_the_same_and_either_commands() {
+    let bench = Bench::new();
+    let run = background_run(&bench);
+    let name = run.file_name().unwrap().to_str().unwrap().to_owned();
+    let open = || {
+        let mut command = cockpit(&bench);
+        command.arg("--run").arg(&run);
+        let mut terminal = Terminal::start(command, 100, 30);
+        terminal.see(&[&name, "training"]);
+        terminal
+    };
+    let (mut one, mut other) = (open(), open());
+    one.press("p");
+    for cockpit in [&mut one, &mut other] {
+        cockpit.see(&["paused at step"]);
+    }
+    other.press("s");
+    for cockpit in [&mut one, &mut other] {
+        cockpit.see(&["saved checkpoint-"]);
+    }
+    other.press("p");
+    for cockpit in [&mut one, &mut other] {
+        cockpit.see(&["going on at step"]);
+    }
+    one.kill();
+    one.ended();
+    trains_on(&run);
+    let mut third = open();
+    other.press("x");
+    other.see(&["Stop it"]);
+    other.press("x");
+    for cockpit in [&mut third, &mut other] {
+        cockpit.see(&["stopped, with everything saved"]);
+        cockpit.press("q");
+        assert_eq!(cockpit.ended().code(), Some(0), "nothing runs any more, so nothing is asked");
+        cockpit.assert_clean();
+    }
+    verify_checkpoint(&list_checkpoints_in(&run).pop().unwrap().path).unwrap();
+}
