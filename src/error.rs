@@ -51,6 +51,27 @@ impl Error {
     }
 }
 
+/// Characters of another library's error that are shown: it may quote what it found, and that may be a whole file.
+const QUOTED: usize = 1000;
+
+/// The beginning of a text that may be long and not be meant for a terminal: control characters are escaped.
+pub fn brief(text: &impl Display) -> String {
+    let text = text.to_string();
+    let mut shown = String::with_capacity(text.len().min(QUOTED));
+    for (n, c) in text.chars().enumerate() {
+        match c {
+            _ if n == QUOTED => {
+                shown.push('…');
+                break;
+            }
+            '\n' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
 /// Turns the error of another library into ours, with what was being done.
 pub trait Context<T> {
     /// The user can mend it; `what` names the file, line or key.
@@ -61,7 +82,7 @@ pub trait Context<T> {
 
 impl<T, E: Display> Context<T> for std::result::Result<T, E> {
     fn user(self, what: impl Display) -> Result<T> {
-        self.map_err(|e| Error::User(format!("{what}: {e}")))
+        self.map_err(|e| Error::User(format!("{what}: {}", brief(&e))))
     }
 
     fn internal(self, what: impl Display) -> Result<T> {

@@ -3,10 +3,13 @@
 //! A room imports only rooms named above it here; see `docs/architecture.md`.
 
 pub mod error;
+pub mod plain;
 
 pub mod args;
 pub mod data;
 pub mod run;
+
+pub mod model;
 
 pub mod job;
 

@@ -17,7 +17,7 @@ use super::load::{
 };
 use super::rules;
 use super::sft::FIELDS;
-use super::values::{File, Source, Values};
+use super::values::{File, Source, Values, first};
 
 /// What errors call a text that is no file.
 const TEXT: &str = "the text";
@@ -88,7 +88,8 @@ impl Draft {
         })?;
         let mut warnings = Vec::new();
         if !file.repeated.is_empty() {
-            warnings.push(format!("set more than once, the last one counts: {}", file.repeated.join(", ")));
+            warnings
+                .push(format!("set more than once, the last one counts: {}", first(&file.repeated, ", ")));
         }
         let mut values = Values::new(FIELDS);
         let unknown = values.take_file(file, |_| true).map_err(|e| {

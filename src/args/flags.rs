@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 
 use super::field::{Field, Status};
 use super::kind::{Kind, boolean};
+use super::values::first;
 
 /// A command line, read but not checked.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Flags {
         }
         let words = self.unknown.drain(..).flatten().chain(self.texts.drain(..));
         let words: Vec<String> = words.collect();
-        Ok((!words.is_empty()).then(|| format!("left out, as {IGNORE} is true: {}", words.join(" "))))
+        Ok((!words.is_empty()).then(|| format!("left out, as {IGNORE} is true: {}", first(&words, " "))))
     }
 }
 
@@ -130,15 +131,19 @@ fn missing(name: &str, allowed: &str) -> Error {
 pub(super) fn nearest(typed: &str, fields: &[Field]) -> Option<&'static str> {
     let name = typed.replace('-', "_").to_lowercase();
     let known = fields.iter().filter(|f| !matches!(f.status, Status::Derived(_))).map(|f| f.name);
-    let (edits, known) = known.map(|known| (distance(&name, known), known)).min()?;
+    let length = name.chars().count();
     // Every third letter wrong, and it is another word.
-    (edits <= 1 + name.chars().count() / 3).then_some(known)
+    let allowed = 1 + length / 3;
+    // The names are of letters of a byte; each letter more or less is an edit.
+    let near = known.filter(|known| known.len().abs_diff(length) <= allowed);
+    let (edits, known) = near.map(|known| (distance(&name, known), known)).min()?;
+    (edits <= allowed).then_some(known)
 }
 
 fn unknown(flag: &str, fields: &[Field]) -> Error {
     let typed = flag.trim_start_matches("--").split('=').next().unwrap_or_default();
     let hint = nearest(typed, fields).map(|known| format!("did you mean --{known}? ")).unwrap_or_default();
-    Error::user(format!("the command line: unknown flag --{typed}; {hint}--help lists them all"))
+    Error::user(format!("the command line: unknown flag --{}; {hint}--help lists them all", brief(&typed)))
 }
 
 /// Edits (a letter put in, left out or changed) from one word to the other.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
+use crate::plain;
 
 use super::field::{Field, Status};
 use super::flags;
@@ -13,7 +14,7 @@ use super::models;
 use super::rules;
 use super::sft::{self, FIELDS, SftArgs};
 use super::uses::{CLASSIFY, INFER, MERGE, Uses};
-use super::values::{File, Source, Values, check_plain};
+use super::values::{File, Source, Values, check_plain, first};
 
 /// Arguments, and what a person should be told about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -235,7 +236,7 @@ fn from_checkpoint(values: &mut Values, trained_dtype: bool) -> Result<Option<St
                 &format!("false: {} names no data set, as it is not there", path.display()),
             ));
         }
-        let checksums = std::fs::read_to_string(dir.join("checksums.json")).unwrap_or_default();
+        let checksums = plain::read_text(&dir.join("checksums.json"), plain::SETTINGS).unwrap_or_default();
         if checksums.contains(ARGS_FILE) {
             return Err(Error::user(format!(
                 "{} is missing, which belongs to the checkpoint (checksums.json lists it): put it back, or use another \
@@ -281,7 +282,7 @@ pub(super) fn take_config(
 ) -> Result<Vec<String>> {
     let file = File::read(path)?;
     if !file.repeated.is_empty() {
-        let keys = file.repeated.join(", ");
+        let keys = first(&file.repeated, ", ");
         warnings.push(format!("{}: set more than once, the last one counts: {keys}", path.display()));
     }
     Ok(unknown_keys(values.take_file(file, |_| true)?, fields))
@@ -290,15 +291,15 @@ pub(super) fn take_config(
 /// Unknown keys, each with what may have been meant.
 pub(super) fn unknown_keys(keys: Vec<String>, fields: &'static [Field]) -> Vec<String> {
     let told = |key: String| match flags::nearest(&key, fields) {
-        Some(known) => format!("{key} (unknown; did you mean {known}?)"),
-        None => format!("{key} (unknown)"),
+        Some(known) => format!("{} (unknown; did you mean {known}?)", brief(&key)),
+        None => format!("{} (unknown)", brief(&key)),
     };
     keys.into_iter().map(told).collect()
 }
 
 /// The one warning that names all that is without effect.
 pub(super) fn without_effect(idle: &[String]) -> Option<String> {
-    (!idle.is_empty()).then(|| format!("accepted without effect: {}", idle.join(", ")))
+    (!idle.is_empty()).then(|| format!("accepted without effect: {}", first(idle, ", ")))
 }
 
 /// The last `checkpoint-N` in `dir`, where that is a run and no checkpoint itself.
@@ -343,7 +344,8 @@ pub(super) fn no_texts(texts: &[String]) -> Result<()> {
     match texts.first() {
         None => Ok(()),
         Some(text) => Err(Error::user(format!(
-            "the command line: {text:?} belongs to no flag; arguments are written --name VALUE"
+            "the command line: {:?} belongs to no flag; arguments are written --name VALUE",
+            brief(text)
         ))),
     }
 }

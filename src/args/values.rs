@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, brief};
+use crate::plain;
 
 use super::field::{Field, Literal, Status};
 use super::load::ARGS_FILE;
@@ -59,8 +60,8 @@ impl<'de> Deserialize<'de> for Repeated {
     }
 }
 
-/// No file of arguments comes near this.
-const FILE_LIMIT: u64 = 16 << 20;
+/// No file of arguments comes near this; a value of a byte or two takes up to a hundred in memory.
+const FILE_LIMIT: u64 = 1 << 20;
 
 /// What to give as a file of arguments.
 const WANTED: &str = "give a JSON file of arguments, such as one under configs/ or a run's sft_args.json";
@@ -101,7 +102,7 @@ impl File {
         if path.is_dir() {
             return Err(Error::user(format!("{shown} is a directory; {WANTED}")));
         }
-        let opened = std::fs::File::open(path).map_err(|e| match e.kind() {
+        let opened = plain::open(path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::user(format!("{shown}: no such file; {WANTED}")),
             _ => Error::user(format!("arguments file {shown}: {e}")),
         })?;
@@ -359,6 +360,18 @@ impl Values {
 /// The one form of every refused value: where, key, value, what is allowed.
 fn refusal(place: &str, name: &str, value: &Value, allowed: &str) -> Error {
     Error::user(format!("{place}: {name} is {}; allowed is {allowed}", shorten(value)))
+}
+
+/// Names of a list that are shown; a file can hold any number.
+const NAMED: usize = 40;
+
+/// The first of `names`, and how many more there are.
+pub(super) fn first(names: &[String], between: &str) -> String {
+    let shown: Vec<String> = names.iter().take(NAMED).map(brief).collect();
+    match names.len().saturating_sub(NAMED) {
+        0 => shown.join(between),
+        more => format!("{}{between}... ({more} more)", shown.join(between)),
+    }
 }
 
 /// JSON of a value for a message: never pages of it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use qwen_tui::data::tokenize_stdio;
 use qwen_tui::data::tokenizer::Tokenizer;
 use qwen_tui::error::Result;
+use qwen_tui::plain;
 
 use super::out;
 
@@ -30,7 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// `vocab_size` of the model's `config.json`, which a folder of a tokenizer alone lacks.
 fn embedding_rows(model: &Path) -> Option<usize> {
-    let config = std::fs::read(model.join("config.json")).ok()?;
+    let config = plain::read(&model.join("config.json"), plain::SETTINGS).ok()?;
     let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
     config.get("vocab_size")?.as_u64()?.try_into().ok()
 }

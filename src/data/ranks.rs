@@ -1,15 +1,17 @@
 //! `qwen.tiktoken`: the vocabulary of a Qwen-1 tokenizer as published, one `base64 rank` a line.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::error::{Error, Result};
+use crate::plain;
 
 /// Qwen's longest token has 128 bytes; the work of cutting one in two grows with the square of its length.
 const LONGEST: usize = 4096;
+/// A hundred times the published one.
+const FILE_LIMIT: u64 = 256 << 20;
 
 /// Tokens by rank, and ranks by token.
 pub(super) struct Ranks {
@@ -23,7 +25,7 @@ impl Ranks {
     /// # Errors
     /// `Error::User` naming file and line.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read(path).map_err(|e| {
+        let text = plain::read(path, FILE_LIMIT).map_err(|e| {
             Error::user(format!(
                 "cannot read the tokenizer's vocabulary {}: {e}. A Qwen-1 model directory holds it beside config.json; \
                  copy it there or give another directory",

@@ -1,7 +1,6 @@
 //! Reading data files: rows, and what is wrong with those that are none.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -11,6 +10,7 @@ use super::template::{Blank, Row, blank, unplain};
 use super::tokenize::BOM;
 use super::{csv_file, json_file};
 use crate::error::{Error, Result};
+use crate::plain;
 
 /// One record of a file: its columns by name.
 pub(super) type Record = Map<String, Value>;
@@ -83,7 +83,7 @@ pub struct Read {
 pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
     let parse = reader(path)?;
     let extension = extension(path);
-    let bytes = fs::read(path)
+    let bytes = plain::read(path, u64::MAX)
         .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
     if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes {

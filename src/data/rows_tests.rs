@@ -4,7 +4,7 @@ use crate::data::{sentiment_prompt, shared};
 fn read(name: &str, content: impl AsRef<[u8]>, on_broken: OnBroken) -> Result<Read, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
-    fs::write(&path, content).unwrap();
+    std::fs::write(&path, content).unwrap();
     read_file(&path, on_broken).map_err(|e| {
         assert_eq!(e.exit_code(), 2);
         assert!(e.to_string().contains(name), "{e}");
@@ -179,7 +179,7 @@ fn files_that_are_none() {
 
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("jd");
-    fs::create_dir(&folder).unwrap();
+    std::fs::create_dir(&folder).unwrap();
     assert!(read_file(&folder, OnBroken::Skip).unwrap_err().to_string().contains("is a directory"));
     assert!(
         read_file(&dir.path().join("no.csv"), OnBroken::Skip).unwrap_err().to_string().contains("no.csv")

@@ -1,14 +1,14 @@
 //! What a training reads: whether the model and the data are where the arguments say. Cheap, so that it can be asked
 //! before anything is made or started.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 
 use crate::args::{SftArgs, models};
 use crate::data::rows::{check_file, resolve_dataset_name};
 use crate::data::tokenizer::VOCABULARY_FILE;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::job::initial_adapter::InitialAdapter;
+use crate::model::weight_files;
 
 /// The arguments that name what a training reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,61 +150,6 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
         }
     }
     weight_files(dir).map(drop)
-}
-
-/// The files that hold the weights of the model in `dir`: `model.safetensors`, or the shards its index names.
-///
-/// Returns each file with the names expected in it (none: whatever it holds).
-///
-/// # Errors
-/// There are none, or not all.
-pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
-    let index = dir.join("model.safetensors.index.json");
-    if index.is_file() {
-        #[derive(serde::Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, String>,
-        }
-        let text = std::fs::read_to_string(&index).user(index.display())?;
-        let Index { weight_map } = serde_json::from_str(&text)
-            .user(format!("{}: not an index of shards; fetch it again", index.display()))?;
-        let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (tensor, file) in weight_map {
-            if Path::new(&file).components().count() != 1 || file.contains("..") {
-                return Err(Error::user(format!("{}: {file:?} is not a file name", index.display())));
-            }
-            shards.entry(file).or_default().push(tensor);
-        }
-        for file in shards.keys() {
-            if !dir.join(file).is_file() {
-                return Err(Error::user(format!(
-                    "{}: the shard {file} that {} names is missing ({} of {} shards are there); fetch it again",
-                    dir.join(file).display(),
-                    index.display(),
-                    shards.keys().filter(|f| dir.join(f).is_file()).count(),
-                    shards.len()
-                )));
-            }
-        }
-        return Ok(shards.into_iter().map(|(file, names)| (dir.join(file), names)).collect());
-    }
-    let single = dir.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![(single, Vec::new())]);
-    }
-    let pickles = std::fs::read_dir(dir)
-        .map(|d| d.flatten().any(|f| f.file_name().to_string_lossy().ends_with(".bin")))
-        .unwrap_or(false);
-    let hint = if pickles {
-        "; there are .bin files, which are Python pickles and never loaded here: convert them in Python with \
-         `model.save_pretrained(DIR, safe_serialization=True)`"
-    } else {
-        ""
-    };
-    Err(Error::user(format!(
-        "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
-        dir.display()
-    )))
 }
 
 /// `path` with all that leads to it: where a relative one was looked for.

@@ -9,6 +9,8 @@ pub use client::Repl;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::brief;
+
 /// The longest line that either end reads, in bytes.
 pub const LINE_LIMIT: usize = 4 << 20;
 
@@ -159,7 +161,7 @@ impl Request {
     pub fn parse(line: &[u8]) -> Result<Request, Reply> {
         serde_json::from_slice(line).map_err(|e| {
             let id = serde_json::from_slice::<Value>(line).ok().and_then(|v| v.get("id")?.as_u64());
-            Reply::Error { id, error: format!("not a request: {e}") }
+            Reply::Error { id, error: format!("not a request: {}", brief(&e)) }
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::args::ARGS_FILE;
 use crate::job::event::Event;
+use crate::plain;
 use crate::run::{EVENTS, LOGGING, MERGED, Record, WORKER_LOG, step_of};
 
 pub use super::listing::list_runs;
@@ -191,7 +192,7 @@ pub fn untold(dir: &Path) -> Option<String> {
 
 /// The events in the first and in the last part of a log.
 pub(super) fn head_and_tail(path: &Path) -> io::Result<Vec<Record<Event>>> {
-    let mut file = File::open(path)?;
+    let mut file = plain::open(path)?;
     let length = file.metadata()?.len();
     let (mut head, mut tail) = (Vec::new(), Vec::new());
     Read::by_ref(&mut file).take(HEAD).read_to_end(&mut head)?;
@@ -206,7 +207,7 @@ pub(super) fn head_and_tail(path: &Path) -> io::Result<Vec<Record<Event>>> {
 
 /// Whether a worker holds the run's lock. The kernel drops it with the process, however that ended.
 pub fn worker_alive(dir: &Path) -> bool {
-    let Ok(file) = File::open(dir.join("worker.lock")) else { return false };
+    let Ok(file) = plain::open(&dir.join("worker.lock")) else { return false };
     // Shared, so that two who ask at once do not take each other for a worker; dropped again with the file.
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
@@ -227,7 +228,7 @@ pub fn take_lock(file: &File) -> bool {
 /// The end of what the run's worker printed, without what it says when all is well; empty where it printed nothing.
 pub fn last_words(dir: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(dir.join(WORKER_LOG))?;
+        let mut file = plain::open(&dir.join(WORKER_LOG))?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(WORDS)))?;
         let mut bytes = Vec::new();

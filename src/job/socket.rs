@@ -15,9 +15,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, brief};
 use crate::job::event::Command;
-use crate::job::frames::Frames;
+use crate::job::frames::{Frames, TooLong};
 
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "worker.sock";
@@ -37,6 +37,22 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub enum Answer {
     Error { error: String },
     Ok { ok: bool },
+}
+
+impl Answer {
+    pub fn refuse(error: impl Into<String>) -> Answer {
+        Answer::Error { error: error.into() }
+    }
+}
+
+/// The command in a line that a client has sent.
+///
+/// # Errors
+/// The answer that refuses it.
+pub fn command(line: Result<Vec<u8>, TooLong>) -> Result<Command, Answer> {
+    let line =
+        line.map_err(|_| Answer::refuse(format!("a line of more than {LINE_LIMIT} bytes is no command")))?;
+    serde_json::from_slice(&line).map_err(|e| Answer::refuse(format!("not a command: {}", brief(&e))))
 }
 
 /// Why a command was not taken.

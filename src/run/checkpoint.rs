@@ -219,6 +219,14 @@ pub fn verify_checkpoint(path: &Path) -> Result<()> {
     for (name, expected) in &sums.files {
         let file = inside(path, name)
             .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", list.display())))?;
+        let length = fs::metadata(&file).map_err(|e| file_error("read", &file, &e))?.len();
+        if length != expected.bytes {
+            return Err(Error::user(format!(
+                "{} is damaged: {length} bytes, written were {}; use another checkpoint",
+                file.display(),
+                expected.bytes
+            )));
+        }
         let found = checksum(&file).map_err(|e| file_error("read", &file, &e))?;
         if found.bytes != expected.bytes || found.sha256 != expected.sha256 {
             return Err(Error::user(format!(

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{AppendFile, file_error};
 use crate::error::{Context, Result};
+use crate::plain;
 
 /// Bytes looked at at a time for where the last line begins.
 const BACK: u64 = 4096;
@@ -97,7 +98,7 @@ pub fn read_events<E: DeserializeOwned>(path: &Path) -> Result<Vec<Record<E>>> {
 
 /// [`read_events`], with the number of lines skipped.
 pub fn replay<E: DeserializeOwned>(path: &Path) -> Result<Replay<E>> {
-    let content = std::fs::read(path).map_err(|e| file_error("read", path, &e))?;
+    let content = plain::read(path, u64::MAX).map_err(|e| file_error("read", path, &e))?;
     let mut all = Replay { records: Vec::new(), skipped: 0 };
     parse_lines(&content, &mut all);
     Ok(all)
@@ -144,7 +145,7 @@ impl<E: DeserializeOwned> Follower<E> {
     }
 
     fn skip_to_end(&mut self) -> io::Result<()> {
-        let mut file = match File::open(&self.path) {
+        let mut file = match plain::open(&self.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             file => file?,
         };
@@ -185,7 +186,7 @@ impl<E: DeserializeOwned> Follower<E> {
     fn read_new(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if self.file.is_none() {
-            match File::open(&self.path) {
+            match plain::open(&self.path) {
                 Ok(file) => self.file = Some(file),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(bytes),
                 Err(e) => return Err(e),

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Context, Error, Result};
+use crate::plain;
 
 /// The error of a file operation. The disk is the user's, so the user can mend it; the message says how where it
 /// is clear.
@@ -51,7 +52,7 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 
 /// A file's bytes, and their SHA-256 in lower-case hexadecimal.
 pub fn sha256(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
+    let mut file = plain::open(path)?;
     let mut sha = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
@@ -109,7 +110,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<()> {
 
 /// Reads a JSON file, Python's included: its `NaN` and `Infinity` are no JSON and are read as null.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(|e| file_error("read", path, &e))?;
+    let text = plain::read_text(path, plain::SETTINGS).map_err(|e| file_error("read", path, &e))?;
     serde_json::from_str(&text)
         .or_else(|e| match without_python_constants(&text) {
             Some(plain) => serde_json::from_str(&plain),

@@ -2,7 +2,6 @@
 
 pub mod adapter;
 pub mod beside;
-pub mod config;
 pub mod convert;
 pub mod create;
 pub mod dropout;
@@ -13,7 +12,7 @@ mod sampling;
 pub mod trainable;
 pub mod weights;
 
-pub use config::QwenConfig;
 pub use packed::Packed;
 pub use qwen::{KvCache, Lora, Mode, Qwen};
+pub use qwen_tui::model::config::{self, QwenConfig};
 pub use trainable::{LoraOptions, Trainable};

@@ -2,48 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use memmap2::Mmap;
 use qwen_tui::error::{Context, Error, Result};
-use qwen_tui::job::inputs::weight_files;
-use safetensors::{Dtype, SafeTensors};
+use qwen_tui::model::weight_files;
+pub use qwen_tui::model::{Places, Shard};
+use safetensors::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
 
 /// Tensors by the names of the published checkpoints.
 pub type Named = HashMap<String, Tensor>;
-
-/// A safetensors file in memory, its header checked by the `safetensors` crate.
-pub struct Shard {
-    path: PathBuf,
-    map: Mmap,
-}
-
-impl Shard {
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).user(path.display())?;
-        if !file.metadata().user(path.display())?.is_file() {
-            return Err(Error::user(format!("{}: not a file", path.display())));
-        }
-        // SAFETY: the map is read only; a file that another program shortens meanwhile ends the engine by SIGBUS,
-        // which its client reports. Weights are not edited in place by any tool.
-        let map = unsafe { Mmap::map(&file) }.user(path.display())?;
-        Ok(Self { path: path.to_owned(), map })
-    }
-
-    /// The tensors of the file; refuses headers that do not fit the file.
-    pub fn tensors(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.map).map_err(|e| {
-            Error::user(format!(
-                "{}: not a whole safetensors file ({e}); it may be truncated, or a download page instead of the file; \
-                 fetch it again",
-                self.path.display()
-            ))
-        })
-    }
-}
 
 /// The libtorch kind of a safetensors dtype that weights come in.
 pub fn kind_of(dtype: Dtype) -> Option<Kind> {
@@ -91,50 +61,16 @@ pub fn to_tensor(
     tensor.map_err(|e| e.to_string())
 }
 
-/// The files of the model in `dir`, and for every tensor the config asks for the one it is in.
-pub struct Places {
-    files: Vec<PathBuf>,
-    /// By the tensor's name: the file's place among `files`.
-    of: HashMap<String, usize>,
-}
-
-impl Places {
-    /// Looks at the headers alone.
-    ///
-    /// # Errors
-    /// A missing or truncated shard, a tensor that is missing or of another shape, layers that the config does not
-    /// count: each names file and tensor, the first one in the model's order.
-    pub fn find(dir: &Path, config: &QwenConfig) -> Result<Self> {
-        let files = weight_files(dir)?;
-        let shapes = shapes(&files, config)?;
-        check(dir, config, &shapes)?;
-        let place = |path: &Path| files.iter().position(|(p, _)| p == path).unwrap_or_default();
-        let of = shapes.iter().map(|(name, (path, _))| (name.clone(), place(path))).collect();
-        Ok(Self { of, files: files.into_iter().map(|(path, _)| path).collect() })
-    }
-
-    /// The files, in the order of their names.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
-    }
-
-    /// Whether the tensor `name` in `file` is the model's: one that the config does not know stands for itself.
-    pub fn counts(&self, name: &str, file: usize) -> bool {
-        self.of.get(name).is_none_or(|&place| place == file)
-    }
-}
-
 /// Loads every tensor the config asks for, as `kind` on `device`.
 ///
 /// # Errors
 /// As [`Places::find`]; a tensor of a dtype that weights do not have.
 pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Result<Named> {
     let places = Places::find(dir, config)?;
-    let mut found = Named::with_capacity(places.of.len());
-    for (number, path) in places.files.iter().enumerate() {
+    let mut found = Named::new();
+    for (number, path) in places.files().iter().enumerate() {
         let shard = Shard::open(path)?;
-        for (name, view) in shard.tensors()?.iter().filter(|(name, _)| places.of.get(*name) == Some(&number))
-        {
+        for (name, view) in shard.tensors()?.iter().filter(|(name, _)| places.holds(name, number)) {
             let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
             found.insert(name.to_owned(), tensor);
         }
@@ -154,73 +90,6 @@ fn join(found: &mut Named, names: &[String; 2]) {
         found.insert(names[0].clone(), both.narrow(0, 0, rows));
         found.insert(names[1].clone(), both.narrow(0, rows, both.size()[0] - rows));
     }
-}
-
-/// Compares the shapes that are there with those that the config asks for.
-fn check(dir: &Path, config: &QwenConfig, shapes: &HashMap<String, (&PathBuf, Vec<i64>)>) -> Result<()> {
-    let order = config.tensors();
-    for (name, expected) in &order {
-        if let Some((path, stored)) = shapes.get(name).filter(|(_, stored)| stored != expected) {
-            return Err(Error::user(format!(
-                "{}: {name} has shape {stored:?}, but config.json asks for {expected:?}",
-                path.display()
-            )));
-        }
-    }
-    if let Some((name, _)) = order.iter().find(|(name, _)| !shapes.contains_key(name)) {
-        let missing = order.iter().filter(|(name, _)| !shapes.contains_key(name)).count();
-        return Err(Error::user(format!(
-            "{}: {name} is missing ({missing} of {} tensors are); is this the whole model that config.json describes?",
-            dir.display(),
-            order.len()
-        )));
-    }
-    Ok(())
-}
-
-/// The shape of each tensor of `config` that is in `files`, and which file it is in.
-fn shapes<'a>(
-    files: &'a [(PathBuf, Vec<String>)],
-    config: &QwenConfig,
-) -> Result<HashMap<String, (&'a PathBuf, Vec<i64>)>> {
-    let wanted: HashMap<String, Vec<i64>> = config.tensors().into_iter().collect();
-    let mut shapes = HashMap::new();
-    let mut beyond: Option<(i64, &Path)> = None;
-    for (path, expected) in files {
-        let shard = Shard::open(path)?;
-        let tensors = shard.tensors()?;
-        if let Some(name) = expected.iter().find(|n| tensors.tensor(n).is_err()) {
-            return Err(Error::user(format!(
-                "{}: the index says {name} is in it, and it is not",
-                path.display()
-            )));
-        }
-        for (name, view) in tensors.iter() {
-            if wanted.contains_key(name) {
-                let stored = view.shape().iter().map(|&n| n as i64).collect();
-                shapes.insert(name.to_owned(), (path, stored));
-            } else if let Some(layer) = layer_of(name).filter(|&n| n >= config.num_hidden_layers)
-                && beyond.is_none_or(|(most, _)| layer > most)
-            {
-                beyond = Some((layer, path));
-            }
-        }
-    }
-    match beyond {
-        None => Ok(shapes),
-        Some((layer, path)) => Err(Error::user(format!(
-            "{}: has weights of transformer.h.{layer}, so the model has {} layers or more, but num_hidden_layers is {} \
-             in config.json; config.json and weights are of two models",
-            path.display(),
-            layer.saturating_add(1),
-            config.num_hidden_layers
-        ))),
-    }
-}
-
-/// N of `transformer.h.N.REST`.
-fn layer_of(name: &str) -> Option<i64> {
-    name.strip_prefix("transformer.h.")?.split('.').next()?.parse().ok()
 }
 
 /// The tensors of the model in `dir` that `left_out` does not name, on the CPU.

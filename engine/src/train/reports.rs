@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::plain;
 use qwen_tui::run::training_args::Facts;
 use qwen_tui::run::{self, EventFile, RunDir, plots, tensorboard};
 use serde_json::{Map, Value};
@@ -50,7 +51,8 @@ impl Reports {
         let all = run::training_args(args, facts)?;
         run::write_training_args(facts.run, &all)?;
         let training = serde_json::to_string_pretty(&all).internal("the training arguments as a text")?;
-        let model = std::fs::read_to_string(facts.model_dir.join("config.json")).unwrap_or_default();
+        let model =
+            plain::read_text(&facts.model_dir.join("config.json"), plain::SETTINGS).unwrap_or_default();
         let texts = [("args", training.as_str()), ("model_config", &model)];
         let tensorboard = match args.reports_to_tensorboard() {
             true => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::event::Command;
 use qwen_tui::job::frames::{Frames, TooLong};
-use qwen_tui::job::socket::{Address, Answer, LINE_LIMIT, POINTER, SOCKET, private_place, trusted};
+use qwen_tui::job::socket::{Address, Answer, LINE_LIMIT, POINTER, SOCKET, command, private_place, trusted};
 use qwen_tui::run::RunDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
@@ -92,7 +92,9 @@ impl CommandSocket {
                     // A client that goes away in the middle is its own affair.
                     let _ = match place {
                         Ok(_place) => attend(stream, &commands).await,
-                        Err(_) => tell(&mut stream, &refuse("too many clients at once; try again")).await,
+                        Err(_) => {
+                            tell(&mut stream, &Answer::refuse("too many clients at once; try again")).await
+                        }
                     };
                 });
             }
@@ -154,23 +156,16 @@ async fn attend(mut stream: UnixStream, commands: &mpsc::Sender<Command>) -> std
 }
 
 fn obey(line: Result<Vec<u8>, TooLong>, commands: &mpsc::Sender<Command>) -> Answer {
-    let Ok(line) = line else {
-        return refuse(format!("a line of more than {LINE_LIMIT} bytes is no command"));
-    };
-    match serde_json::from_slice::<Command>(&line) {
-        Err(e) => refuse(format!("not a command: {e}")),
+    match command(line) {
+        Err(refusal) => refusal,
         Ok(command) => {
             tracing::info!("{command:?} by the socket");
             match commands.send(command) {
                 Ok(()) => Answer::Ok { ok: true },
-                Err(_) => refuse("the run has ended"),
+                Err(_) => Answer::refuse("the run has ended"),
             }
         }
     }
-}
-
-fn refuse(error: impl Into<String>) -> Answer {
-    Answer::Error { error: error.into() }
 }
 
 async fn tell(stream: &mut UnixStream, answer: &Answer) -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use crate::args::{ARGS_FILE, INFER_FIELDS, SftArgs, typed};
 use crate::error::{Error, Result};
 use crate::job::repl::{Generate, Open};
 use crate::job::runs;
+use crate::plain;
 use crate::run::has_adapter;
 use crate::tui::repl::{BaseModel, Model};
 
@@ -130,7 +131,7 @@ fn base_of(run: &Path) -> Result<Source> {
 /// A model's directory that somebody has typed. Qwen's own say in `generation_config.json` whether they were made to
 /// converse.
 fn base_at(dir: &Path) -> Source {
-    let config = std::fs::read(dir.join("generation_config.json")).unwrap_or_default();
+    let config = plain::read(&dir.join("generation_config.json"), plain::SETTINGS).unwrap_or_default();
     let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
     match config["chat_format"].as_str() {
         Some("chatml") => base(&dir.display().to_string(), "qwen-1_8b-chat", "qwen", None),

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use qwen_tui::args::modules::{LINEAR, in_block};
-use qwen_tui::data::Tokenizer;
-use qwen_tui::error::{Context, Error, Result};
+use crate::args::modules::{LINEAR, in_block};
+use crate::data::Tokenizer;
+use crate::error::{Context, Error, Result, brief};
+use crate::plain;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -99,7 +100,7 @@ fn check_types(raw: &Value) -> Result<()> {
     for (keys, expected, fits) in types {
         for key in keys {
             if let Some(value) = object.get(*key).filter(|v| !fits(v)) {
-                return Err(Error::user(format!("{key} is {value}; expected {expected}")));
+                return Err(Error::user(format!("{key} is {}; expected {expected}", brief(value))));
             }
         }
     }
@@ -110,7 +111,7 @@ impl QwenConfig {
     /// Reads and checks `dir/config.json`.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).user(path.display())?;
+        let text = plain::read_text(&path, plain::SETTINGS).user(path.display())?;
         let raw: Value = serde_json::from_str(&text).user(format!("{}: not valid JSON", path.display()))?;
         if let Some(kind) = raw.get("model_type").and_then(|v| v.as_str())
             && kind != "qwen"

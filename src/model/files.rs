@@ -1,0 +1,62 @@
+//! The files that a model's weights lie in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+use crate::plain;
+
+/// The files that hold the weights of the model in `dir`: `model.safetensors`, or the shards its index names.
+///
+/// Returns each file with the names expected in it (none: whatever it holds).
+///
+/// # Errors
+/// There are none, or not all.
+pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
+    let index = dir.join("model.safetensors.index.json");
+    if index.is_file() {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
+        }
+        let text = plain::read_text(&index, plain::SETTINGS).user(index.display())?;
+        let Index { weight_map } = serde_json::from_str(&text)
+            .user(format!("{}: not an index of shards; fetch it again", index.display()))?;
+        let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (tensor, file) in weight_map {
+            if Path::new(&file).components().count() != 1 || file.contains("..") {
+                return Err(Error::user(format!("{}: {file:?} is not a file name", index.display())));
+            }
+            shards.entry(file).or_default().push(tensor);
+        }
+        for file in shards.keys() {
+            if !dir.join(file).is_file() {
+                return Err(Error::user(format!(
+                    "{}: the shard {file} that {} names is missing ({} of {} shards are there); fetch it again",
+                    dir.join(file).display(),
+                    index.display(),
+                    shards.keys().filter(|f| dir.join(f).is_file()).count(),
+                    shards.len()
+                )));
+            }
+        }
+        return Ok(shards.into_iter().map(|(file, names)| (dir.join(file), names)).collect());
+    }
+    let single = dir.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![(single, Vec::new())]);
+    }
+    let pickles = std::fs::read_dir(dir)
+        .map(|d| d.flatten().any(|f| f.file_name().to_string_lossy().ends_with(".bin")))
+        .unwrap_or(false);
+    let hint = if pickles {
+        "; there are .bin files, which are Python pickles and never loaded here: convert them in Python with \
+         `model.save_pretrained(DIR, safe_serialization=True)`"
+    } else {
+        ""
+    };
+    Err(Error::user(format!(
+        "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
+        dir.display()
+    )))
+}
