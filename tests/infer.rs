@@ -119,3 +119,17 @@ fn a_sigint_to_this_program_alone_ends_the_engine_too() {
     std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
 }
+
+#[test]
+fn a_row_without_a_query_has_an_empty_answer_and_the_rest_are_answered() {
+    let bench = Bench::new();
+    let line = |query: &str| format!("{{\"query\": \"{query}\", \"response\": \"positive\"}}\n");
+    bench.write("empty.jsonl", ["很好", "", "太差"].map(line).concat());
+    let said = bench
+        .words(&[&BASE[..], &["--custom_val_dataset_path", "empty.jsonl", "--max_new_tokens", "2"]].concat());
+    assert_eq!(said.ok().matches("[LABELS]positive").count(), 3, "{}", said.stdout);
+    assert!(said.stdout.contains("query: \nresponse: \n[LABELS]"), "{}", said.stdout);
+    for needle in ["empty.jsonl, line 2: the row has no query", "validation row 2 has an empty prompt"] {
+        assert!(said.stderr.contains(needle), "{}", said.stderr);
+    }
+}

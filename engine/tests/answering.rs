@@ -91,3 +91,39 @@ fn answers_are_compared_and_choose_the_best_checkpoint() {
     assert!(!keys.contains(&"eval_acc"));
     assert!(state.log_history.iter().any(|entry| entry.contains_key("eval_bleu-4")));
 }
+
+/// A row whose query is empty, and one that max_length cuts down to its answer: no prompt, and no reason to end.
+#[test]
+fn a_row_without_a_prompt_has_an_empty_answer() {
+    let bench = common::bench::Bench::new();
+    let row = |query: &str| json!({"query": query, "response": "positive"});
+    bench.write("empty.jsonl", ["很好", "太差了", "很好用", ""].into_iter().map(row));
+    let rows = bench.path("empty.jsonl").display().to_string();
+    let how = [
+        "--predict_with_generate",
+        "true",
+        "--eval_steps",
+        "2",
+        "--save_steps",
+        "2",
+        "--max_new_tokens",
+        "3",
+    ];
+    for (more, told) in [
+        (
+            &["--custom_val_dataset_path", &rows][..],
+            "1 validation row without a prompt to answer (the first: validation row 4; its query is empty)",
+        ),
+        (
+            &["--dataset_test_ratio", "0.2", "--max_length", "2", "--truncation_strategy", "truncation_left"],
+            "validation rows without a prompt to answer (the first: validation row 1; max_length 2 has cut it away",
+        ),
+    ] {
+        let ran = bench.run(&[&how[..], more].concat());
+        let scored = ran.events.iter().filter(|e| matches!(e, Event::Eval { scores: Some(_), .. })).count();
+        assert!(scored >= 2, "{:?}", ran.events);
+        let warned =
+            ran.events.iter().filter(|e| matches!(e, Event::Warning { message } if message.contains(told)));
+        assert_eq!(warned.count(), 1, "{:?}", ran.events);
+    }
+}

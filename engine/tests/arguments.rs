@@ -295,3 +295,28 @@ fn checkpoints_are_as_many_and_as_much_as_asked_for() {
     assert_eq!(state(&run(&FULL)), [false, false]);
     assert_eq!(state(&run(&[&FULL[..], &["--save_only_model", "false"]].concat())), [true, true]);
 }
+
+/// What comes out small is a step of fewer micro-batches than it is divided by, whatever rows the last of them lacks.
+#[test]
+fn an_epoch_of_fewer_micro_batches_than_a_step_is_warned_of() {
+    let bench = Bench::new();
+    let small = |batch: &str, accumulation: &str| {
+        let flags =
+            ["--batch_size", batch, "--gradient_accumulation_steps", accumulation, "--max_steps", "1"];
+        let ran = bench.run(&flags);
+        ran.events.into_iter().find_map(|event| match event {
+            Event::Warning { message } if message.contains("come out small") => Some(message),
+            _ => None,
+        })
+    };
+    // 24 rows.
+    assert_eq!(small("13", "2"), None);
+    assert_eq!(small("6", "4"), None);
+    let told = small("13", "3").unwrap();
+    assert!(
+        told.starts_with("24 training rows make 2 micro-batches of batch_size 13, and a step takes 3"),
+        "{told}"
+    );
+    let told = small("30", "2").unwrap();
+    assert!(told.starts_with("24 training rows make 1 micro-batch of"), "{told}");
+}

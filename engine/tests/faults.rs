@@ -25,6 +25,22 @@ fn failing(bench: &Bench, more: &[&str]) -> (RunDir, Vec<Event>, Error) {
     (run, events, e)
 }
 
+/// Weights that have become infinite themselves are noticed where they would be saved.
+#[test]
+fn weights_that_are_not_finite_are_not_saved() {
+    let bench = Bench::new();
+    let wild =
+        ["--learning_rate", "1e300", "--max_steps", "40", "--evaluation_strategy", "no", "--save_steps", "4"];
+    let (run, _, e) = failing(&bench, &wild);
+    assert_eq!(e.exit_code(), 2);
+    let e = e.to_string();
+    assert!(
+        e.contains("the trained weights are not finite at step 4") && e.contains("lower learning_rate"),
+        "{e}"
+    );
+    assert!(!e.contains("in a row") && list_checkpoints(&run).is_empty(), "{e}");
+}
+
 /// The first step of a warm-up has a learning rate of 0 and changes nothing; the second one throws the weights where
 /// no loss is finite.
 #[test]

@@ -48,9 +48,10 @@ pub fn count(n: u64) -> String {
     unreachable!("the last unit returns")
 }
 
-/// A number of things: `1 row`, `2 rows`.
+/// A number of things: `1 row`, `2 rows`, `2 batches`.
 pub fn counted(n: u64, thing: &str) -> String {
-    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+    let plural = if thing.ends_with("ch") { "es" } else { "s" };
+    format!("{n} {thing}{}", if n == 1 { "" } else { plural })
 }
 
 /// How fast steps go: `3.4 steps/s`, or `12.5 s/step` where a step takes longer than a second.

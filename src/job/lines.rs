@@ -105,7 +105,7 @@ impl Lines {
             Event::Plan { total_steps, warmup_steps, accumulation, learning_rate, scheduler, .. } => format!(
                 "plan: {} of {}, learning rate {learning_rate:e} ({scheduler}, warm-up {warmup_steps})",
                 human::counted(*total_steps, "step"),
-                human::counted(*accumulation, "micro-batch").replace("batchs", "batches")
+                human::counted(*accumulation, "micro-batch")
             ),
             Event::Log { step, epoch, loss, acc, learning_rate, grad_norm } if !bar => {
                 let mut line = format!(

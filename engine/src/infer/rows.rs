@@ -50,13 +50,17 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
             write!(out, "query: {query}\nresponse: ").user("standard output")?;
         }
         let mut told = 0;
-        let response = session.generate(prompt, &how, &mut random, &mut |text| {
+        let mut tell = |text: &str| {
             if verbose && args.stream {
                 write!(out, "{}", &text[told..]).and_then(|()| out.flush()).user("standard output")?;
                 told = text.len();
             }
             Ok(())
-        })?;
+        };
+        let response = match prompt.is_empty() {
+            true => String::new(),
+            false => session.generate(prompt, &how, &mut random, &mut tell)?,
+        };
         if verbose {
             let rest = if args.stream { "" } else { response.as_str() };
             writeln!(out, "{rest}\n[LABELS]{label}\n{}", "-".repeat(50)).user("standard output")?;
@@ -80,18 +84,23 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
 }
 
 /// The rows to answer with their prompts, before the first is answered: those longer than `max_length` are left out
-/// (and said) or keep their end.
+/// (and said) or keep their end. Of an empty prompt, which no model can answer, it is said that its answer is empty.
 fn fitting<'a>(session: &Session, args: &InferArgs, rows: &'a [Row]) -> Result<Vec<(&'a Row, Vec<u32>)>> {
     let room = Room::new(args, session.model.config());
     let mut kept = Vec::with_capacity(rows.len());
-    let mut stretched = false;
+    let (mut stretched, mut unasked) = (false, Vec::new());
     for (n, row) in rows.iter().enumerate() {
         let place = format!("validation row {}", n + 1);
         match room
             .fit(session.template.encode_prompt(&session.tokenizer, row))
             .map_err(|e| e.context(&place))?
         {
-            Fit::Whole(prompt) => kept.push((row, prompt)),
+            Fit::Whole(prompt) => {
+                if prompt.is_empty() {
+                    unasked.push(n + 1);
+                }
+                kept.push((row, prompt));
+            }
             Fit::Stretched(prompt, message) => {
                 if !std::mem::replace(&mut stretched, true) {
                     eprintln!("warning: {place}: {message}");
@@ -99,6 +108,15 @@ fn fitting<'a>(session: &Session, args: &InferArgs, rows: &'a [Row]) -> Result<V
                 kept.push((row, prompt));
             }
             Fit::LeftOut(message) => eprintln!("warning: {place}: {message}"),
+        }
+    }
+    if let Some(first) = unasked.first() {
+        let why = "there is nothing to answer";
+        match unasked.len() {
+            1 => eprintln!("warning: validation row {first} has an empty prompt: {why}, its answer is empty"),
+            n => eprintln!(
+                "warning: {n} validation rows have an empty prompt (the first: row {first}): {why}, their answers are empty"
+            ),
         }
     }
     if kept.is_empty() {

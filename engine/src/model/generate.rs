@@ -71,7 +71,7 @@ impl Writer<'_> {
         stop: &mut dyn FnMut() -> Result<bool>,
     ) -> Result<String> {
         if prompt.is_empty() {
-            return Err(Error::user("a query is empty, so there is nothing to answer: remove its row"));
+            return Err(Error::user("the prompt is empty, so there is nothing to answer"));
         }
         let mut cache = KvCache::new();
         let mut seen = prompt.to_vec();

@@ -4,6 +4,7 @@ use qwen_tui::args::SftArgs;
 use qwen_tui::data::template::Example;
 use qwen_tui::data::{Template, Tokenizer};
 use qwen_tui::error::Result;
+use qwen_tui::job::human::counted;
 use qwen_tui::run::NlgScores;
 use rand_mt::Mt;
 
@@ -25,6 +26,28 @@ pub struct Found {
     pub warning: Option<String>,
 }
 
+/// As SWIFT's trainer cuts a row: the prompt is all before the first label. Prompt and labels.
+fn cut(row: &Example) -> (&[u32], &[u32]) {
+    row.ids.split_at(row.labels.iter().position(|&label| label >= 0).unwrap_or(row.ids.len()))
+}
+
+/// What there is to warn of before the first step: rows without a prompt, which no model can answer.
+pub fn unasked(rows: &[Example], max_length: Option<usize>) -> Option<String> {
+    let empty = || rows.iter().enumerate().filter(|(_, row)| cut(row).0.is_empty());
+    let (first, row) = empty().next()?;
+    let why = match max_length {
+        Some(max) if row.ids.len() == max => {
+            format!("max_length {max} has cut it away, or its query is empty")
+        }
+        _ => "its query is empty".to_owned(),
+    };
+    Some(format!(
+        "{} without a prompt to answer (the first: validation row {}; {why}): an empty answer is compared with the label",
+        counted(empty().count() as u64, "validation row"),
+        first + 1
+    ))
+}
+
 impl Answering {
     pub fn new(args: &SftArgs, tokenizer: Tokenizer) -> Result<Self> {
         let template = Template::new(&args.template_type, args.system.as_deref())?;
@@ -33,7 +56,8 @@ impl Answering {
     }
 
     /// Answers each row, drawing by `seed`, and compares. `pause` hears before each token how many rows are answered,
-    /// and whether it is before a row's first; false gives all of it up.
+    /// and whether it is before a row's first; false gives all of it up. A row without a prompt ([`unasked`]) has an
+    /// empty answer.
     ///
     /// # Errors
     /// Scores of the model that are not finite; what `pause` returns.
@@ -48,9 +72,11 @@ impl Answering {
         let mut random = Mt::new(seed as u32);
         let mut pairs = Vec::with_capacity(rows.len());
         for (n, row) in rows.iter().enumerate() {
-            // As SWIFT's trainer cuts it: all before the first label is the prompt.
-            let cut = row.labels.iter().position(|&label| label >= 0).unwrap_or(row.ids.len());
-            let (prompt, label) = row.ids.split_at(cut);
+            let (prompt, label) = cut(row);
+            if prompt.is_empty() {
+                pairs.push((String::new(), writer.text(label)));
+                continue;
+            }
             let (mut first, mut given_up) = (true, false);
             let answer = writer.answer(prompt, &self.how, &mut random, &mut |_| Ok(()), &mut || {
                 given_up = !pause(n as u64, std::mem::take(&mut first))?;

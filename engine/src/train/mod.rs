@@ -30,6 +30,7 @@ use qwen_tui::data;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::event::{Command, Event, Stage};
+use qwen_tui::job::human::counted;
 use qwen_tui::job::initial_adapter::InitialAdapter;
 use qwen_tui::job::inputs::{check_model_dir, model_dir};
 use qwen_tui::run::training_args::Facts;
@@ -38,7 +39,7 @@ use tch::{Device, Kind};
 
 use crate::device;
 use crate::model::{LoraOptions, QwenConfig, Trainable, adapter, weights};
-use answering::Answering;
+use answering::{Answering, unasked};
 use commands::{Asked, Commands, Inbox};
 pub use limits::limits;
 pub use metrics::AccStrategy;
@@ -146,7 +147,8 @@ fn recipe<'a>(
         train: encoded.train_stats.clone(),
         validation: encoded.validation_stats.clone(),
     })?;
-    for message in warnings(args, &config, &encoded.train) {
+    let unasked = args.predict_with_generate.then(|| unasked(&encoded.validation, args.max_length_limit()));
+    for message in warnings(args, &config, &encoded.train).into_iter().chain(unasked.flatten()) {
         emit(Event::Warning { message })?;
     }
     let data = Fingerprint::of(&encoded.train, &encoded.validation);
@@ -322,18 +324,21 @@ fn warnings(args: &SftArgs, config: &QwenConfig, rows: &[Example]) -> Vec<String
     let context = config.seq_length as usize;
     let long = rows.iter().filter(|row| row.ids.len() > context).count();
     if long > 0 {
+        let (rows, are) = (counted(long as u64, "training row"), if long == 1 { "is" } else { "are" });
         warnings.push(format!(
-            "{long} training rows are longer than the model's context of {context} tokens (seq_length in config.json): \
+            "{rows} {are} longer than the model's context of {context} tokens (seq_length in config.json): \
              it has not seen such positions; max_length {context} leaves them out"
         ));
     }
-    let step = args.batch_size * args.gradient_accumulation_steps;
-    if rows.len() < step {
+    let (batches, accumulation) =
+        (rows.len().div_ceil(args.batch_size) as u64, args.gradient_accumulation_steps as u64);
+    if batches < accumulation {
         warnings.push(format!(
-            "{} training rows are fewer than the {step} of a step (batch_size x gradient_accumulation_steps); as in the \
-             reference a step's loss and gradient are divided by all of its {} batches, so that both come out small",
-            rows.len(),
-            args.gradient_accumulation_steps
+            "{} make {} of batch_size {}, and a step takes {accumulation} (gradient_accumulation_steps); as in the \
+             reference its loss and gradient are divided by {accumulation} all the same, so that both come out small",
+            counted(rows.len() as u64, "training row"),
+            counted(batches, "micro-batch"),
+            args.batch_size,
         ));
     }
     if args.save_strategy == "no" {

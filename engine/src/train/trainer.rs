@@ -160,7 +160,12 @@ impl Trainer<'_> {
         // A step without a finite gradient changes nothing, one with a huge one can end in weights that are not finite.
         let finite = bool::try_from(self.trainable.theta().0.isfinite().all()).unwrap_or(false);
         let (skipped, step) = (u64::from(self.progress.skipped), self.progress.step);
-        if !finite || (skipped >= step && step == self.total) {
+        if !finite {
+            return Err(
+                self.ruined(&format!("the trained weights are not finite at step {step}, so none are saved"))
+            );
+        }
+        if skipped >= step && step == self.total {
             return Err(self.diverged());
         }
         (self.emit)(Event::Stage { stage: Stage::Saving })?;
@@ -192,16 +197,21 @@ impl Trainer<'_> {
 
     /// Why steps without a finite gradient are the end.
     pub fn diverged(&self) -> Error {
-        let dtype = match self.kind {
-            Kind::Half => ", or use dtype bf16 or fp32",
-            Kind::BFloat16 => ", or use dtype fp32",
-            _ => "",
-        };
         let (skipped, step) = (self.progress.skipped, self.progress.step);
         let what = match skipped {
             0 => format!("the model's outputs are not finite after step {step}"),
             1 => format!("loss or gradient was not finite at step {step}"),
             n => format!("loss or gradient was not finite for {n} steps in a row (up to step {step})"),
+        };
+        self.ruined(&what)
+    }
+
+    /// The end of a run whose numbers have gone: what was seen, and what to do.
+    fn ruined(&self, what: &str) -> Error {
+        let dtype = match self.kind {
+            Kind::Half => ", or use dtype bf16 or fp32",
+            Kind::BFloat16 => ", or use dtype fp32",
+            _ => "",
         };
         Error::user(format!(
             "{what}: lower learning_rate{dtype}, and look whether the base model is whole{}",
