@@ -105,7 +105,7 @@ impl CommandSocket {
 
 /// Says why, and waits for nothing: the answer fits into the socket's buffer, and whoever it is has no claim to more.
 fn turn_away(stream: &UnixStream) {
-    if let Ok(mut line) = serde_json::to_vec(&refuse("this run belongs to another user")) {
+    if let Ok(mut line) = serde_json::to_vec(&Answer::refuse("this run belongs to another user")) {
         line.push(b'\n');
         let _ = stream.try_write(&line);
     }
