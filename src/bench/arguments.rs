@@ -35,8 +35,11 @@ fn some() -> impl TypedValueParser<Value = usize> {
 
 /// Time a training step, an evaluation, a label and the loading of a model, beside the same row by row
 #[derive(Debug, clap::Args)]
-#[command(args_override_self = true, after_help = "docs/performance.md says what is measured and how.\n\n\
-    Examples:\n  qwen-tui bench\n  qwen-tui bench --shape qwen-1_8b --peers python3 --json")]
+#[command(
+    args_override_self = true,
+    after_help = "docs/performance.md says what is measured and how.\n\n\
+    Examples:\n  qwen-tui bench\n  qwen-tui bench --shape qwen-1_8b --peers python3 --json"
+)]
 pub struct BenchArguments {
     /// A model of random weights of this shape (`qwen-tui new-model --help` has their sizes); without it small on a
     /// CPU and qwen-1_8b on a GPU
