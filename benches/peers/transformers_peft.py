@@ -7,13 +7,13 @@ JOB.json is written by `qwen-tui bench --job JOB.json`: the model's sizes, devic
 token ids and labels of every step's rows. The weights are random and made on the device: their values take no time.
 
 What is timed is the library's own code: Qwen2ForCausalLM has Qwen-1's blocks (RMSNorm, rotary positions, SwiGLU, biases
-in the attention's input alone) with that input as three layers. So LoRA has three A matrices where c_attn has one, which
-is less than 1 % more arithmetic. One row at a time, sixteen times a step; every block is computed again on the way
+in the attention's input alone) with that input as three layers. So LoRA has three A matrices where c_attn has one: less
+than 1 % more arithmetic. One row at a time, sixteen times a step; every block is computed again on the way
 back; logits at every position; torch.optim.AdamW; the gradient clipped.
 `--loop plain` is the loop alone, without what a trainer does beside it; `--loop trainer` is transformers' Trainer.
 
-Without --serve it trains, evaluates and classifies, and prints one JSON object. With --serve it answers commands, each a
-line of standard input, with a JSON line each: `steps N`, `evaluate`, `classify`, `memory`, `end`.
+Without --serve it trains, evaluates and classifies, and prints one JSON object. With --serve it answers commands, a
+line each of standard input, by JSON lines: `steps N`, `evaluate`, `classify`, `memory`, `end`.
 """
 
 import argparse
@@ -153,11 +153,11 @@ class Peer:
         return {"rows": len(rows), "seconds": time.perf_counter() - began, "loss": float(loss) / max(len(rows), 1)}
 
     def classify(self) -> dict:
-        """Each prompt answered by itself: a label's token and the end token, greedily, over a cache."""
+        """Each prompt answered by itself: a label's token and the end token, greedily, over a cache; no autocast."""
         self.model.eval()
         self.model.base_model.model.gradient_checkpointing_disable()
         seconds = []
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad():
             for prompt in self.job["warm_prompts"] + self.job["prompts"]:
                 began = time.perf_counter()
                 ids = torch.tensor([prompt]).to(self.device)
@@ -228,7 +228,7 @@ def serve(peer: Peer, commands, tell) -> None:
 
 
 def by_trainer(peer: Peer, first: list, commands, tell) -> list:
-    """Trains by transformers' Trainer, which waits for commands between steps; returns the first that asks for no step."""
+    """Trains by transformers' Trainer, held between steps; returns the first command that asks for no step."""
     import transformers
 
     job = peer.job

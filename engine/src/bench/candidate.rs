@@ -17,7 +17,8 @@ use super::part::Role;
 const PEER: &str = include_str!("../../../benches/peers/transformers_peft.py");
 
 /// Says which packages a Python lacks, without importing them, which takes a while.
-const LACKS: &str = "import importlib.util as u; print(*(m for m in ('torch', 'transformers', 'peft') if u.find_spec(m) is None))";
+const LACKS: &str = "import importlib.util as u
+print(*(m for m in ('torch', 'transformers', 'peft') if u.find_spec(m) is None))";
 
 /// Whether `python` can run the script.
 ///

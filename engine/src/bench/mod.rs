@@ -16,6 +16,7 @@ mod products;
 mod report;
 mod run;
 mod show;
+mod timing;
 mod work;
 
 pub use job::Job;

@@ -74,7 +74,7 @@ fn best(times: usize, device: Device, mut work: impl FnMut()) -> f64 {
     (0..times).map(one).fold(f64::INFINITY, f64::min)
 }
 
-/// Random matrices of a model's shape. Each block has its own, as in the model: they come from memory, not from a cache.
+/// Random matrices of a model's shape. Each block has its own, as in the model: they come from memory, no cache.
 struct Products {
     config: QwenConfig,
     blocks: Vec<Block>,

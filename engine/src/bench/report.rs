@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use super::floor::Operations;
 
+/// Names of our two candidates.
+pub const OURS: &str = "ours";
+pub const LITERAL: &str = "row by row";
+
 /// Where it ran.
 #[derive(Debug, Serialize)]
 pub struct Machine {
@@ -173,6 +177,28 @@ pub struct Report {
     pub floor: Option<Floor>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grow: Vec<Cell>,
+}
+
+impl Report {
+    /// Sets the candidates beside each other and beside the floor.
+    pub fn compare(&mut self, floor: Option<Floor>) {
+        let of = |name: &str| self.candidates.iter().find(|c| c.name == name);
+        let Some(ours) = of(OURS) else { return };
+        let relative = |a: Option<f64>, b: Option<f64>| Some((a? - b?).abs() / b?.abs());
+        self.apart = of(LITERAL).and_then(|literal| {
+            Some(Apart {
+                loss: relative(ours.first_loss, literal.first_loss)?,
+                grad_norm: relative(ours.first_grad_norm, literal.first_grad_norm)?,
+            })
+        });
+        let others = self.candidates.iter().filter(|c| c.name != OURS);
+        self.times_faster = others.map(|c| (c.name, c.step_seconds / ours.step_seconds)).collect();
+        self.floor = floor.map(|floor| Floor {
+            ours_over_seconds: ours.step_seconds / floor.seconds,
+            ours_over_products: ours.step_seconds / floor.products_seconds,
+            ..floor
+        });
+    }
 }
 
 /// The middle one; of an even number the mean of the two in the middle.

@@ -47,7 +47,8 @@ pub fn text(report: &Report) -> String {
     if let Some(load) = machine.load_average.filter(|load| *load > BUSY * machine.cores as f64) {
         let _ = writeln!(
             text,
-            "other programs kept the machine busy (load average {load:.1} before it began): the figures are worth little"
+            "other programs kept the machine busy (load average {load:.1} before it began): the figures are worth \
+             little"
         );
     }
     if !report.grow.is_empty() {
