@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// No file of settings or figures comes near this: a trainer state of a million lines of log has a third of it.
-pub const SETTINGS: u64 = 256 << 20;
+/// Bytes of the longest file of settings or figures that is read: a trainer state of half a million lines of log.
+pub const SETTINGS: u64 = 128 << 20;
 
 /// Opens a regular file for reading. A named pipe or a device would be waited for, or read, without an end.
 ///

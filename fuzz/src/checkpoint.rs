@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use qwen_tui::args::load_sft;
+use qwen_tui::args::{SftArgs, load_sft};
 use qwen_tui::job::checkpoints::RunDetails;
 use qwen_tui::job::initial_adapter::InitialAdapter;
 use qwen_tui::model::weight_files;
@@ -36,7 +37,7 @@ pub fn run(bytes: &[u8]) {
     write("output/checkpoint-7/default/adapter_model.safetensors", b"w");
     write("output/checkpoint-7/adapter_model.safetensors", b"w");
     write("output/checkpoint-7/f", b"x");
-    let name = FILES[usize::from(how) % FILES.len()];
+    let name = FILES[usize::from(how % 8)];
     let file = write(&format!("output/checkpoint-7/{name}"), rest);
 
     match name {
@@ -54,9 +55,7 @@ pub fn run(bytes: &[u8]) {
             for_people(write_configuration(&checkpoint, Some(&checkpoint), &Map::new()));
         }
         "generation_config.json" => {
-            let words = ["--model_type", "qwen-1_8b", "--dataset", "a"].map(str::to_owned);
-            let args = load_sft(None, &words).expect("arguments").args;
-            generation_config(&args, 7, &checkpoint);
+            generation_config(arguments(), 7, &checkpoint);
         }
         "model.safetensors.index.json" => {
             if let Some(files) = for_people(weight_files(&checkpoint)) {
@@ -69,10 +68,21 @@ pub fn run(bytes: &[u8]) {
     let opened = RunDir::open(&run).expect("a run");
     clean_partial(&opened);
     list_checkpoints(&opened);
-    let details = RunDetails::read(&run);
-    if let Err(why) = &details.ready {
-        message_for_people(why);
+    // All that the cockpit shows of the run.
+    if how >= 224
+        && let Err(why) = RunDetails::read(&run).ready
+    {
+        message_for_people(&why);
     }
+}
+
+/// Those of some training.
+fn arguments() -> &'static SftArgs {
+    static READ: OnceLock<SftArgs> = OnceLock::new();
+    READ.get_or_init(|| {
+        let words = ["--model_type", "qwen-1_8b", "--dataset", "a"].map(str::to_owned);
+        load_sft(None, &words).expect("arguments").args
+    })
 }
 
 fn adapter(checkpoint: &Path, file: &Path) {
@@ -89,9 +99,9 @@ fn adapter(checkpoint: &Path, file: &Path) {
         }
     }
     for_people(find_adapter(checkpoint));
-    let words = ["--model_type", "qwen-1_8b", "--dataset", "a", "--init_adapter"].map(str::to_owned);
-    let words = [&words[..], &[checkpoint.display().to_string()]].concat();
-    if let Some(initial) = load_sft(None, &words).ok().and_then(|loaded| InitialAdapter::of(&loaded.args)) {
+    let mut args = arguments().clone();
+    args.init_adapter = Some(checkpoint.display().to_string());
+    if let Some(initial) = InitialAdapter::of(&args) {
         for_people(initial.look());
         message_for_people(&format!("init_adapter{}", initial.said()));
     }

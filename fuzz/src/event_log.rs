@@ -1,5 +1,5 @@
 //! A run's logs: `events.jsonl` with all that reads it, up to the cockpit's picture, and `logging.jsonl`. The first byte
-//! says in how many pieces the log grows, and whether it is drawn.
+//! says in how many pieces the log grows, and which of its readers has it.
 
 use std::cell::RefCell;
 use std::fs;
@@ -47,36 +47,47 @@ pub fn run(bytes: &[u8]) {
     let mut at_end = Follower::<Event>::at_end(&log).expect("any bytes are a log");
     assert!(at_end.poll().expect("the log").is_empty());
 
-    // All that reads it.
-    inspect(&run);
-    let mut standing = Standing::read(&run);
-    let mut lines = Lines::default();
-    for record in &all.records {
-        standing.see(record);
-        lines.see(&record.event);
-        for bar in [true, false] {
-            lines.line(&record.event, bar);
+    match how / 4 % 8 {
+        0 | 1 => {
+            Curves::read(&run, None);
         }
-        lines.status(usize::from(how));
-    }
-    drop((standing.word(NOW), standing.seconds_left(), standing.trouble(NOW), standing.way_out()));
-    Curves::read(&run, None);
-    if how >= 224 {
-        draw(&all.records, SIZES[usize::from(how / 4) % SIZES.len()]);
+        2 | 3 => logging(rest, u64::from(how)),
+        4 => draw(&all.records, SIZES[usize::from(how / 32) % SIZES.len()]),
+        _ => fold(&all.records, usize::from(how)),
     }
 
     // Whatever stands there, a worker can go on.
     let mut again = EventLog::open(&log).expect("any bytes are a log");
     let seq = again.append(&Event::Paused { step: 1 }).expect("there is room");
     assert_eq!(replay::<Event>(&log).expect("a log").records.last().map(|r| r.seq), Some(seq));
+}
 
-    let log = write(&format!("run/{LOGGING}"), rest);
-    fs::remove_file(run.join(EVENTS)).expect("it was there");
-    Curves::read(&run, None);
+/// What lists of runs and plain lines make of it.
+fn fold(records: &[Record<Event>], cells: usize) {
+    let run = dir().join("run");
     inspect(&run);
-    Logging::cut(&log, u64::from(how)).expect("any bytes are a log");
+    let mut standing = Standing::read(&run);
+    let mut lines = Lines::default();
+    for record in records {
+        standing.see(record);
+        lines.see(&record.event);
+        for bar in [true, false] {
+            lines.line(&record.event, bar);
+        }
+        lines.status(cells);
+    }
+    drop((standing.word(NOW), standing.seconds_left(), standing.trouble(NOW), standing.way_out()));
+}
+
+/// SWIFT's log: what the curves make of it, and where a run that goes on cuts it.
+fn logging(bytes: &[u8], step: u64) {
+    let folder = dir().join("logging");
+    let log = write(&format!("logging/{LOGGING}"), bytes);
+    Curves::read(&folder, None);
+    inspect(&folder);
+    Logging::cut(&log, step).expect("any bytes are a log");
     let left = fs::read(&log).expect("the log");
-    assert!(rest.starts_with(&left) && left.last().is_none_or(|b| *b == b'\n'));
+    assert!(bytes.starts_with(&left) && left.last().is_none_or(|b| *b == b'\n'));
 }
 
 /// The cockpit, that follows the run from a clean state.

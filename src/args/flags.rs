@@ -167,6 +167,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_long_name_is_near_none_and_costs_nothing() {
+        let fields = super::super::FIELDS;
+        assert_eq!(nearest("Lora-rnak", fields), Some("lora_rank"));
+        // Compared with each field letter by letter these would take minutes.
+        for n in 1..1000 {
+            assert_eq!(nearest(&"a".repeat(100 * n), fields), None);
+        }
+    }
+
+    #[test]
     fn edits() {
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("lora_rnak", "lora_rank"), 2);

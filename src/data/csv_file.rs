@@ -4,7 +4,7 @@ use csv::{ByteRecord, ReaderBuilder};
 use serde_json::Value;
 
 use super::formats;
-use super::rows::{Record, Sink, utf8};
+use super::rows::{Record, Sink, check_length, utf8};
 use crate::error::Result;
 
 /// CSV has no null, so an empty cell in one of these columns stands for it.
@@ -57,6 +57,7 @@ fn unclosed(raw: &[u8]) -> bool {
 }
 
 fn cells(columns: &[String], record: &ByteRecord) -> Result<Record, String> {
+    check_length(record.as_slice().len())?;
     if record.len() != columns.len() {
         return Err(format!(
             "{} cells where the header has {} (a comma or quote too many?)",

@@ -3,7 +3,7 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::rows::{Record, Sink, utf8};
+use super::rows::{Record, Sink, check_length, utf8};
 use crate::error::Result;
 
 pub(super) fn read_lines(bytes: &[u8], sink: &mut Sink) -> Result<()> {
@@ -28,13 +28,11 @@ pub(super) fn read_list(bytes: &[u8], sink: &mut Sink) -> Result<()> {
     if let Err(e) = serde_json::from_slice::<IgnoredAny>(bytes) {
         return sink.fail(format!("broken JSON: {e}"));
     }
-    for (line, element) in elements(bytes) {
-        sink.take(line, object(element))?;
-    }
-    Ok(())
+    each_element(bytes, |line, element| sink.take(line, object(element)))
 }
 
 fn object(text: &[u8]) -> Result<Record, String> {
+    check_length(text.len())?;
     let text = utf8(text)?.trim();
     match serde_json::from_str(text) {
         Ok(Value::Object(record)) => Ok(record),
@@ -51,9 +49,8 @@ fn object(text: &[u8]) -> Result<Record, String> {
     }
 }
 
-/// The elements of a list that is known to be well-formed JSON, with the line each begins on.
-fn elements(bytes: &[u8]) -> Vec<(u64, &[u8])> {
-    let mut found = Vec::new();
+/// Calls `take` for the elements of a list that is known to be well-formed JSON, with the line each begins on.
+fn each_element(bytes: &[u8], mut take: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
     let (mut line, mut depth, mut in_string, mut escaped) = (1, 0usize, false, false);
     let mut start: Option<(u64, usize)> = None;
     for (at, &b) in bytes.iter().enumerate() {
@@ -65,7 +62,7 @@ fn elements(bytes: &[u8]) -> Vec<(u64, &[u8])> {
         }
         let ends = depth == 1 && matches!(b, b',' | b']');
         if ends && let Some((line, from)) = start.take() {
-            found.push((line, &bytes[from..at]));
+            take(line, &bytes[from..at])?;
         }
         if depth == 1 && !ends && start.is_none() && !b.is_ascii_whitespace() {
             start = Some((line, at));
@@ -77,5 +74,5 @@ fn elements(bytes: &[u8]) -> Vec<(u64, &[u8])> {
             _ => {}
         }
     }
-    found
+    Ok(())
 }

@@ -84,14 +84,15 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
     train.extend(sources.train[1].iter().map(PathBuf::from));
     let (mut warnings, mut first_unplain) = (Vec::new(), None);
     let mut take = |paths: &[PathBuf]| -> Result<(Vec<Row>, u64)> {
-        let Read { rows, broken, unlabelled, blank, unasked, unplain } = read_files(paths, on_broken)?;
+        let Read { rows, broken, broken_rows, unlabelled, blank, unasked, unplain } =
+            read_files(paths, on_broken)?;
         warnings.extend(
             [(&blank, "a blank text or answer"), (&unasked, "no query")].into_iter().filter_map(kept),
         );
         first_unplain = first_unplain.take().or(unplain);
         warnings.extend(broken.iter().take(NAMED).map(|b| format!("{b}; the row is left out")));
-        if broken.len() > NAMED {
-            warnings.push(format!("{} more broken rows are left out", broken.len() - NAMED));
+        if broken_rows > NAMED {
+            warnings.push(format!("{} more broken rows are left out", broken_rows - NAMED));
         }
         if unlabelled > 0 {
             warnings.push(match unlabelled {
@@ -99,7 +100,7 @@ pub fn read(sources: &Sources<'_>) -> Result<Chosen> {
                 n => format!("{n} rows without a label are left out"),
             });
         }
-        Ok((rows, broken.len() as u64))
+        Ok((rows, broken_rows as u64))
     };
     let (train, train_broken) = take(&train)?;
     let (validation, validation_broken) = if sources.validation.is_empty() {

@@ -9,9 +9,11 @@ use crate::error::{Error, Result};
 use crate::plain;
 
 /// Qwen's longest token has 128 bytes; the work of cutting one in two grows with the square of its length.
-const LONGEST: usize = 4096;
-/// A hundred times the published one.
-const FILE_LIMIT: u64 = 256 << 20;
+const LONGEST: usize = 1024;
+/// Bytes of the longest file that is read, some ten times the published one.
+const FILE_LIMIT: u64 = 32 << 20;
+/// Bytes of the tokens of all merges. Qwen's are some 4 MB; of runs of one letter there could be gigabytes.
+const MERGES_LIMIT: usize = 64 << 20;
 
 /// Tokens by rank, and ranks by token.
 pub(super) struct Ranks {
@@ -89,8 +91,11 @@ impl Ranks {
 
     /// The pairs that byte-pair encoding may join, in the order in which it prefers them:
     /// for each token every split whose halves are tokens themselves.
-    pub fn merges(&self) -> Vec<(u32, u32)> {
+    ///
+    /// None where they are more than any vocabulary's.
+    pub fn merges(&self) -> Option<Vec<(u32, u32)>> {
         let mut merges = Vec::with_capacity(2 * self.tokens.len());
+        let mut bytes = 0;
         for token in &self.tokens {
             let start = merges.len();
             for at in 1..token.len() {
@@ -98,9 +103,13 @@ impl Ranks {
                     merges.push((a, b));
                 }
             }
+            bytes += (merges.len() - start) * token.len();
+            if bytes > MERGES_LIMIT {
+                return None;
+            }
             merges[start..].sort_unstable();
         }
-        merges
+        Some(merges)
     }
 }
 
@@ -140,5 +149,18 @@ mod tests {
         assert!(problem(&good[..200]).contains("0xc8 is missing"));
         assert!(problem(&[]).contains("no token"));
         assert!(with(9, "\u{0}\u{1}").contains("expected"));
+    }
+
+    #[test]
+    fn a_small_file_of_countless_merges_is_refused() {
+        let mut all = lines();
+        let run = |n: usize| STANDARD.encode(vec![b'a'; n]);
+        all.extend((2..=100).map(|n| format!("{} {}", run(n), 254 + n)));
+        let some = Ranks::parse(all.join("\n").as_bytes()).unwrap().merges().unwrap();
+        assert_eq!(some.len(), (1..100).sum::<usize>());
+        all.extend((101..=LONGEST).map(|n| format!("{} {}", run(n), 254 + n)));
+        assert_eq!(Ranks::parse(all.join("\n").as_bytes()).unwrap().merges(), None);
+        all.push(format!("{} {}", run(LONGEST + 1), all.len()));
+        assert!(problem(&all).contains("1024 are the most"));
     }
 }

@@ -15,6 +15,19 @@ use crate::plain;
 /// One record of a file: its columns by name.
 pub(super) type Record = Map<String, Value>;
 
+/// Broken rows that are kept with their reasons: a file can have one in every two bytes.
+pub const TOLD: usize = 100;
+/// Bytes of the longest row: what its JSON says takes up to forty times as many, and no model has such a context.
+const ROW_LIMIT: usize = 16 << 20;
+
+/// Refuses a row that no model could read.
+pub(super) fn check_length(bytes: usize) -> Result<(), String> {
+    match bytes > ROW_LIMIT {
+        true => Err(format!("longer than {} MB", ROW_LIMIT >> 20)),
+        false => Ok(()),
+    }
+}
+
 /// What happens at a broken row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnBroken {
@@ -63,7 +76,9 @@ impl Places {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
     pub rows: Vec<Row>,
+    /// The first broken rows, [`TOLD`] at most, and how many there are in all.
     pub broken: Vec<Broken>,
+    pub broken_rows: usize,
     /// Rows without a label (or answer): left out in silence, as SWIFT does.
     pub unlabelled: usize,
     /// Rows with a blank text or answer among the `rows`, as SWIFT keeps them.
@@ -140,6 +155,8 @@ pub fn read_files<P: AsRef<Path>>(paths: &[P], on_broken: OnBroken) -> Result<Re
         let read = read_file(path.as_ref(), on_broken)?;
         all.rows.extend(read.rows);
         all.broken.extend(read.broken);
+        all.broken.truncate(TOLD);
+        all.broken_rows += read.broken_rows;
         all.unlabelled += read.unlabelled;
         all.blank.extend(read.blank);
         all.unasked.extend(read.unasked);
@@ -197,7 +214,10 @@ impl Sink<'_> {
                         "{broken}. Mend the row, or leave broken rows out (check_dataset_strategy warning)"
                     )));
                 }
-                self.read.broken.push(broken);
+                self.read.broken_rows += 1;
+                if self.read.broken.len() < TOLD {
+                    self.read.broken.push(broken);
+                }
             }
         }
         Ok(())
@@ -214,11 +234,10 @@ impl Sink<'_> {
             // Texts to go on with: there is no query in any.
             self.read.unasked = Places::default();
         }
-        let Read { rows, broken, unlabelled, .. } = &self.read;
+        let Read { rows, broken, broken_rows, unlabelled, .. } = &self.read;
         match (rows.as_slice(), broken.first()) {
             ([], Some(first)) => self.fail(format!(
-                "no usable row in it ({} broken, {unlabelled} without a label); the first broken one: line {}: {}",
-                broken.len(),
+                "no usable row in it ({broken_rows} broken, {unlabelled} without a label); the first broken one: line {}: {}",
                 first.line,
                 first.reason
             )),

@@ -252,3 +252,21 @@ fn rows_with_a_blank_text_are_kept_and_told() {
     let read = file("texts.jsonl", "{\"response\":\"b\"}\n{\"response\":\"c\"}\n");
     assert_eq!((at(&read.blank), at(&read.unasked)), ((0, None), (0, None)));
 }
+
+#[test]
+fn a_file_of_broken_rows_is_counted_and_the_first_ones_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.jsonl");
+    std::fs::write(&file, "{\"response\":\"a\"}\n".to_owned() + &"x\n".repeat(50_000)).unwrap();
+    let read = read_file(&file, OnBroken::Skip).unwrap();
+    assert_eq!((read.rows.len(), read.broken.len(), read.broken_rows), (1, TOLD, 50_000));
+    assert_eq!(read.broken[TOLD - 1].line, 101);
+    let long = format!("{{\"response\":\"{}\"}}\n", "a".repeat(16 << 20));
+    std::fs::write(&file, &long).unwrap();
+    let error = read_file(&file, OnBroken::Skip).unwrap_err().to_string();
+    assert!(error.contains("line 1: longer than 16 MB") && error.len() < 500, "{error}");
+    let file = dir.path().join("a.csv");
+    std::fs::write(&file, "response\n".to_owned() + &long[13..] + "b\n").unwrap();
+    let read = read_file(&file, OnBroken::Skip).unwrap();
+    assert_eq!((read.rows.len(), read.broken_rows), (1, 1));
+}

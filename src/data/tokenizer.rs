@@ -56,7 +56,14 @@ impl Tokenizer {
                 path.display()
             )));
         }
-        let bpe = build(&ranks, &specials).internal(format!("the tokenizer of {}", path.display()))?;
+        let merges = ranks.merges().ok_or_else(|| {
+            Error::user(format!(
+                "{}: its tokens can be put together in more ways than those of any Qwen-1; fetch it again",
+                path.display()
+            ))
+        })?;
+        let bpe =
+            build(&ranks, merges, &specials).internal(format!("the tokenizer of {}", path.display()))?;
 
         let bytes = std::array::from_fn(|b| ranks.ids[[b as u8].as_slice()]);
         let count = ranks.tokens.len() as u32;
@@ -142,15 +149,16 @@ fn special_tokens() -> Vec<String> {
     names
 }
 
-fn build(ranks: &Ranks, specials: &[String]) -> tokenizers::Result<tokenizers::Tokenizer> {
+fn build(
+    ranks: &Ranks,
+    merges: Vec<(u32, u32)>,
+    specials: &[String],
+) -> tokenizers::Result<tokenizers::Tokenizer> {
     let alphabet = byte_alphabet();
     let written: Vec<String> =
         ranks.tokens.iter().map(|t| t.iter().map(|&b| alphabet[b as usize]).collect()).collect();
-    let merges: Merges = ranks
-        .merges()
-        .into_iter()
-        .map(|(a, b)| (written[a as usize].clone(), written[b as usize].clone()))
-        .collect();
+    let merges: Merges =
+        merges.into_iter().map(|(a, b)| (written[a as usize].clone(), written[b as usize].clone())).collect();
     let vocabulary: Vocab = written.into_iter().zip(0..).collect();
     // A word that is a token is that token, even if no chain of merges leads to it.
     let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).ignore_merges(true).build()?;

@@ -221,7 +221,7 @@ pub fn bytes(dir: &Path) -> u64 {
         Ok(_) => entry.metadata().map_or(0, |m| m.len()),
         Err(_) => 0,
     };
-    entries.map(size).sum()
+    entries.map(size).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

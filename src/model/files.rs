@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, brief};
 use crate::plain;
 
 /// The files that hold the weights of the model in `dir`: `model.safetensors`, or the shards its index names.
@@ -25,7 +25,11 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (tensor, file) in weight_map {
             if Path::new(&file).components().count() != 1 || file.contains("..") {
-                return Err(Error::user(format!("{}: {file:?} is not a file name", index.display())));
+                return Err(Error::user(format!(
+                    "{}: {:?} is not a file name",
+                    index.display(),
+                    brief(&file)
+                )));
             }
             shards.entry(file).or_default().push(tensor);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{QwenConfig, Shard, weight_files};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 
 /// The files of the model in `dir`, and for every tensor the config asks for the one it is in.
 pub struct Places {
@@ -79,8 +79,9 @@ fn shapes<'a>(
         let tensors = shard.tensors()?;
         if let Some(name) = expected.iter().find(|n| tensors.tensor(n).is_err()) {
             return Err(Error::user(format!(
-                "{}: the index says {name} is in it, and it is not",
-                path.display()
+                "{}: the index says {} is in it, and it is not",
+                path.display(),
+                brief(name)
             )));
         }
         for (name, view) in tensors.iter() {

@@ -61,3 +61,33 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error of a file with this length of a header, and this header.
+    fn error(length: u64, header: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        std::fs::write(&path, [&length.to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
+        let error = Shard::open(&path).unwrap().tensors().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn what_a_header_says_is_not_believed() {
+        for length in [HEADER_LIMIT + 1, u64::MAX] {
+            assert!(error(length, "{}").contains("are the most"));
+        }
+        let beyond = error(HEADER_LIMIT, "{}");
+        assert!(beyond.contains("not a whole safetensors file"), "{beyond}");
+        // No bytes at all, by a factor of 0: what multiplies the others first overflows.
+        for shape in ["[9223372036854775808,0]", "[0,281474976710656]", "[0,1,1,1,1,1,1,1,1]"] {
+            let header = format!(r#"{{"a\u001bb":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}}}"#);
+            let told = error(header.len() as u64, &header);
+            assert!(told.contains("the shape of a\\u{1b}b is no weight's"), "{told}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::adapter::{CONFIG, Layout, WEIGHTS};
 use super::files::{file_error, pretty_json, read_json, write_atomic};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 
 /// Which biases of the base model are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,12 @@ impl Getter<'_> {
 
     fn wrong(&self, key: &str, allowed: &str) -> Error {
         let found = self.map.get(key).unwrap_or(&Value::Null);
-        Error::user(format!("{}: {key} is {found}, it must be {allowed}", self.file.display()))
+        Error::user(format!(
+            "{}: {} is {}, it must be {allowed}",
+            self.file.display(),
+            brief(&key),
+            brief(found)
+        ))
     }
 
     fn layout(&self) -> Result<Layout> {

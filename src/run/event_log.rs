@@ -18,6 +18,8 @@ use crate::plain;
 
 /// Bytes looked at at a time for where the last line begins.
 const BACK: u64 = 4096;
+/// Bytes that are read at a time, and so the longest line: an event has some hundred.
+const PIECE: u64 = 16 << 20;
 /// Bytes of the disk that a log which is being written keeps for its last words.
 const RESERVE: u64 = 64 << 10;
 
@@ -98,9 +100,9 @@ pub fn read_events<E: DeserializeOwned>(path: &Path) -> Result<Vec<Record<E>>> {
 
 /// [`read_events`], with the number of lines skipped.
 pub fn replay<E: DeserializeOwned>(path: &Path) -> Result<Replay<E>> {
-    let content = plain::read(path, u64::MAX).map_err(|e| file_error("read", path, &e))?;
     let mut all = Replay { records: Vec::new(), skipped: 0 };
-    parse_lines(&content, &mut all);
+    let mut file = plain::open(path).map_err(|e| file_error("read", path, &e))?;
+    read_lines(&mut file, &mut all).map_err(|e| file_error("read", path, &e))?;
     Ok(all)
 }
 
@@ -114,6 +116,38 @@ fn parse_lines<E: DeserializeOwned>(bytes: &[u8], into: &mut Replay<E>) -> usize
         }
     }
     whole
+}
+
+/// Reads the whole lines from where `file` stands to its end, piece by piece; returns how many bytes they take. A line
+/// that is longer than a piece is none of ours, and is skipped.
+fn read_lines<E: DeserializeOwned>(file: &mut File, into: &mut Replay<E>) -> io::Result<u64> {
+    let mut piece = Vec::new();
+    let (mut taken, mut too_long) = (0, false);
+    loop {
+        let more = Read::by_ref(file).take(PIECE - piece.len() as u64).read_to_end(&mut piece)?;
+        let rest = match piece.iter().position(|b| *b == b'\n').filter(|_| too_long) {
+            // The end of a line whose beginning is gone.
+            Some(end) => {
+                too_long = false;
+                end + 1
+            }
+            None => 0,
+        };
+        let mut whole = rest;
+        if !too_long {
+            whole += parse_lines(&piece[rest..], into);
+        }
+        if whole == 0 && piece.len() as u64 == PIECE {
+            into.skipped += u64::from(!too_long);
+            too_long = true;
+            whole = piece.len();
+        }
+        taken += whole as u64;
+        piece.drain(..whole);
+        if more == 0 {
+            return Ok(taken);
+        }
+    }
 }
 
 /// The reading end for a run that may still be going on.
@@ -171,9 +205,8 @@ impl<E: DeserializeOwned> Follower<E> {
     /// The events whose lines were completed since the last poll; none while the file does not exist. A file that
     /// has become shorter than what was read is read from its beginning.
     pub fn poll(&mut self) -> Result<Vec<Record<E>>> {
-        let bytes = self.read_new().map_err(|e| file_error("read", &self.path, &e))?;
         let mut new = Replay { records: Vec::new(), skipped: 0 };
-        self.offset += parse_lines(&bytes, &mut new) as u64;
+        self.read_new(&mut new).map_err(|e| file_error("read", &self.path, &e))?;
         self.skipped += new.skipped;
         Ok(new.records)
     }
@@ -183,12 +216,11 @@ impl<E: DeserializeOwned> Follower<E> {
         self.skipped
     }
 
-    fn read_new(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    fn read_new(&mut self, into: &mut Replay<E>) -> io::Result<()> {
         if self.file.is_none() {
             match plain::open(&self.path) {
                 Ok(file) => self.file = Some(file),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(bytes),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(e) => return Err(e),
             }
         }
@@ -197,9 +229,9 @@ impl<E: DeserializeOwned> Follower<E> {
                 self.offset = 0;
             }
             file.seek(SeekFrom::Start(self.offset))?;
-            file.read_to_end(&mut bytes)?;
+            self.offset += read_lines(file, into)?;
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
@@ -315,6 +347,23 @@ mod tests {
         assert_eq!((new.len(), new[0].seq, follower.skipped()), (1, 4, 0));
         add(&path, "broken\n");
         assert_eq!((follower.poll().unwrap().len(), follower.skipped()), (0, 1));
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory_and_what_follows_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        EventLog::open(&path).unwrap().append(&step(1)).unwrap();
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        let whole = file.metadata().unwrap().len();
+        // A hole, as a file of any length can have one.
+        file.set_len(whole + 3 * PIECE + 5).unwrap();
+        let mut follower = Follower::<Toy>::open(&path);
+        assert_eq!((follower.poll().unwrap().len(), follower.skipped()), (1, 1));
+        add(&path, "\n{\"seq\":2,\"time\":1,\"kind\":\"note\",\"text\":\"a\"}\n");
+        assert_eq!(follower.poll().unwrap().len(), 1);
+        let all = replay::<Toy>(&path).unwrap();
+        assert_eq!((all.records.len(), all.skipped), (2, 1));
     }
 
     #[test]

@@ -289,7 +289,7 @@ impl RunState {
                 let (step, epoch, loss, acc) = (*step, *epoch, *loss, *acc);
                 let (learning_rate, grad_norm) = (*learning_rate, *grad_norm);
                 let (tokens, seconds) = (*tokens, *seconds);
-                self.evals.retain(|e| e.step < step);
+                self.forget_evals_from(step);
                 self.steps.push(Step { step, epoch, loss, acc, learning_rate, grad_norm, tokens, seconds });
             }
             Event::EvalProgress { done, rows, .. } => self.evaluating = Some((*done, *rows)),
@@ -297,7 +297,7 @@ impl RunState {
                 let (step, loss, acc, rows, seconds) = (*step, *loss, *acc, *rows, *seconds);
                 let rouge_l = scores.map(|s| s.rouge_l);
                 self.evaluating = None;
-                self.evals.retain(|e| e.step < step);
+                self.forget_evals_from(step);
                 self.evals.push(Eval { step, loss, acc, rouge_l, rows, seconds });
             }
             Event::Checkpoint { step, path, bytes, best, .. } => {
@@ -345,6 +345,12 @@ impl RunState {
         self.skipped.retain(|s| *s <= step);
         self.skipped_steps = self.skipped.len() as u64;
         self.sort_checkpoints();
+    }
+
+    /// Forgets the evaluations of `step` and later ones, which are the last.
+    fn forget_evals_from(&mut self, step: u64) {
+        let keep = self.evals.partition_point(|e| e.step < step);
+        self.evals.truncate(keep);
     }
 
     /// The event's line in the log, where it deserves one.

@@ -110,7 +110,7 @@ impl Steps {
     pub fn tokens_per_second(&self) -> Option<f64> {
         let recent = self.recent(SPEED_WINDOW);
         let seconds: f64 = recent.iter().map(|s| s.seconds).sum();
-        (seconds > 0.0).then(|| recent.iter().map(|s| s.tokens).sum::<u64>() as f64 / seconds)
+        (seconds > 0.0).then(|| recent.iter().map(|s| s.tokens as f64).sum::<f64>() / seconds)
     }
 }
 
