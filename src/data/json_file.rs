@@ -3,13 +3,13 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::rows::{Record, Sink, utf8};
+use super::rows::{Place, Record, Sink, utf8};
 use crate::error::Result;
 
 pub(super) fn read_lines(bytes: &[u8], sink: &mut Sink) -> Result<()> {
     for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
         if !line.trim_ascii().is_empty() {
-            sink.take(index as u64 + 1, object(line))?;
+            sink.take(Place::line(index as u64 + 1), object(line))?;
         }
     }
     Ok(())
@@ -28,8 +28,13 @@ pub(super) fn read_list(bytes: &[u8], sink: &mut Sink) -> Result<()> {
     if let Err(e) = serde_json::from_slice::<IgnoredAny>(bytes) {
         return sink.fail(format!("broken JSON: {e}"));
     }
-    for (line, element) in elements(bytes) {
-        sink.take(line, object(element))?;
+    let elements = elements(bytes);
+    for (n, (line, element)) in elements.iter().enumerate() {
+        let shares = |other: Option<&(u64, &[u8])>| other.is_some_and(|(other, _)| other == line);
+        // Where several rows stand on one line, its number tells too little.
+        let shared = shares(elements.get(n + 1)) || (n > 0 && shares(elements.get(n - 1)));
+        let place = Place { line: *line, row: shared.then_some(n as u64 + 1) };
+        sink.take(place, object(element))?;
     }
     Ok(())
 }
