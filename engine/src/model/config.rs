@@ -5,11 +5,11 @@ use std::path::Path;
 use qwen_tui::args::modules::{LINEAR, in_block};
 use qwen_tui::data::Tokenizer;
 use qwen_tui::error::{Context, Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The keys of Qwen-1's `config.json` that the computation depends on (`configuration_qwen.py`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QwenConfig {
     pub hidden_size: i64,
     pub num_hidden_layers: i64,
