@@ -221,7 +221,7 @@ fn sft_shows_the_run_as_lines_and_tells_scripts_where_it_is() {
     assert_eq!(
         stdout(&output),
         format!(
-            "run_dir: {run}\nlast_checkpoint: {run}/checkpoint-50\nbest_checkpoint: {run}/checkpoint-40\n"
+            "run_dir: {run}\nlast_checkpoint: {run}/checkpoint-50\nbest_checkpoint: {run}/checkpoint-40\nstate: finished\n"
         )
     );
     let shown = stderr(&output);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{Bench, Ended};
 use qwen_tui::job::event::Event;
 use qwen_tui::job::runs::worker_alive;
-use qwen_tui::run::read_events;
+use qwen_tui::run::{list_checkpoints_in, read_events};
 use rustix::process::Signal;
 
 /// Trains for `max_steps` steps in all, a checkpoint at each second.
@@ -182,4 +182,77 @@ fn weights_alone_are_taken_into_a_new_run() {
     words("/nowhere", &[]).refused(&["model_type"]);
     words(from, &["--sft_type", "full"]).refused(&["no whole model", "sft_type lora"]);
     assert_eq!(runs(), before, "what is refused leaves nothing");
+}
+
+/// A run that was cut: its checkpoints are those of its second and fourth step.
+fn cut(bench: &Bench) -> PathBuf {
+    let more = ["--max_steps", "100000", "--save_steps", "2", "--output_dir", "out"];
+    let started = bench.start(&bench.sft_words(&[&FLAGS[..], &more].concat()), "");
+    let run = || fs::read_dir(bench.path("out/qwen-1_8b")).ok()?.flatten().next().map(|e| e.path());
+    while !run().is_some_and(|run| list_checkpoints_in(&run).iter().any(|c| c.step >= 4)) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    started.signal_group(Signal::KILL);
+    started.wait();
+    let run = run().unwrap();
+    while worker_alive(&run) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    run
+}
+
+#[test]
+fn adapters_whose_checkpoints_are_not_whole_are_not_trained_over() {
+    let bench = Bench::new();
+    let run = cut(&bench);
+    for checkpoint in list_checkpoints_in(&run) {
+        fs::remove_file(checkpoint.path.join("optimizer.safetensors")).unwrap();
+    }
+    let from = run.to_str().unwrap();
+    let resume = ["sft", "--resume_from_checkpoint", from];
+    bench.words(&resume).refused(&[
+        "none of them is whole",
+        "optimizer.safetensors is missing",
+        "resume_only_model",
+    ]);
+    // Which works, from the weights that are whole.
+    let alone = ["--resume_only_model", "true", "--max_steps", "2", "--output_dir", "alone"];
+    let ended = bench.words(&[&resume[..], &alone].concat());
+    ended.ok();
+    assert!(ended.stderr.contains("starting a new run from the weights of"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("\nstate: finished\n"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_run_goes_on_with_what_has_moved_and_keeps_its_own_places_otherwise() {
+    let bench = Bench::new();
+    let run = cut(&bench);
+    let args = || fs::read_to_string(run.join("sft_args.json")).unwrap();
+    let before = args();
+    fs::rename(bench.path("rows.jsonl"), bench.path("moved.jsonl")).unwrap();
+    let resume = ["sft", "--resume_from_checkpoint", run.to_str().unwrap()];
+    bench.words(&resume).refused(&["no such data file", "--custom_train_dataset_path PATH"]);
+    // Other rows are refused by what they are, and leave nothing behind.
+    let rows = fs::read_to_string(bench.path("moved.jsonl")).unwrap();
+    bench.write("others.jsonl", rows.replace("太差", "很差"));
+    let with = |file: &str| {
+        let words = [&resume[..], &["--custom_train_dataset_path", file]].concat();
+        bench.start(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>(), "")
+    };
+    with("others.jsonl").wait().refused(&["the data are not those of the run: their texts have changed"]);
+    assert_eq!(args(), before);
+    let steps = || read_events::<Event>(&run.join("events.jsonl")).unwrap().len();
+    let told = steps();
+    let going = with("moved.jsonl");
+    let stepped = || {
+        let events = read_events::<Event>(&run.join("events.jsonl")).unwrap();
+        events.iter().skip(told).any(|r| matches!(r.event, Event::Step { .. }))
+    };
+    while !stepped() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    going.signal_group(Signal::TERM);
+    let stopped = going.wait();
+    assert!(stopped.ok().contains("\nstate: stopped\n"), "{}", stopped.stdout);
+    assert!(args().contains("moved.jsonl"));
 }

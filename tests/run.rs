@@ -92,11 +92,11 @@ fn from_rows_to_answers() {
         "ln_f",
     ]);
     let stdout = sft.ok();
-    // The last three lines are for scripts, and the only ones.
+    // The last four lines are for scripts, and the only ones.
     let (run, last, best) =
         (told(stdout, "run_dir"), told(stdout, "last_checkpoint"), told(stdout, "best_checkpoint"));
     let expected = format!(
-        "run_dir: {}\nlast_checkpoint: {}\nbest_checkpoint: {}\n",
+        "run_dir: {}\nlast_checkpoint: {}\nbest_checkpoint: {}\nstate: finished\n",
         run.display(),
         last.display(),
         best.display()
@@ -459,5 +459,9 @@ fn one_row_is_enough() {
     assert!(bench.sft(&one).ok().contains("best_checkpoint: "));
     // No evaluation, no checkpoint: the end is a good one all the same.
     let none = bench.sft(&[&one[..], &["--evaluation_strategy", "no", "--save_strategy", "no"]].concat());
-    assert_eq!(none.ok().lines().count(), 1);
+    let lines: Vec<&str> = none.ok().lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("run_dir: ") && lines[1] == "state: finished",
+        "{lines:?}"
+    );
 }

@@ -335,3 +335,50 @@ fn what_cannot_be_exact_is_refused() {
     let e = Resume::of(run.path()).unwrap().take(other).unwrap_err().to_string();
     assert!(e.contains("lora_dropout_p is 0.2 here and was 0.1") && e.contains("1 more"), "{e}");
 }
+
+/// Model and data lie elsewhere: what is there is compared, and not the path.
+#[test]
+fn a_run_whose_model_and_data_have_moved_ends_as_one_that_stayed() {
+    let bench = Bench::new();
+    let (straight, run) = (bench.new_run("straight", &[]), bench.new_run("run", &[]));
+    trained(&straight, None, None).unwrap();
+    trained(&run, None, Some(4)).unwrap();
+    let moved = bench.path("moved");
+    std::fs::rename(bench.path("model"), &moved).unwrap();
+    std::fs::rename(bench.path("rows.jsonl"), bench.path("other.jsonl")).unwrap();
+    let (model, rows) = (moved.display().to_string(), bench.path("other.jsonl").display().to_string());
+    let places = ["--model_id_or_path", &model, "--custom_train_dataset_path", &rows];
+    let take = || {
+        let mut resume = Resume::of(run.path()).unwrap();
+        resume.take(bench.args("run", &places)).map(|()| resume.step)
+    };
+    assert_eq!(take().unwrap(), Some(4));
+
+    // Of the same shapes, but another: a tensor that was trained on, then a constant of its computation.
+    let file = moved.join("model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    let other: Vec<u8> = whole[..whole.len() - 8192].iter().copied().chain([1u8; 8192]).collect();
+    std::fs::write(&file, other).unwrap();
+    let e = trained(&run, Some(4), None).unwrap_err();
+    assert!(e.exit_code() == 2 && e.to_string().contains("its weights are others"), "{e}");
+    std::fs::write(&file, whole).unwrap();
+    let file = moved.join("config.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut config = common::json(&file);
+    config["rotary_emb_base"] = json!(20000);
+    std::fs::write(&file, config.to_string()).unwrap();
+    let e = trained(&run, Some(4), None).unwrap_err();
+    assert!(
+        e.exit_code() == 2 && e.to_string().contains("rotary_emb_base is 20000.0 and was 10000.0"),
+        "{e}"
+    );
+    std::fs::write(&file, text).unwrap();
+
+    trained(&run, Some(4), None).unwrap();
+    same(&run, &straight);
+    for dir in [run.path().to_owned(), run.checkpoint(STEPS)] {
+        let args = SftArgs::from_run_dir(&dir).unwrap();
+        assert_eq!(args.model_id_or_path.as_deref(), Some(model.as_str()));
+        assert_eq!(args.custom_train_dataset_path, [rows.clone()]);
+    }
+}

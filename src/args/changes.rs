@@ -22,6 +22,15 @@ const FREE: [&str; 12] = [
     "preprocess_num_proc",
 ];
 
+/// Where model and data lie: what is found there is compared when the run goes on, and not its path.
+const PLACES: [&str; 5] = [
+    "model_id_or_path",
+    "model_cache_dir",
+    "dataset",
+    "custom_train_dataset_path",
+    "custom_val_dataset_path",
+];
+
 /// An argument with two values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -33,6 +42,15 @@ pub struct Change {
 impl SftArgs {
     /// The arguments in which `new` would make another run of this one.
     pub fn changes(&self, new: &SftArgs) -> Vec<Change> {
+        self.differing(new).into_iter().filter(|change| !PLACES.contains(&change.key)).collect()
+    }
+
+    /// The arguments by which `new` looks for model or data elsewhere.
+    pub fn moved(&self, new: &SftArgs) -> Vec<Change> {
+        self.differing(new).into_iter().filter(|change| PLACES.contains(&change.key)).collect()
+    }
+
+    fn differing(&self, new: &SftArgs) -> Vec<Change> {
         // Answers choose the best checkpoint where evaluations write them.
         let answers = new.predict_with_generate;
         let (old, new) = (self.to_json(), new.to_json());
@@ -65,6 +83,10 @@ mod tests {
         let old = args("");
         let free = "--save_total_limit 5 --threads 2 --output_dir b --device cpu --preprocess_num_proc 3 --max_new_tokens 7";
         assert_eq!(old.changes(&args(free)), []);
+        let elsewhere = args("--model_id_or_path /new --custom_val_dataset_path b");
+        assert_eq!(old.changes(&elsewhere), []);
+        let moved: Vec<_> = old.moved(&elsewhere).iter().map(|c| c.key).collect();
+        assert_eq!(moved, ["model_id_or_path", "custom_val_dataset_path"]);
         let changes = old.changes(&args("--learning_rate 3e-4 --lora_alpha 16"));
         let told: Vec<_> = changes.iter().map(|c| format!("{} {} {}", c.key, c.old, c.new)).collect();
         assert_eq!(told, ["lora_alpha 32 16", "learning_rate 0.0001 0.0003"]);

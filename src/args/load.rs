@@ -57,6 +57,10 @@ pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
         flags.values.iter().filter(|(f, _)| f.status == Status::Works).map(|(f, _)| f.name).collect();
     let args: SftArgs = rules::build(values)?;
     idle.extend(contradictions(&args, &file_derived, &flag_set));
+    if args.predict_with_generate && args.evaluation_strategy == "no" {
+        let what = "predict_with_generate true with evaluation_strategy no: without an evaluation no answer is written";
+        warnings.push(what.to_owned());
+    }
     warnings.extend(without_effect(&idle));
     Ok(Loaded { args, warnings })
 }
@@ -150,6 +154,10 @@ fn load_with(flags: &[String], uses: &Uses) -> Result<(Loaded<InferArgs>, Vec<St
     idle.extend(unused.map(|(field, _)| format!("{} (of no use to {})", field.name, uses.command)));
     for (field, value) in &flags.values {
         values.take(field, value, Source::Flag)?;
+    }
+    if values.is_null("ckpt_dir") && uses.needs_checkpoint {
+        return Err(values
+            .refuse("ckpt_dir", "the directory of the checkpoint whose adapter is merged (--ckpt_dir DIR)"));
     }
     if values.is_null("ckpt_dir") {
         values.put("load_args_from_ckpt_dir", false);

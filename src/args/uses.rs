@@ -8,19 +8,30 @@ pub struct Uses {
     pub works: fn(&str) -> bool,
     /// Whether the dtype that was trained with is the one to work with.
     pub(super) trained_dtype: bool,
+    /// Whether there is nothing to do without a checkpoint.
+    pub(super) needs_checkpoint: bool,
 }
 
 /// `infer`: all but where a merge goes.
-pub const INFER: Uses =
-    Uses { command: "infer", works: |key| !ONLY_MERGE.contains(&key), trained_dtype: true };
+pub const INFER: Uses = Uses {
+    command: "infer",
+    works: |key| !ONLY_MERGE.contains(&key),
+    trained_dtype: true,
+    needs_checkpoint: false,
+};
 /// `classify`: it generates nothing and reads no data set.
-pub const CLASSIFY: Uses =
-    Uses { command: "classify", works: |key| CLASSIFY_KEYS.contains(&key), trained_dtype: true };
+pub const CLASSIFY: Uses = Uses {
+    command: "classify",
+    works: |key| CLASSIFY_KEYS.contains(&key),
+    trained_dtype: true,
+    needs_checkpoint: false,
+};
 /// `merge-lora`: it computes no answers; weights stay in the base's own dtype.
 pub const MERGE: Uses = Uses {
     command: "merge-lora",
     works: |key| MERGE_KEYS.contains(&key) || ONLY_MERGE.contains(&key),
     trained_dtype: false,
+    needs_checkpoint: true,
 };
 
 const ONLY_MERGE: [&str; 2] = ["output", "overwrite"];

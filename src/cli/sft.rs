@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::inputs::Inputs;
+use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::{
     Begin, Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground,
 };
@@ -22,10 +23,11 @@ Usage: qwen-tui sft [--config FILE] [--ARGUMENT VALUE]...
 writes; an argument given here overrides the file's. Lists are written `--dataset a b`.
 
 The progress goes to standard error: a bar on a terminal, lines elsewhere. Ctrl-C finishes the step at hand, saves and \
-ends. At the end standard output has three lines for scripts (a checkpoint that there is none of is left out):
+ends. At the end standard output has four lines for scripts (a checkpoint that there is none of is left out):
   run_dir: PATH
   last_checkpoint: PATH
   best_checkpoint: PATH
+  state: finished, stopped (by Ctrl-C, a signal or a command; exit status 0 too) or failed
 
 --resume_from_checkpoint last goes on with the newest unfinished run of these arguments in output_dir, or starts one \
 where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as \
@@ -90,6 +92,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
 
 /// Goes on with a run in its own directory.
 fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
+    let before = resume.args.clone();
     resume.take(args)?;
     for warning in &resume.warnings {
         out::note(&format!("warning: {warning}"));
@@ -97,18 +100,32 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
     let run = &resume.run;
     if resume.finished {
         out::note(&format!("{} is finished; nothing is left to train", run.path().display()));
-        return out::text(&report(run, None));
+        return out::text(&report(run, None, RunStatus::Finished));
     }
     out::note(&match resume.step {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
         None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
     });
-    end(run, resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm))
+    resume.look()?;
+    let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
+    let told = events().len();
+    let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm);
+    let stepped = || events().iter().skip(told).any(|record| is_step(&record.event));
+    if !before.moved(&resume.args).is_empty() && matches!(result, Err(Error::User(_))) && !stepped() {
+        // What lies at the new places is not what the run began with.
+        run.write_args(&before.to_json())?;
+    }
+    end(run, result)
 }
 
 /// Reports what lies on disk, and how to go on with a run that was stopped.
 pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
-    out::text(&report(run, result.as_ref().ok()))?;
+    let status = match &result {
+        Ok(outcome) if outcome.stopped => RunStatus::Stopped,
+        Ok(_) => RunStatus::Finished,
+        Err(_) => RunStatus::Failed,
+    };
+    out::text(&report(run, result.as_ref().ok(), status))?;
     if result.as_ref().is_ok_and(|outcome| outcome.stopped && outcome.last_checkpoint.is_some()) {
         out::note(&how_to_go_on(run.path()));
     }
@@ -140,15 +157,18 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
     Ok(file.is_file().then_some(file))
 }
 
+fn is_step(event: &Event) -> bool {
+    matches!(event, Event::Step { .. } | Event::StepSkipped { .. })
+}
+
 /// Whether a run has anything to show: a step or a checkpoint.
 fn began(run: &RunDir) -> bool {
-    let counts = |event: &Event| matches!(event, Event::Step { .. } | Event::StepSkipped { .. });
     let events = read_events::<Event>(&run.events_file()).unwrap_or_default();
-    events.iter().any(|record| counts(&record.event)) || !list_checkpoints(run).is_empty()
+    events.iter().any(|record| is_step(&record.event)) || !list_checkpoints(run).is_empty()
 }
 
 /// What scripts read from standard output; after a failure, what lies on disk.
-fn report(run: &RunDir, outcome: Option<&Outcome>) -> String {
+fn report(run: &RunDir, outcome: Option<&Outcome>, status: RunStatus) -> String {
     let (last, best) = match outcome {
         Some(o) => {
             let whole = |name: &String| run.path().join(name);
@@ -162,7 +182,7 @@ fn report(run: &RunDir, outcome: Option<&Outcome>) -> String {
             text += &format!("{name}: {}\n", checkpoint.display());
         }
     }
-    text
+    text + &format!("state: {}\n", status.word())
 }
 
 /// The last and the best of the whole checkpoints.
@@ -256,10 +276,11 @@ mod tests {
         let at = run.path().display();
         let outcome = Outcome { last_checkpoint: Some("checkpoint-9".into()), ..Outcome::default() };
         assert_eq!(
-            report(&run, Some(&outcome)),
-            format!("run_dir: {at}\nlast_checkpoint: {at}/checkpoint-9\n")
+            report(&run, Some(&outcome), RunStatus::Stopped),
+            format!("run_dir: {at}\nlast_checkpoint: {at}/checkpoint-9\nstate: stopped\n")
         );
-        assert_eq!(report(&run, None), format!("run_dir: {at}\n"));
+        let failed = || report(&run, None, RunStatus::Failed);
+        assert_eq!(failed(), format!("run_dir: {at}\nstate: failed\n"));
 
         // A run that failed later on.
         for step in [5, 10] {
@@ -269,9 +290,9 @@ mod tests {
             state.write(&run.checkpoint(step)).unwrap();
         }
         assert_eq!(
-            report(&run, None),
+            failed(),
             format!(
-                "run_dir: {at}\nlast_checkpoint: {at}/checkpoint-10\nbest_checkpoint: {at}/checkpoint-5\n"
+                "run_dir: {at}\nlast_checkpoint: {at}/checkpoint-10\nbest_checkpoint: {at}/checkpoint-5\nstate: failed\n"
             )
         );
     }

@@ -4,7 +4,7 @@ use csv::{ByteRecord, ReaderBuilder};
 use serde_json::Value;
 
 use super::formats;
-use super::rows::{Record, Sink, check_length, utf8};
+use super::rows::{Place, Record, Sink, check_length, utf8};
 use crate::error::Result;
 
 /// CSV has no null, so an empty cell in one of these columns stands for it.
@@ -47,7 +47,7 @@ pub(super) fn read(bytes: &[u8], sink: &mut Sink) -> Result<()> {
         } else {
             cells(columns, &record)
         };
-        sink.take(line, row)?;
+        sink.take(Place::line(line), row)?;
     }
 }
 

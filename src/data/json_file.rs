@@ -3,13 +3,13 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::rows::{Record, Sink, check_length, utf8};
+use super::rows::{Place, Record, Sink, check_length, utf8};
 use crate::error::Result;
 
 pub(super) fn read_lines(bytes: &[u8], sink: &mut Sink) -> Result<()> {
     for (index, line) in bytes.split(|&b| b == b'\n').enumerate() {
         if !line.trim_ascii().is_empty() {
-            sink.take(index as u64 + 1, object(line))?;
+            sink.take(Place::line(index as u64 + 1), object(line))?;
         }
     }
     Ok(())
@@ -28,7 +28,25 @@ pub(super) fn read_list(bytes: &[u8], sink: &mut Sink) -> Result<()> {
     if let Err(e) = serde_json::from_slice::<IgnoredAny>(bytes) {
         return sink.fail(format!("broken JSON: {e}"));
     }
-    each_element(bytes, |line, element| sink.take(line, object(element)))
+    // An element waits for the next one, which may stand on the same line.
+    let mut waiting: Option<(Place, &[u8])> = None;
+    let mut number = 0;
+    each_element(bytes, |line, element| {
+        number += 1;
+        let mut place = Place { line, row: None };
+        if let Some((before, text)) = waiting.take() {
+            let mut before: Place = before;
+            if before.line == line {
+                // Where several rows stand on one line, its number tells too little.
+                place.row = Some(number);
+                before.row = Some(number - 1);
+            }
+            sink.take(before, object(text))?;
+        }
+        waiting = Some((place, element));
+        Ok(())
+    })?;
+    waiting.map_or(Ok(()), |(place, text)| sink.take(place, object(text)))
 }
 
 fn object(text: &[u8]) -> Result<Record, String> {
@@ -50,7 +68,7 @@ fn object(text: &[u8]) -> Result<Record, String> {
 }
 
 /// Calls `take` for the elements of a list that is known to be well-formed JSON, with the line each begins on.
-fn each_element(bytes: &[u8], mut take: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+fn each_element<'a>(bytes: &'a [u8], mut take: impl FnMut(u64, &'a [u8]) -> Result<()>) -> Result<()> {
     let (mut line, mut depth, mut in_string, mut escaped) = (1, 0usize, false, false);
     let mut start: Option<(u64, usize)> = None;
     for (at, &b) in bytes.iter().enumerate() {

@@ -37,18 +37,39 @@ pub enum OnBroken {
     Error,
 }
 
+/// Where a row begins in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// From 1.
+    pub line: u64,
+    /// Its number in the file, from 1, where others begin on the same line.
+    pub row: Option<u64>,
+}
+
+impl Place {
+    pub(super) fn line(line: u64) -> Self {
+        Place { line, row: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)?;
+        self.row.map_or(Ok(()), |row| write!(f, ", row {row}"))
+    }
+}
+
 /// A row that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     pub file: PathBuf,
-    /// The line on which it begins, from 1.
-    pub line: u64,
+    pub place: Place,
     pub reason: String,
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, line {}: {}", self.file.display(), self.line, self.reason)
+        write!(f, "{}, {}: {}", self.file.display(), self.place, self.reason)
     }
 }
 
@@ -61,9 +82,9 @@ pub struct Places {
 }
 
 impl Places {
-    fn add(&mut self, file: &Path, line: u64) {
+    fn add(&mut self, file: &Path, place: Place) {
         self.count += 1;
-        self.first.get_or_insert_with(|| format!("{}, line {line}", file.display()));
+        self.first.get_or_insert_with(|| format!("{}, {place}", file.display()));
     }
 
     fn extend(&mut self, more: Places) {
@@ -192,23 +213,23 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Takes the record that begins on `line`, or the reason why there is none.
-    pub fn take(&mut self, line: u64, record: Result<Record, String>) -> Result<()> {
+    /// Takes the record that begins at `place`, or the reason why there is none.
+    pub fn take(&mut self, place: Place, record: Result<Record, String>) -> Result<()> {
         match record.and_then(formats::to_row) {
             Ok(Some(row)) => {
                 if let Some(what) = unplain(&row).filter(|_| self.read.unplain.is_none()) {
-                    self.read.unplain = Some(format!("{}, line {line} has {what}", self.file.display()));
+                    self.read.unplain = Some(format!("{}, {place} has {what}", self.file.display()));
                 }
                 match blank(&row) {
-                    Some(Blank::Text) => self.read.blank.add(self.file, line),
-                    Some(Blank::Query) => self.read.unasked.add(self.file, line),
+                    Some(Blank::Text) => self.read.blank.add(self.file, place),
+                    Some(Blank::Query) => self.read.unasked.add(self.file, place),
                     None => {}
                 }
                 self.read.rows.push(row);
             }
             Ok(None) => self.read.unlabelled += 1,
             Err(reason) => {
-                let broken = Broken { file: self.file.into(), line, reason };
+                let broken = Broken { file: self.file.into(), place, reason };
                 if self.on_broken == OnBroken::Error {
                     return Err(Error::user(format!(
                         "{broken}. Mend the row, or leave broken rows out (check_dataset_strategy warning)"
@@ -237,11 +258,13 @@ impl Sink<'_> {
         let Read { rows, broken, broken_rows, unlabelled, .. } = &self.read;
         match (rows.as_slice(), broken.first()) {
             ([], Some(first)) => self.fail(format!(
-                "no usable row in it ({broken_rows} broken, {unlabelled} without a label); the first broken one: line {}: {}",
-                first.line,
+                "no usable row in it ({broken_rows} broken, {unlabelled} without a label); the first broken one: {}: {}",
+                first.place,
                 first.reason
             )),
-            ([], None) if *unlabelled > 0 => self.fail(format!("no usable row in it: none of its {unlabelled} has a label")),
+            ([], None) if *unlabelled > 0 => {
+                self.fail(format!("no usable row in it: none of its {unlabelled} has a label"))
+            }
             ([], None) => self.fail(format!("no row in it: {empty}")),
             _ => Ok(self.read),
         }

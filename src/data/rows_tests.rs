@@ -56,7 +56,7 @@ fn jd_rows_of_csv() {
         [jd("好,\"真\"好\n第二行", "positive"), jd("差", "negative"), jd("最后", "negative")]
     );
     assert_eq!(got.unlabelled, 2);
-    let broken: Vec<(u64, &str)> = got.broken.iter().map(|b| (b.line, b.reason.as_str())).collect();
+    let broken: Vec<(u64, &str)> = got.broken.iter().map(|b| (b.place.line, b.reason.as_str())).collect();
     assert_eq!(broken.len(), 2);
     assert!(broken[0].0 == 8 && broken[0].1.starts_with("unknown label \"2.0\""), "{broken:?}");
     assert!(broken[1].0 == 9 && broken[1].1.starts_with("2 cells where the header has 3"), "{broken:?}");
@@ -96,7 +96,7 @@ fn jd_rows_of_json() {
     ];
     assert_eq!(got.broken.len(), want.len());
     for (b, (line, reason)) in got.broken.iter().zip(want) {
-        assert!(b.line == line && b.reason.starts_with(reason), "{b}");
+        assert!(b.place.line == line && b.reason.starts_with(reason), "{b}");
     }
 }
 
@@ -105,7 +105,7 @@ fn a_json_list_keeps_its_lines() {
     let list = "\u{feff} [\n {\"query\": \"a],}\\\\\\\"[\",\n  \"response\": \"b\"},\n 7, {\"response\": \"c\"}\n]\n";
     let got = read("a.json", list, OnBroken::Skip).unwrap();
     assert_eq!(got.rows, [Row::new("a],}\\\"[", "b"), Row::new("", "c")]);
-    assert_eq!((got.broken.len(), got.broken[0].line), (1, 4));
+    assert_eq!((got.broken.len(), got.broken[0].place.line), (1, 4));
     assert!(
         bad("a.json", "{\"query\": \"a\", \"response\": \"b\"}\n{\"response\": \"c\"}").contains(".jsonl")
     );
@@ -191,7 +191,7 @@ fn other_encodings_and_open_quotes() {
     // "好" and "差" in GBK.
     let gbk = b"sentence,label\nfine,1\n\xba\xc3,1\n\xb2\xee,0\n";
     let got = read("a.csv", gbk, OnBroken::Skip).unwrap();
-    assert_eq!((got.rows.len(), got.broken.len(), got.broken[0].line), (1, 2, 3));
+    assert_eq!((got.rows.len(), got.broken.len(), got.broken[0].place.line), (1, 2, 3));
     assert!(got.broken[0].reason.contains("not UTF-8"), "{}", got.broken[0]);
     assert!(bad("a.jsonl", b"{\"sentence\": \"\xba\xc3\", \"label\": 1}").contains("line 1: not UTF-8"));
     assert!(bad("a.json", b"[{\"sentence\": \"\xba\xc3\", \"label\": 1}]").contains("not UTF-8"));
@@ -199,7 +199,7 @@ fn other_encodings_and_open_quotes() {
 
     let open = "label,sentence\n1,好\n0,\"差\n1,好\n1,好\n";
     let got = read("a.csv", open, OnBroken::Skip).unwrap();
-    assert_eq!((got.rows.len(), got.broken[0].line), (1, 3));
+    assert_eq!((got.rows.len(), got.broken[0].place.line), (1, 3));
     assert!(got.broken[0].reason.contains("not closed"), "{}", got.broken[0]);
     // A lone quote within a cell is only a quote.
     assert_eq!(good("a.csv", "sentence,label\n5\" 屏幕,1\n"), [jd("5\" 屏幕", "positive")]);
@@ -260,7 +260,7 @@ fn a_file_of_broken_rows_is_counted_and_the_first_ones_are_named() {
     std::fs::write(&file, "{\"response\":\"a\"}\n".to_owned() + &"x\n".repeat(50_000)).unwrap();
     let read = read_file(&file, OnBroken::Skip).unwrap();
     assert_eq!((read.rows.len(), read.broken.len(), read.broken_rows), (1, TOLD, 50_000));
-    assert_eq!(read.broken[TOLD - 1].line, 101);
+    assert_eq!(read.broken[TOLD - 1].place.line, 101);
     let long = format!("{{\"response\":\"{}\"}}\n", "a".repeat(16 << 20));
     std::fs::write(&file, &long).unwrap();
     let error = read_file(&file, OnBroken::Skip).unwrap_err().to_string();
@@ -269,4 +269,23 @@ fn a_file_of_broken_rows_is_counted_and_the_first_ones_are_named() {
     std::fs::write(&file, "response\n".to_owned() + &long[13..] + "b\n").unwrap();
     let read = read_file(&file, OnBroken::Skip).unwrap();
     assert_eq!((read.rows.len(), read.broken_rows), (1, 1));
+}
+
+#[test]
+fn rows_of_one_line_are_told_apart_by_their_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.json");
+    let told = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let broken = read_file(&path, OnBroken::Skip).unwrap().broken;
+        broken
+            .iter()
+            .map(|b| b.to_string().rsplit_once("rows.json, ").unwrap().1.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let good = r#"{"query": "a", "response": "b"}"#;
+    let lines = told(&format!("[{good}, 7, {good}, 8]"));
+    assert!(lines[0].starts_with("line 1, row 2: ") && lines[1].starts_with("line 1, row 4: "), "{lines:?}");
+    let lines = told(&format!("[{good},\n7,\n{good}, 8]"));
+    assert!(lines[0].starts_with("line 2: ") && lines[1].starts_with("line 3, row 4: "), "{lines:?}");
 }

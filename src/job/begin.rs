@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::job::initial_adapter::same_strength;
 use crate::job::inputs::check_model_dir;
 use crate::job::resume::{Resume, newest, runs};
-use crate::run::{RunDir, find_adapter, verify_checkpoint};
+use crate::run::{Needed, RunDir, find_adapter, verify};
 
 /// What a start begins from.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ const LAST: &str = "last";
 /// and it can be gone on with as any other.
 fn weights_alone(mut args: SftArgs, from: &str) -> Result<Begin> {
     let (checkpoint, mut notes) = checkpoint(&args, from)?;
+    if let Some(adapter) = &args.init_adapter {
+        notes.push(format!(
+            "warning: init_adapter {adapter} is left out: resume_only_model true takes the weights of {}",
+            checkpoint.display()
+        ));
+    }
     if args.sft_type == "full" {
         let path = text(&checkpoint)?;
         (args.model_id_or_path, args.model_cache_dir) = (Some(path), None);
@@ -73,7 +79,7 @@ fn weights_alone(mut args: SftArgs, from: &str) -> Result<Begin> {
 fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
     let fits = |dir: &Path| fits(args, dir);
     let of_run = |run: &RunDir| -> Result<Option<(PathBuf, Vec<String>)>> {
-        let found = newest(run, fits)?;
+        let found = newest(run, Needed::Weights, fits)?;
         Ok(found.step.map(|step| (run.checkpoint(step), found.warnings)))
     };
     if from == LAST {
@@ -100,7 +106,7 @@ fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
             Error::user(format!("resume_from_checkpoint: {} has no whole checkpoint yet", dir.display()))
         });
     }
-    verify_checkpoint(&dir)?;
+    verify(&dir, Needed::Weights)?;
     fits(&dir)?;
     Ok((dir, Vec::new()))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::{SftArgs, adapter_file};
 use crate::error::{Error, Result};
-use crate::run::{ADAPTER_CONFIG, AdapterConfig, CHECKSUMS, adapter_folder, has_adapter, verify_checkpoint};
+use crate::run::{ADAPTER_CONFIG, AdapterConfig, CHECKSUMS, Needed, adapter_folder, has_adapter, verify};
 
 /// `init_adapter`, and the arguments that its weights alone do not show to be others.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ impl InitialAdapter {
         self.look()?;
         let file = self.file()?;
         if let Some(checkpoint) = file.ancestors().skip(1).take(2).find(|dir| dir.join(CHECKSUMS).is_file()) {
-            verify_checkpoint(checkpoint)?;
+            verify(checkpoint, Needed::Weights)?;
         }
         Ok(file)
     }

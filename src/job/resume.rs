@@ -4,14 +4,14 @@ use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::args::{ARGS_FILE, SftArgs};
+use crate::args::{ARGS_FILE, Change, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
 use crate::job::inputs::{Inputs, Missing};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
-use crate::run::{EVENTS, RunDir, list_checkpoints, resumable, step_of, verify_checkpoint};
+use crate::run::{EVENTS, Needed, RunDir, look_at_checkpoints, resumable, step_of, verify};
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -44,30 +44,38 @@ impl Resume {
         let (Some(step), Some(root)) = (step, dir.parent()) else { return Self::open(&dir)?.at_newest() };
         let mut resume = Self::open(root)?;
         if !resume.finished {
-            verify_checkpoint(&dir)?;
+            verify(&dir, Needed::All).map_err(|e| e.map(|message| format!("{message}; {WEIGHTS_ALONE}")))?;
             resumable(&dir)?;
             resume.step = Some(step);
+            resume.check_args()?;
         }
         Ok(resume)
     }
 
-    /// The newest run in `args.output_dir` that has these arguments, from its newest whole checkpoint; none where there
-    /// is no unfinished run.
+    /// The newest run in `args.output_dir` that has these arguments, or else the newest unfinished one that has them but
+    /// for the places of model and data, from its newest whole checkpoint; none where there is no unfinished run.
     ///
     /// # Errors
     /// As [`of`](Self::of); `Error::User` where there are unfinished runs and all have other arguments.
     pub fn last(args: &SftArgs) -> Result<Option<Resume>> {
-        let mut other = None;
+        let (mut other, mut elsewhere) = (None, None);
         for root in runs(args) {
             let Ok(mine) = SftArgs::from_run_dir(&root) else { continue };
-            let Err(refused) = same(&root, &mine, args) else {
+            let refused = same(&root, mine.changes(args)).err();
+            if refused.is_none() && mine.moved(args).is_empty() {
                 return Self::open(&root)?.at_newest().map(Some);
-            };
+            }
             if inspect(&root).status != RunStatus::Finished {
-                other.get_or_insert(refused);
+                match refused {
+                    Some(refused) => drop(other.get_or_insert(refused)),
+                    None => drop(elsewhere.get_or_insert(root)),
+                }
             }
         }
-        other.map_or(Ok(None), Err)
+        match elsewhere {
+            Some(root) => Self::open(&root)?.at_newest().map(Some),
+            None => other.map_or(Ok(None), Err),
+        }
     }
 
     fn open(root: &Path) -> Result<Resume> {
@@ -86,26 +94,67 @@ impl Resume {
 
     fn at_newest(mut self) -> Result<Resume> {
         if !self.finished {
-            let Newest { step, warnings } = newest(&self.run, resumable)?;
+            let Newest { step, warnings } = newest(&self.run, Needed::All, resumable)?;
             (self.step, self.warnings) = (step, warnings);
+            self.check_args()?;
         }
         Ok(self)
+    }
+
+    /// Looks for what the worker reads. The adapter that the run began with is in its checkpoints.
+    ///
+    /// # Errors
+    /// `Error::User` names what is not there.
+    pub fn look(&self) -> Result<()> {
+        let init_adapter = self.args.init_adapter.clone().filter(|_| self.step.is_none());
+        look(self.run.path(), &SftArgs { init_adapter, ..self.args.clone() })
+    }
+
+    /// Refuses arguments in the run's own file that are not those its checkpoint was trained with: whoever has edited
+    /// it would not get the run that it was.
+    fn check_args(&self) -> Result<()> {
+        let Some(step) = self.step else { return Ok(()) };
+        let checkpoint = self.run.checkpoint(step);
+        if !checkpoint.join(ARGS_FILE).is_file() {
+            return Ok(());
+        }
+        let changes = SftArgs::from_run_dir(&checkpoint)?.changes(&self.args);
+        let Some(Change { key, old, new }) = changes.first() else { return Ok(()) };
+        Err(Error::user(format!(
+            "{}: {key} is {new} there and {old} in checkpoint-{step}{}: a run goes on as it began; put the old value back \
+             (checkpoint-{step}/{ARGS_FILE} has all of them), or leave out resume_from_checkpoint to start anew",
+            self.run.args_file().display(),
+            more(&changes)
+        )))
     }
 
     /// Whether `args` are still those of the run.
     ///
     /// # Errors
-    /// `Error::User` names the first argument that would make another run, and both values.
+    /// `Error::User` names the first argument that would make another run, and both values; of a run that starts from
+    /// the beginning these are the places of model and data too, as nothing shows that they are the same.
     pub fn fits(&self, args: &SftArgs) -> Result<()> {
-        same(self.run.path(), &self.args, args)
+        same(self.run.path(), self.args.changes(args))?;
+        let moved = self.args.moved(args);
+        if self.finished || moved.is_empty() {
+            return Ok(());
+        }
+        match self.step {
+            None => same(self.run.path(), moved),
+            Some(_) => look(self.run.path(), &SftArgs { init_adapter: None, ..args.clone() }),
+        }
     }
 
-    /// Takes over what `args` may change, for the worker to read.
+    /// Takes over what `args` may change, for the worker to read. What a run that is [`finished`](Self::finished) was
+    /// trained with stays as it is.
     ///
     /// # Errors
-    /// `Error::User` names the first argument that would make another run, and both values.
+    /// As [`fits`](Self::fits).
     pub fn take(&mut self, args: SftArgs) -> Result<()> {
         self.fits(&args)?;
+        if self.finished {
+            return Ok(());
+        }
         let args = SftArgs {
             resume_from_checkpoint: None,
             output_dir: self.args.output_dir.clone(),
@@ -128,25 +177,26 @@ pub(super) struct Newest {
     pub warnings: Vec<String>,
 }
 
-/// The newest whole checkpoint of `run` that is `usable`, by the time of writing. A run that went on from an earlier
-/// checkpoint has left those of later steps behind: they come after all that it comes from.
+/// The newest checkpoint of `run` of which what is `needed` is whole, and that is `usable`, by the time of writing. A run
+/// that went on from an earlier checkpoint has left those of later steps behind: they come after all that it comes from.
 ///
 /// # Errors
-/// There are whole ones and none of them is usable: that of the newest.
-pub(super) fn newest(run: &RunDir, usable: impl Fn(&Path) -> Result<()>) -> Result<Newest> {
-    let mut whole = list_checkpoints(run);
-    let broken = steps(run).into_iter().filter(|step| !whole.iter().any(|c| c.step == *step));
-    let mut warnings: Vec<String> =
-        broken.map(|step| format!("{} is not whole and left out", run.checkpoint(step).display())).collect();
+/// There are checkpoints and none of them is usable: why the newest whole one is not, or else what is wrong with each.
+pub(super) fn newest(run: &RunDir, needed: Needed, usable: impl Fn(&Path) -> Result<()>) -> Result<Newest> {
+    let (mut whole, mut broken) = look_at_checkpoints(run.path(), needed);
     let branch = Branch::read(run.path());
     branch.sort(&mut whole);
+    let left_out = |broken: &[(u64, Error)]| -> Vec<String> {
+        broken.iter().map(|(step, e)| format!("checkpoint-{step} is left out: {e}")).collect()
+    };
     let mut refused = None;
     for checkpoint in whole {
-        if let Err(e) = verify_checkpoint(&checkpoint.path) {
-            warnings.push(format!("checkpoint-{} is left out: {e}", checkpoint.step));
+        if let Err(e) = verify(&checkpoint.path, needed) {
+            broken.push((checkpoint.step, e));
         } else if let Err(e) = usable(&checkpoint.path) {
             refused.get_or_insert(e);
         } else {
+            let mut warnings = left_out(&broken);
             if branch.has_left(checkpoint.step, checkpoint.written) {
                 warnings.push(format!(
                     "the run had gone back from checkpoint-{}; no other whole one is left",
@@ -156,8 +206,31 @@ pub(super) fn newest(run: &RunDir, usable: impl Fn(&Path) -> Result<()>) -> Resu
             return Ok(Newest { step: Some(checkpoint.step), warnings });
         }
     }
-    refused.map_or(Ok(Newest { step: None, warnings }), Err)
+    match refused {
+        Some(e) => Err(e),
+        None if broken.is_empty() => Ok(Newest { step: None, warnings: Vec::new() }),
+        None => Err(none_whole(run, needed, &broken)),
+    }
 }
+
+/// Nothing is begun anew over checkpoints that a person may still mend: what is wrong with them, and what can be done.
+fn none_whole(run: &RunDir, needed: Needed, broken: &[(u64, Error)]) -> Error {
+    let each: Vec<String> = broken.iter().map(|(step, e)| format!("checkpoint-{step}: {e}")).collect();
+    let weights = match needed {
+        Needed::Weights => String::new(),
+        Needed::All => format!("; {WEIGHTS_ALONE}"),
+    };
+    Error::user(format!(
+        "{} has checkpoints, and none of them is whole ({}): put the files back as they were written{weights}; to train \
+         the run from its beginning, move its checkpoints away",
+        run.path().display(),
+        each.join("; ")
+    ))
+}
+
+/// What can be done with a checkpoint that no training can go on from.
+const WEIGHTS_ALONE: &str =
+    "its weights alone can begin a new run, where they are whole (resume_only_model true)";
 
 /// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own.
 ///
@@ -173,7 +246,7 @@ pub fn resume(dir: &Path) -> Result<(PathBuf, Worker)> {
             run.display()
         )));
     }
-    look(&resume.args)?;
+    resume.look()?;
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
     Ok((run.to_owned(), worker))
 }
@@ -184,35 +257,40 @@ pub fn resume(dir: &Path) -> Result<(PathBuf, Worker)> {
 /// # Errors
 /// `Error::User` names what is wrong.
 pub fn ready(dir: &Path) -> Result<()> {
-    look(&SftArgs::from_run_dir(dir)?)
+    look(dir, &SftArgs::from_run_dir(dir)?)
 }
 
-fn look(args: &SftArgs) -> Result<()> {
-    let missing = |m: Missing| {
+/// Looks for the model and the data of the run in `root`.
+fn look(root: &Path, args: &SftArgs) -> Result<()> {
+    let missing = |Missing { key, message }| {
         Error::user(format!(
-            "{}. A run goes on with the arguments that it began with: put it there, or start a new run with others",
-            m.message
+            "{message}. Put it there, or go on with where it is now: qwen-tui sft --resume_from_checkpoint {} --{key} PATH",
+            root.display()
         ))
     };
     Inputs::from(args).look().map_err(missing)
 }
 
-/// Refuses arguments that would make another run of the one in `root`.
-fn same(root: &Path, old: &SftArgs, new: &SftArgs) -> Result<()> {
-    let changes = old.changes(new);
+/// Refuses `changes` that would make another run of the one in `root`.
+fn same(root: &Path, changes: Vec<Change>) -> Result<()> {
     let Some(first) = changes.first() else { return Ok(()) };
-    let more = match changes.len() - 1 {
-        0 => String::new(),
-        n => format!(" ({n} more differ)"),
-    };
     Err(Error::user(format!(
-        "{} is {} here and was {} when {} began{more}: a run goes on as it began; give the old value, or leave out \
+        "{} is {} here and was {} when {} began{}: a run goes on as it began; give the old value, or leave out \
          resume_from_checkpoint to start anew",
         first.key,
         first.new,
         first.old,
-        root.display()
+        root.display(),
+        more(&changes)
     )))
+}
+
+/// How many there are beside the first.
+fn more(changes: &[Change]) -> String {
+    match changes.len() {
+        0 | 1 => String::new(),
+        n => format!(" ({} more differ)", n - 1),
+    }
 }
 
 /// The runs that `args` could have made, newest first.
@@ -231,12 +309,6 @@ pub(super) fn runs(args: &SftArgs) -> Vec<PathBuf> {
     runs.retain(|dir| number(dir).is_some());
     runs.sort_by_key(|dir| Reverse((number(dir), dir.clone())));
     runs
-}
-
-/// The steps of all directories that are named as checkpoints.
-fn steps(run: &RunDir) -> Vec<u64> {
-    let entries = fs::read_dir(run.path()).into_iter().flatten().flatten();
-    entries.filter_map(|e| step_of(&e.file_name().to_string_lossy())).collect()
 }
 
 #[cfg(test)]

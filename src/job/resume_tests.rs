@@ -72,7 +72,8 @@ fn the_newest_whole_checkpoint_is_taken_and_the_rest_is_told() {
         told.contains("checkpoint-20") && told.contains("damaged") && told.contains("checkpoint-15"),
         "{told}"
     );
-    refused(Resume::of(&run.checkpoint(20)), &["damaged"]);
+    assert!(told.contains("weights is missing"), "{told}");
+    refused(Resume::of(&run.checkpoint(20)), &["damaged", "resume_only_model true"]);
     assert_eq!(Resume::of(&run.checkpoint(5)).unwrap().step, Some(5));
     assert_eq!(Resume::of(run.path()).unwrap().step, Some(10));
     // Gone on from an earlier one, its checkpoint is the newest though its step is smaller.
@@ -157,7 +158,14 @@ fn what_a_worker_could_not_begin_with_is_told_before_it_is_started() {
     );
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
     let run = run(&load_sft(None, &words).unwrap().args, &[STARTED], &[]);
-    refused(ready(run.path()), &["no such model directory", "put it there, or start a new run"]);
+    refused(
+        ready(run.path()),
+        &[
+            "no such model directory",
+            "Put it there, or go on with where it is now",
+            "--model_id_or_path PATH",
+        ],
+    );
     fs::create_dir(&base).unwrap();
     for file in ["config.json", "qwen.tiktoken", "model.safetensors"] {
         fs::write(base.join(file), "x").unwrap();
@@ -169,4 +177,97 @@ fn what_a_worker_could_not_begin_with_is_told_before_it_is_started() {
     refused(ready(run.path()), &["sft_args.json, line 1", "not valid JSON"]);
     fs::remove_file(run.args_file()).unwrap();
     refused(ready(run.path()), &["there is no sft_args.json in", "put it back"]);
+}
+
+/// Adapters that are whole must not be written over because something beside them is not.
+#[test]
+fn where_no_checkpoint_is_whole_nothing_is_begun() {
+    let out = tempfile::tempdir().unwrap();
+    let mine = args(out.path(), &[]);
+    let run = run(&mine, &[STARTED], &[4, 8]);
+    fs::write(run.checkpoint(4).join("weights"), "WEIGHTS").unwrap();
+    fs::remove_file(run.checkpoint(8).join(OPTIMIZER)).unwrap();
+    for found in [Resume::last(&mine).map(drop), Resume::of(run.path()).map(drop)] {
+        refused(
+            found,
+            &[
+                "none of them is whole",
+                "checkpoint-8/optimizer.safetensors is missing",
+                "checkpoint-4/weights is damaged",
+                "resume_only_model true",
+            ],
+        );
+    }
+    // Without any, the beginning is all there is.
+    [4, 8].iter().for_each(|step| fs::remove_dir_all(run.checkpoint(*step)).unwrap());
+    assert_eq!(Resume::of(run.path()).unwrap().step, None);
+}
+
+#[test]
+fn arguments_that_were_edited_since_the_checkpoint_are_refused() {
+    let out = tempfile::tempdir().unwrap();
+    let run = run(&args(out.path(), &[]), &[STARTED], &[]);
+    let fill = |dir: &Path| {
+        [OPTIMIZER, PROGRESS].iter().for_each(|file| fs::write(dir.join(file), file).unwrap());
+        fs::copy(run.args_file(), dir.join(ARGS_FILE)).unwrap();
+        Ok(())
+    };
+    write_checkpoint(&run, 5, fill).unwrap();
+    let save = ["--save_total_limit", "9", "--model_id_or_path", "/elsewhere"];
+    run.write_args(&args(out.path(), &save).to_json()).unwrap();
+    assert_eq!(Resume::of(run.path()).unwrap().step, Some(5), "what may change");
+    let edited = args(out.path(), &["--learning_rate", "3e-4", "--max_steps", "9"]);
+    run.write_args(&edited.to_json()).unwrap();
+    for found in
+        [Resume::of(run.path()), Resume::of(&run.checkpoint(5)), Resume::last(&edited).map(Option::unwrap)]
+    {
+        refused(
+            found,
+            &[
+                "sft_args.json: max_steps is 9 there and -1 in checkpoint-5 (1 more differ)",
+                "put the old value back",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_run_whose_model_and_data_have_moved_goes_on_with_the_new_places() {
+    let out = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        let dir = out.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        for file in ["config.json", "qwen.tiktoken", "model.safetensors", "rows.jsonl"] {
+            fs::write(dir.join(file), "x").unwrap();
+        }
+        let path = |file: &str| dir.join(file).display().to_string();
+        args(out.path(), &["--model_id_or_path", &path(""), "--dataset", &path("rows.jsonl")])
+    };
+    let (old, new) = (place("old"), place("new"));
+    let mine = run(&old, &[STARTED], &[5]);
+    let mut resume = Resume::last(&new).unwrap().unwrap();
+    assert_eq!((&resume.run, resume.step), (&mine, Some(5)));
+    let nowhere = args(out.path(), &["--model_id_or_path", "/nowhere"]);
+    refused(resume.take(nowhere), &["/nowhere: no such model directory", "--model_id_or_path PATH"]);
+    assert_eq!(SftArgs::from_run_dir(mine.path()).unwrap(), old);
+    resume.take(new.clone()).unwrap();
+    let written = SftArgs::from_run_dir(mine.path()).unwrap();
+    assert_eq!((&written.model_id_or_path, &written.dataset), (&new.model_id_or_path, &new.dataset));
+
+    // One of the very places comes first, though it is older.
+    let newer = run(&old, &[STARTED], &[5]);
+    assert_eq!(Resume::last(&new).unwrap().unwrap().run, mine);
+    assert_eq!(Resume::last(&old).unwrap().unwrap().run, newer);
+    // Of a run that begins anew nothing shows whether the data are the same, and a finished one is another's.
+    fs::remove_dir_all(newer.checkpoint(5)).unwrap();
+    refused(
+        Resume::of(newer.path()).unwrap().take(new.clone()),
+        &["model_id_or_path is", "a run goes on as it began"],
+    );
+    let done = tempfile::tempdir().unwrap();
+    let of = |args: &SftArgs| SftArgs { output_dir: done.path().display().to_string(), ..args.clone() };
+    let finished = run(&of(&old), &[STARTED, FINISHED], &[5]);
+    assert!(Resume::last(&of(&new)).unwrap().is_none());
+    Resume::of(finished.path()).unwrap().take(of(&new)).unwrap();
+    assert_eq!(SftArgs::from_run_dir(finished.path()).unwrap(), of(&old));
 }

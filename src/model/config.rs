@@ -6,11 +6,11 @@ use crate::args::modules::{LINEAR, in_block};
 use crate::data::Tokenizer;
 use crate::error::{Context, Error, Result, brief};
 use crate::plain;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The keys of Qwen-1's `config.json` that the computation depends on (`configuration_qwen.py`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QwenConfig {
     pub hidden_size: i64,
     pub num_hidden_layers: i64,

@@ -115,7 +115,8 @@ impl AdapterConfig {
     /// Errors: `Error::User` naming file and key where it is missing, broken, of another tuner, or asks for a
     /// variant of LoRA that would give other numbers here.
     pub fn read(file: &Path) -> Result<(AdapterConfig, Layout)> {
-        let map: Map<String, Value> = read_json(file)?;
+        let advice = "; copy the adapter here again from where it was made, or use another checkpoint";
+        let map: Map<String, Value> = read_json(file).map_err(|e| e.map(|m| m + advice))?;
         let get = Getter { file, map: &map };
         let layout = get.layout()?;
         let bias = match get.string("bias")?.as_deref() {

@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
+use super::checksums::{CHECKSUMS, Checksum, Checksums, Needed, check_sizes, checksum};
 use super::dir::RunDir;
-use super::files::{file_error, make_room, pretty_json, read_json, sha256, sync_dir};
+use super::files::{file_error, make_room, pretty_json, sync_dir};
 use super::whole::{Temporary, is_dead, put, remove};
 use crate::error::{Error, Result};
 
@@ -21,24 +20,6 @@ use crate::error::{Error, Result};
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// What else a run needs to go on from a checkpoint as if it had never ended.
 pub const PROGRESS: &str = "resume.json";
-
-/// Names, sizes and checksums of a checkpoint's files.
-pub const CHECKSUMS: &str = "checksums.json";
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Checksums {
-    /// Unix seconds.
-    written: f64,
-    /// By path inside the checkpoint, with `/` between its parts.
-    files: BTreeMap<String, Checksum>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Checksum {
-    bytes: u64,
-    /// Lower-case hexadecimal.
-    sha256: String,
-}
 
 /// A whole checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,11 +120,6 @@ fn seal(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Checksum>) -> Res
     Ok(())
 }
 
-fn checksum(path: &Path) -> io::Result<Checksum> {
-    let (bytes, sha256) = sha256(path)?;
-    Ok(Checksum { bytes, sha256 })
-}
-
 fn size(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0u64;
     for entry in fs::read_dir(dir)? {
@@ -165,82 +141,48 @@ pub fn step_of(name: &str) -> Option<u64> {
 }
 
 /// The whole checkpoints of a run, by step. One with checksums is whole when all files named there have their
-/// sizes; their content is [`verify_checkpoint`]'s business. One without is SWIFT's, and whole unless empty.
+/// sizes; their content is [`verify_checkpoint`](super::verify_checkpoint)'s business. One without is SWIFT's, and whole
+/// unless empty.
 pub fn list_checkpoints(run: &RunDir) -> Vec<CheckpointInfo> {
     list_checkpoints_in(run.path())
 }
 
 /// [`list_checkpoints`] of a directory that need not be a run's: checkpoints may have been copied without it.
 pub fn list_checkpoints_in(dir: &Path) -> Vec<CheckpointInfo> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut list: Vec<CheckpointInfo> = entries
-        .flatten()
-        .filter_map(|e| Some((step_of(&e.file_name().to_string_lossy())?, e.path())))
-        .filter_map(|(step, path)| inspect(step, path))
-        .collect();
-    list.sort_by_key(|c| c.step);
-    list
+    look_at_checkpoints(dir, Needed::All).0
 }
 
-fn inspect(step: u64, path: PathBuf) -> Option<CheckpointInfo> {
-    let bytes = size(&path).ok().filter(|n| *n > 0)?;
-    let list = path.join(CHECKSUMS);
-    if !list.exists() {
-        let modified = fs::metadata(&path).and_then(|m| m.modified()).ok()?;
-        let written = modified.duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        return Some(CheckpointInfo { step, path, bytes, written, checksums: false });
-    }
-    let sums: Checksums = read_json(&list).ok()?;
-    let whole = sums.files.iter().all(|(name, sum)| {
-        inside(&path, name)
-            .and_then(|f| fs::metadata(f).ok())
-            .is_some_and(|m| m.is_file() && m.len() == sum.bytes)
-    });
-    whole.then_some(CheckpointInfo { step, path, bytes, written: sums.written, checksums: true })
-}
-
-/// The file `name` of the checkpoint; None where the name leads out of it.
-fn inside(checkpoint: &Path, name: &str) -> Option<PathBuf> {
-    Path::new(name).components().all(|c| matches!(c, Component::Normal(_))).then(|| checkpoint.join(name))
-}
-
-/// Compares a checkpoint's files with its checksums; one without checksums (SWIFT's) passes. Files added later,
-/// such as answers of an inference, are no fault.
-///
-/// Errors: `Error::User` naming the first file that is missing or damaged.
-pub fn verify_checkpoint(path: &Path) -> Result<()> {
-    if !path.is_dir() {
-        return Err(Error::user(format!("there is no checkpoint {}", path.display())));
-    }
-    let list = path.join(CHECKSUMS);
-    if !list.exists() {
-        return Ok(());
-    }
-    let sums: Checksums = read_json(&list)?;
-    for (name, expected) in &sums.files {
-        let file = inside(path, name)
-            .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", list.display())))?;
-        let length = fs::metadata(&file).map_err(|e| file_error("read", &file, &e))?.len();
-        if length != expected.bytes {
-            return Err(Error::user(format!(
-                "{} is damaged: {length} bytes, written were {}; use another checkpoint",
-                file.display(),
-                expected.bytes
-            )));
-        }
-        let found = checksum(&file).map_err(|e| file_error("read", &file, &e))?;
-        if found.bytes != expected.bytes || found.sha256 != expected.sha256 {
-            return Err(Error::user(format!(
-                "{} is damaged: {} bytes with sha256 {}, written were {} bytes with sha256 {}; use another checkpoint",
-                file.display(),
-                found.bytes,
-                found.sha256,
-                expected.bytes,
-                expected.sha256
-            )));
+/// All that is named as a checkpoint in `dir`: by step those of which what is `needed` is whole, and what is wrong with
+/// the others.
+pub fn look_at_checkpoints(dir: &Path, needed: Needed) -> (Vec<CheckpointInfo>, Vec<(u64, Error)>) {
+    let (mut whole, mut broken) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Some(step) = step_of(&entry.file_name().to_string_lossy()) else { continue };
+        match inspect(step, entry.path(), needed) {
+            Ok(info) => whole.push(info),
+            Err(e) => broken.push((step, e)),
         }
     }
-    Ok(())
+    whole.sort_by_key(|c| c.step);
+    broken.sort_by_key(|(step, _)| *step);
+    (whole, broken)
+}
+
+fn inspect(step: u64, path: PathBuf, needed: Needed) -> Result<CheckpointInfo> {
+    let unreadable = |e| file_error("read", &path, &e);
+    let bytes = size(&path).map_err(unreadable)?;
+    if bytes == 0 {
+        return Err(Error::user(format!("{} is empty", path.display())));
+    }
+    let sums = check_sizes(&path, needed)?;
+    let written = match &sums {
+        Some(sums) => sums.written,
+        None => {
+            let modified = fs::metadata(&path).and_then(|m| m.modified()).map_err(unreadable)?;
+            modified.duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+        }
+    };
+    Ok(CheckpointInfo { step, bytes, written, checksums: sums.is_some(), path })
 }
 
 /// Whether a run can go on from a checkpoint: it holds more than weights.

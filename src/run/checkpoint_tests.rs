@@ -1,3 +1,4 @@
+use super::super::checksums::{verify, verify_checkpoint};
 use super::super::whole::put_in_two_steps;
 use super::*;
 
@@ -68,10 +69,26 @@ fn damage_is_found() {
     let e = verify_checkpoint(&path).unwrap_err();
     assert!(e.exit_code() == 2 && e.to_string().contains("adapter_model.safetensors is damaged"), "{e}");
     assert_eq!(steps(&run), [1], "of the right size, so only a full look finds it");
+    let broken = |needed| {
+        let (_, broken) = look_at_checkpoints(run.path(), needed);
+        broken.iter().map(|(step, e)| format!("{step}: {e}")).collect::<String>()
+    };
     fs::write(&weights, "ab").unwrap();
     assert!(steps(&run).is_empty());
+    let told = broken(Needed::Weights);
+    assert!(
+        told.contains("1: ") && told.contains("safetensors is damaged: it has 2 bytes, written were 3"),
+        "{told}"
+    );
     fs::remove_file(&weights).unwrap();
-    assert!(steps(&run).is_empty());
+    assert!(steps(&run).is_empty() && broken(Needed::All).contains("adapter_model.safetensors is missing"));
+    // What the training alone knows is no part of the weights.
+    fs::write(&weights, "abc").unwrap();
+    fs::write(path.join("trainer_state.json"), "{ }").unwrap();
+    assert!(broken(Needed::All).contains("trainer_state.json") && broken(Needed::Weights).is_empty());
+    verify(&path, Needed::Weights).unwrap();
+    assert!(verify_checkpoint(&path).is_err());
+    fs::remove_file(&weights).unwrap();
     assert_eq!(verify_checkpoint(&path).unwrap_err().exit_code(), 2);
     fs::write(path.join(CHECKSUMS), r#"{"written":1,"files":{"../x":{"bytes":0,"sha256":""}}}"#).unwrap();
     let e = verify_checkpoint(&path).unwrap_err();

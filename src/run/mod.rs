@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod adapter_config;
 pub mod adapter_keys;
 pub mod checkpoint;
+pub mod checksums;
 pub mod configuration;
 pub mod dir;
 mod directory;
@@ -28,9 +29,10 @@ pub use adapter::{
 pub use adapter_config::{AdapterConfig, Bias};
 pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
-    CHECKSUMS, CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in,
-    resumable, step_of, verify_checkpoint, write_checkpoint,
+    CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in,
+    look_at_checkpoints, resumable, step_of, write_checkpoint,
 };
+pub use checksums::{CHECKSUMS, Needed, verify, verify_checkpoint};
 pub use configuration::write_configuration;
 pub use dir::{EVENTS, LOGGING, MERGED, RunDir, WORKER_EXIT, WORKER_LOG, existing};
 pub use directory::{Contents, is_being_written, replace_directory, write_directory};

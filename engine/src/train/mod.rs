@@ -1,6 +1,7 @@
 //! The recipe: what `sft` does, from top to bottom.
 
 mod answering;
+mod base;
 pub mod checkpoint;
 mod commands;
 mod evaluation;
@@ -40,6 +41,7 @@ use tch::{Device, Kind};
 use crate::device;
 use crate::model::{LoraOptions, QwenConfig, Trainable, adapter, weights};
 use answering::{Answering, unasked};
+use base::BaseModel;
 use commands::{Asked, Commands, Inbox};
 pub use limits::limits;
 pub use metrics::AccStrategy;
@@ -166,6 +168,10 @@ fn recipe<'a>(
     let loading = Instant::now();
     let kind = device::kind(&args.dtype, device).map_err(|e| e.context("dtype"))?;
     let base = weights::load(dir, &config, kind, device)?;
+    let base_model = BaseModel::of(dir, &config)?;
+    if let Some(began) = before.as_ref().and_then(|progress| progress.base.as_ref()) {
+        base_model.check(began, dir)?;
+    }
     let mut trainable = match args.sft_type.as_str() {
         "full" => Trainable::full(
             &config,
@@ -218,7 +224,7 @@ fn recipe<'a>(
     };
     let mut optimizer = Optimizer::new(args.into(), trainable.shapes(), device);
     let mut checkpoints = checkpoint::Keeper::new(args, total);
-    let mut progress = Progress::start(passes, data, device);
+    let mut progress = Progress::start(passes, data, Some(base_model), device);
     if let (Some(dir), Some(before)) = (from, before) {
         run::verify_checkpoint(dir)?;
         resume::restore(dir, &mut trainable, &mut optimizer)?;
@@ -229,7 +235,7 @@ fn recipe<'a>(
         for message in [before.other_machine(&Machine::here(device)), less, lost].into_iter().flatten() {
             emit(Event::Warning { message })?;
         }
-        progress = Progress { passes, ..before };
+        progress = Progress { passes, base: progress.base, ..before };
     }
     // Lines of steps that are done again.
     Logging::cut(&run.logging_file(), progress.step)?;

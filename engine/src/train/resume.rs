@@ -14,6 +14,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::base::BaseModel;
 use super::checkpoint::{Book, State};
 use super::metrics::Window;
 use super::optimizer::Optimizer;
@@ -41,6 +42,9 @@ pub struct Progress {
     pub book: Book,
     pub passes: Passes,
     pub data: Fingerprint,
+    /// None where an earlier version has written it.
+    #[serde(default)]
+    pub base: Option<BaseModel>,
     pub machine: Machine,
 }
 
@@ -90,7 +94,7 @@ impl Fingerprint {
 }
 
 impl Progress {
-    pub fn start(passes: Passes, data: Fingerprint, device: tch::Device) -> Self {
+    pub fn start(passes: Passes, data: Fingerprint, base: Option<BaseModel>, device: tch::Device) -> Self {
         Self {
             version: VERSION,
             step: 0,
@@ -100,6 +104,7 @@ impl Progress {
             book: Book::default(),
             passes,
             data,
+            base,
             machine: Machine::here(device),
         }
     }
@@ -118,14 +123,15 @@ impl Progress {
         }
         run::resumable(checkpoint)?;
         let file = checkpoint.join(run::PROGRESS);
-        let Versioned { version } = run::read_json(&file)?;
+        let advice = "; go on from another checkpoint, or begin a new run from its weights alone (resume_only_model true)";
+        let Versioned { version } = run::read_json(&file).map_err(|e| e.map(|m| m + advice))?;
         if version != VERSION {
             return Err(Error::user(format!(
                 "{}: of version {version}, and this program reads {VERSION}: go on with the version that wrote it",
                 file.display()
             )));
         }
-        run::read_json(&file)
+        run::read_json(&file).map_err(|e| e.map(|m| m + advice))
     }
 
     /// Refuses rows that are not those of the run.
@@ -140,7 +146,8 @@ impl Progress {
             (old, new) => format!("{new}, and it began with {old}"),
         };
         Err(Error::user(format!(
-            "the data are not those of the run: {how}; put the files back as they were, or start a new run"
+            "the data are not those of the run: {how}; put the files back as they were or name where they are \
+             (custom_train_dataset_path, ...), or start a new run"
         )))
     }
 
@@ -235,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_split_is_kept_while_it_fits() {
-        let progress = Progress::start(passes(100, false), Fingerprint::of(&[], &[]), tch::Device::Cpu);
+        let progress = Progress::start(passes(100, false), Fingerprint::of(&[], &[]), None, tch::Device::Cpu);
         assert_eq!(progress.passes(passes(50, false)), (passes(100, false), None));
         assert_eq!(progress.passes(passes(900, false)), (passes(100, false), None));
         for less in [passes(49, false), passes(100, true)] {
@@ -247,7 +254,12 @@ mod tests {
     #[test]
     fn other_rows_are_refused() {
         let progress = |train: &[u32]| {
-            Progress::start(passes(1, false), Fingerprint::of(&rows(train), &rows(&[9])), tch::Device::Cpu)
+            Progress::start(
+                passes(1, false),
+                Fingerprint::of(&rows(train), &rows(&[9])),
+                None,
+                tch::Device::Cpu,
+            )
         };
         let began = progress(&[5, 6, 7]);
         assert!(began.check_data(&progress(&[5, 6, 7]).data).is_ok());
@@ -264,7 +276,7 @@ mod tests {
     fn progress_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let mut progress =
-            Progress::start(passes(3, true), Fingerprint::of(&rows(&[1]), &[]), tch::Device::Cpu);
+            Progress::start(passes(3, true), Fingerprint::of(&rows(&[1]), &[]), None, tch::Device::Cpu);
         progress.window.add(0.1 + 0.2, 1.0 / 3.0);
         progress.seconds = 1.0 / 7.0;
         std::fs::write(dir.path().join(run::OPTIMIZER), "").unwrap();

@@ -7,9 +7,6 @@ from checks.peft_adapters import OURS
 
 
 def run(bench: Bench) -> None:
-    if run_program([bench.tui, "merge-lora", "--help"]).returncode != 0:
-        print("skipped: there is no merge-lora yet", flush=True)
-        return
     for layout in ["swift", "peft"]:
         for name, flags in OURS.items():
             checkpoint = bench.train(f"{layout}, {name}", "--tuner_backend", layout, *flags)

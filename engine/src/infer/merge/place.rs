@@ -101,9 +101,11 @@ pub fn check_room(target: &Path, bytes: u64) -> Result<()> {
     let needed = bytes + BESIDE_BYTES;
     match free_bytes(target) {
         Some(free) if free < needed => Err(Error::user(format!(
-            "{}: the merged model takes {} and {} are free there: make room, or give --output on another disk",
+            "{}: the merged model has {} of weights, {} are asked for beside them (tokenizer, settings), and {} are free \
+             there: make room, or give --output on another disk",
             target.display(),
-            human::bytes(needed),
+            human::bytes(bytes),
+            human::bytes(BESIDE_BYTES),
             human::bytes(free)
         ))),
         _ => Ok(()),
