@@ -460,5 +460,8 @@ fn one_row_is_enough() {
     // No evaluation, no checkpoint: the end is a good one all the same.
     let none = bench.sft(&[&one[..], &["--evaluation_strategy", "no", "--save_strategy", "no"]].concat());
     let lines: Vec<&str> = none.ok().lines().collect();
-    assert!(lines.len() == 2 && lines[0].starts_with("run_dir: ") && lines[1] == "state: finished", "{lines:?}");
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("run_dir: ") && lines[1] == "state: finished",
+        "{lines:?}"
+    );
 }
