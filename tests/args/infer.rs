@@ -116,3 +116,21 @@ fn texts_after_the_flags() {
     assert!(!loaded.args.do_sample);
     assert_eq!(loaded.warnings, ["accepted without effect: do_sample (of no use to classify)"]);
 }
+
+#[test]
+fn a_merge_wants_a_checkpoint_and_suggests_no_base_alone() {
+    let base = "--model_type qwen-demo --model_id_or_path base";
+    for line in ["", base] {
+        let message = refused(load_merge(&words(line)));
+        says(&message, &["ckpt_dir", "the checkpoint whose adapter is merged (--ckpt_dir DIR)"]);
+        assert!(!message.contains("model_id_or_path DIR"), "{message}");
+    }
+}
+
+#[test]
+fn answers_that_no_evaluation_would_write_are_warned_of() {
+    let flags = "--model_type qwen-demo --dataset a.csv --predict_with_generate true";
+    assert_eq!(sft(flags).warnings, Vec::<String>::new());
+    let warnings = sft(&format!("{flags} --evaluation_strategy no")).warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("evaluation_strategy no"), "{warnings:?}");
+}
