@@ -334,7 +334,7 @@ fn ctrl_z_suspends_to_the_shell() {
     terminal.press("\r");
     terminal.wait("the form", terminal::SOON, |text| !text.contains("take back"));
     terminal.press("?");
-    terminal.see(&["The next choice"]);
+    terminal.see(&["Keys: Down shows"]);
     terminal.press("\x1a");
     // 128 + SIGSTOP or SIGTSTP, as the shell has it.
     terminal.see(&["stopped: 1"]);
@@ -345,7 +345,7 @@ fn ctrl_z_suspends_to_the_shell() {
     terminal.assert_clean();
     assert!(!terminal.text().contains("Checkpoints"), "{}", terminal.text());
     terminal.press("\r");
-    terminal.see(&["The next choice"]);
+    terminal.see(&["Keys: Down shows"]);
     terminal.press("\x03");
     terminal.see(&["ended: 0"]);
     assert!(terminal.ended().success());

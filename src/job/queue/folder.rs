@@ -131,8 +131,7 @@ impl Queue {
             let rank = if job.is_taken() { 0 } else { 2 - u8::from(job.is_waiting()) };
             (rank, if rank == 1 { place(job.number) } else { 0 }, job.number)
         });
-        let paused = self.dir.join(PAUSED).symlink_metadata().is_ok();
-        Ok(Listing { jobs, paused, trouble: self.trouble() })
+        Ok(Listing { jobs, paused: self.is_paused(), trouble: self.trouble() })
     }
 
     /// Why nothing in it can be changed.
@@ -242,14 +241,21 @@ impl Queue {
         let path = self.dir.join(PAUSED);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         made.map_err(|e| self.refused("make", &self.dir, &e))?;
-        let done = match paused {
-            true => OpenOptions::new().create(true).append(true).open(&path).map(drop),
-            false => fs::remove_file(&path),
-        };
-        match done {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("change", &path, &e)),
-            _ => Ok(()),
-        }
+        // Under the lock: a job that is being taken has been taken before.
+        self.locked(|| {
+            let done = match paused {
+                true => OpenOptions::new().create(true).append(true).open(&path).map(drop),
+                false => fs::remove_file(&path),
+            };
+            match done {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("change", &path, &e)),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.dir.join(PAUSED).symlink_metadata().is_ok()
     }
 
     /// Writes the state of a job whose state is as `expected`; false where it is not, or the job has gone.

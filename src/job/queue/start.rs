@@ -27,7 +27,7 @@ pub(super) enum Start {
     Held(String),
     /// It is put aside with this message.
     Failed(String),
-    /// It does not wait any more: somebody has removed it.
+    /// It does not wait any more, somebody has removed it; or the queue has been paused.
     Gone,
 }
 
@@ -62,7 +62,8 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
     };
     let log = known.as_deref().filter(|_| !new).map(log_length);
     let taken = |run, log| State::Taken { run, new, log, kept: kept.clone() };
-    if !queue.set_state(number, State::is_waiting, &taken(known, log))? {
+    let may_start = |state: &State| state.is_waiting() && !queue.is_paused();
+    if !queue.set_state(number, may_start, &taken(known, log))? {
         return Ok(Start::Gone);
     }
     let (run, step) = match ready.resumes {
