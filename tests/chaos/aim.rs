@@ -77,6 +77,8 @@ pub enum Aim {
 pub enum Change {
     /// The hidden directory of a new checkpoint is made.
     Begun,
+    /// All its files are there, and the last, with their checksums, is made.
+    Sealed,
     /// It gets its name.
     Renamed,
     /// An old one is moved aside to be removed.
@@ -90,6 +92,7 @@ impl Change {
             (true, _, Some(rest)) if rest.contains(".tmp-") => Some(Self::Begun),
             (_, true, Some(rest)) if rest.contains(".rm-") => Some(Self::Rotated),
             (_, true, None) if name.starts_with("checkpoint-") => Some(Self::Renamed),
+            (true, _, None) if name == "checksums.json" => Some(Self::Sealed),
             _ => None,
         }
     }
@@ -101,9 +104,10 @@ impl Aim {
         let (what, most) = match chance.below(10) {
             0..3 => return Self::Time(chance.up_to(millis(2500))),
             // About as long as a save takes.
-            3..6 => (Change::Begun, millis(100)),
-            6..8 => (Change::Renamed, millis(12)),
-            _ => (Change::Rotated, millis(3)),
+            3..5 => (Change::Begun, millis(100)),
+            5..7 => (Change::Sealed, millis(5)),
+            7..9 => (Change::Renamed, millis(5)),
+            _ => (Change::Rotated, millis(2)),
         };
         // At once, as often as not.
         let and = if chance.below(2) == 0 { Duration::ZERO } else { chance.up_to(most) };
@@ -111,12 +115,7 @@ impl Aim {
     }
 
     /// Waits for the moment. False where the program `ended` before.
-    pub fn wait(
-        self,
-        run: &dyn Fn() -> Option<PathBuf>,
-        ended: &mut dyn FnMut() -> bool,
-        chance: &mut Chance,
-    ) -> bool {
+    pub fn wait(self, run: &dyn Fn() -> Option<PathBuf>, ended: &mut dyn FnMut() -> bool) -> bool {
         match self {
             Self::Never => false,
             Self::Time(time) => {
@@ -146,7 +145,6 @@ impl Aim {
                 while since.elapsed() < and {
                     std::hint::spin_loop();
                 }
-                let _ = chance;
                 true
             }
         }
@@ -158,15 +156,21 @@ fn wait_for(run: &Path, what: Change, nth: u32, ended: &mut dyn FnMut() -> bool)
     let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
     inotify::add_watch(&watch, run, WatchFlags::CREATE | WatchFlags::MOVED_TO).unwrap();
     let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut changes = inotify::Reader::new(watch, &mut buffer);
+    let mut changes = inotify::Reader::new(&watch, &mut buffer);
     let (mut seen, mut looked) = (0, Instant::now());
     loop {
         match changes.next() {
             Ok(change) => {
-                let name = change.file_name().map(|name| name.to_string_lossy().into_owned());
-                seen += u32::from(Change::of(change.events(), &name.unwrap_or_default()) == Some(what));
+                let name =
+                    change.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let change = Change::of(change.events(), &name);
+                seen += u32::from(change == Some(what));
                 if seen == nth {
                     return true;
+                }
+                if change == Some(Change::Begun) {
+                    // It may have its name already.
+                    let _ = inotify::add_watch(&watch, run.join(&name), WatchFlags::CREATE);
                 }
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {

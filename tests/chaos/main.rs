@@ -102,11 +102,16 @@ impl<'a> Job<'a> {
     fn disturbed(&self, aim: Aim, victim: Victim, chance: &mut Chance) -> (Ended, Option<Victim>) {
         let mut started = self.bench.start(&self.words, "");
         let pid = started.child.id();
-        let hit = aim.wait(&|| self.run(), &mut || started.child.try_wait().unwrap().is_some(), chance);
-        if !hit {
+        let mut ended = || started.child.try_wait().unwrap().is_some();
+        // Looked for before, where the moment is short.
+        let mut engine = None;
+        while matches!(aim, Aim::Change { .. }) && engine.is_none() && !ended() {
+            engine = children(pid).pop();
+        }
+        if !aim.wait(&|| self.run(), &mut ended) {
             return (started.wait(), None);
         }
-        let engine = children(pid).pop();
+        let engine = engine.or_else(|| children(pid).pop());
         let struck = match (victim, engine) {
             (Victim::Engine, Some(engine)) => {
                 kill(engine);
@@ -216,7 +221,7 @@ fn round(job: &Job, chance: &mut Chance, tally: &mut Tally, torn: &mut u32, want
         // What trains on is killed after it, and only then lies there what can be looked at.
         let victim = match (struck, job.alive()) {
             (Victim::Front, Some(run)) => {
-                disk::worker_pid(&run).map(kill);
+                disk::worker_pid(&run).into_iter().for_each(kill);
                 wait("the worker goes", || job.alive().is_none());
                 Victim::Orphan
             }

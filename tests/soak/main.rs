@@ -109,16 +109,11 @@ impl Jobs<'_> {
             // It may have been at its last step already.
             if inspect(&run).status == RunStatus::Stopped {
                 self.terminal.press("\x1b3");
-                see(&mut self.terminal, &[&name, "stopped", "checkpoint-"]);
-                // Until the cockpit has heard that the worker has gone too it says that the run is trained already.
-                let terminal = &mut self.terminal;
-                wait("a question", || {
-                    terminal.press("R");
-                    std::thread::sleep(Duration::from_millis(500));
-                    terminal.text().contains("Yes, go on").then_some(())
-                });
+                see(&mut self.terminal, &["Runs under", &name, "stopped"]);
+                self.ask_to_go_on();
                 self.terminal.press("y");
-                wait("the worker that goes on", || worker_alive(&run).then_some(()));
+                let goes_on = || worker_alive(&run) || inspect(&run).status == RunStatus::Finished;
+                wait("the worker that goes on", || goes_on().then_some(()));
             }
         }
         self.follow(&run);
@@ -130,6 +125,16 @@ impl Jobs<'_> {
         list_checkpoints_in(&run).iter().for_each(|c| verify_checkpoint(&c.path).unwrap());
         for old in self.runs().into_iter().skip(RUNS) {
             fs::remove_dir_all(old).unwrap();
+        }
+    }
+
+    /// Until the cockpit has heard that the worker has gone too, it says that the run is trained already.
+    fn ask_to_go_on(&mut self) {
+        let began = Instant::now();
+        while !self.terminal.text().contains("Yes, ") {
+            assert!(began.elapsed() < PATIENCE, "it is not asked about:\n{}", self.terminal.text());
+            self.terminal.press("R");
+            std::thread::sleep(Duration::from_millis(500));
         }
     }
 
