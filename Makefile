@@ -4,7 +4,7 @@ CARGO ?= cargo
 export CARGO_TERM_PROGRESS_WHEN ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help libtorch demo-data build demo demo-base test chaos soak interop bench bench-peers pictures lint clean
+.PHONY: help libtorch demo-data build demo demo-base test chaos soak fuzz interop bench bench-peers pictures lint clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ bench-peers: build ## the same beside transformers and PEFT, which it installs i
 pictures: ## draw the pictures of the README, the snapshots, docs/keys.md and docs/arguments.md again
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --test tui
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --lib -- tui::keys args::page
+
+# Two minutes or so a target; the machine's cores are the limit: FUZZ="--jobs 4", FUZZ="socket", RUNS=50000.
+RUNS ?= 1000000
+fuzz: ## give every fuzz target RUNS inputs (1000000), without libtorch
+	scripts/fuzz.py --runs $(RUNS) $(FUZZ)
 
 lint: libtorch ## formatting and clippy, as CI has them
 	$(CARGO) fmt --all --check

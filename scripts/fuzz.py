@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the fuzz targets and runs each for a number of inputs; prints a table.
 
-    scripts/fuzz.py [--runs N] [--seed N] [--quick] [TARGET...]
+    scripts/fuzz.py [--runs N] [--seed N] [--quick] [--jobs N] [TARGET...]
 
 Rust (the stable compiler has all that libFuzzer needs), Python 3 and a C++ compiler are enough; where cargo-fuzz and a
 nightly compiler are installed, `cargo +nightly fuzz run TARGET` does the same. The corpus in git is only read: inputs
@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,8 @@ COVERAGE = [
 ]
 # One input may take so many seconds, so many MB in all, and so many at once. Longer inputs find the same, slower.
 LIMITS = ["-timeout=10", "-rss_limit_mb=512", "-malloc_limit_mb=256", "-max_len=4096"]
+# Seconds that a target runs at most with --quick.
+QUICK_SECONDS = 15
 
 
 def host() -> str:
@@ -46,7 +49,7 @@ def build(quick: bool) -> Path:
     env = dict(os.environ, CARGO_ENCODED_RUSTFLAGS="\x1f".join(COVERAGE))
     out = FUZZ / "target"
     if quick:
-        env.update(CARGO_PROFILE_RELEASE_OPT_LEVEL="1", CARGO_PROFILE_RELEASE_DEBUG="0")
+        env.update(CARGO_PROFILE_RELEASE_OPT_LEVEL="0", CARGO_PROFILE_RELEASE_DEBUG="0")
         out /= "quick"
     target = host()
     command = ["cargo", "build", "--release", "--locked", "--target", target, "--target-dir", str(out)]
@@ -54,14 +57,14 @@ def build(quick: bool) -> Path:
     return out / target / "release"
 
 
-def run(program: Path, runs: int, seed: int) -> dict:
+def run(program: Path, runs: int, seed: int, limits: list[str]) -> dict:
     """Runs a target; returns its row of the table."""
     name = program.name
     found, artifacts = FUZZ / "found" / name, FUZZ / "artifacts" / name
     found.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
     command = [
-        str(program), f"-runs={runs}", f"-seed={seed}", *LIMITS, f"-artifact_prefix={artifacts}/",
+        str(program), f"-runs={runs}", f"-seed={seed}", *limits, f"-artifact_prefix={artifacts}/",
         f"-dict={FUZZ}/dictionaries/{name}.txt", "-print_final_stats=1", "-report_slow_units=1",
         str(found), str(FUZZ / "corpus" / name),
     ]
@@ -98,7 +101,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1_000_000, help="inputs a target gets (1000000)")
     parser.add_argument("--seed", type=int, default=1, help="of the mutations; 0: another one each time (1)")
-    parser.add_argument("--quick", action="store_true", help="compile quickly, for a short run")
+    parser.add_argument("--quick", action="store_true", help=f"compile quickly, and run each target for {QUICK_SECONDS} s at most")
+    parser.add_argument("--jobs", type=int, default=1, help="targets that run at the same time (1)")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="those alone")
     args = parser.parse_args()
     known = sorted(file.stem for file in (FUZZ / "fuzz_targets").glob("*.rs"))
@@ -107,15 +111,18 @@ def main() -> int:
     began = time.monotonic()
     programs = build(args.quick)
     print(f"built in {time.monotonic() - began:.0f} s", flush=True)
+    limits = LIMITS + ([f"-max_total_time={QUICK_SECONDS}"] if args.quick else [])
     rows = []
     print("| target | inputs | seconds | edges covered | inputs kept | longest | memory (MB) | ended |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name in args.targets or known:
-        rows.append(run(programs / name, args.runs, args.seed))
-        print("| " + " | ".join(str(value) for value in rows[-1].values()) + " |", flush=True)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for row in pool.map(lambda name: run(programs / name, args.runs, args.seed, limits), args.targets or known):
+            rows.append(row)
+            print("| " + " | ".join(str(value) for value in row.values()) + " |", flush=True)
     failed = [row["target"] for row in rows if row["ended"] != "well"]
     if failed:
-        print(f"fuzz: {', '.join(failed)}: the input is in fuzz/artifacts; mend it, and put it into fuzz/corpus", file=sys.stderr)
+        what = "the input is in fuzz/artifacts; mend what it found, and put it into fuzz/corpus"
+        print(f"fuzz: {', '.join(failed)}: {what}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -22,7 +22,8 @@ pub fn run(bytes: &[u8]) {
                 goes_round(&tokenizer, "好 <|im_end|>\n");
             }
         }
-        12 => {
+        // Building is a thousand times the work of an encoding.
+        12 if is_one_of(16, rest) => {
             let mut lines: Vec<&[u8]> = rest.split(|b| *b == b'\n').collect();
             let text = lines.pop().unwrap_or_default();
             if let Some(tokenizer) = for_people(Tokenizer::load_file(&vocabulary(&lines))) {
@@ -38,6 +39,11 @@ pub fn run(bytes: &[u8]) {
             goes_round(ready, &String::from_utf8_lossy(rest));
         }
     }
+}
+
+/// Whether the bytes are of one share in `n`.
+fn is_one_of(n: u32, bytes: &[u8]) -> bool {
+    bytes.iter().fold(0u32, |sum, b| sum.wrapping_mul(31).wrapping_add(u32::from(*b))).is_multiple_of(n)
 }
 
 /// A file of all single bytes and then these tokens.
