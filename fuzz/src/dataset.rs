@@ -16,7 +16,10 @@ pub fn run(bytes: &[u8]) {
     assert!(read.broken.len() <= read.broken_rows);
     for broken in &read.broken {
         message_for_people(&broken.to_string());
-        assert!(broken.line >= 1 && broken.line <= 1 + rest.iter().filter(|b| **b == b'\n').count() as u64);
+        assert!(
+            broken.place.line >= 1
+                && broken.place.line <= 1 + rest.iter().filter(|b| **b == b'\n').count() as u64
+        );
     }
     let rows = read.rows.len();
     let options = SampleOptions {

@@ -276,7 +276,7 @@ fn rows_of_one_line_are_told_apart_by_their_number() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rows.json");
     let told = |text: &str| {
-        fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
         let broken = read_file(&path, OnBroken::Skip).unwrap().broken;
         broken
             .iter()
