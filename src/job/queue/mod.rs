@@ -12,6 +12,7 @@
 //! | `lock` | held for a moment by whoever changes something |
 //! | `runner.lock`, `runner.log` | held by the process that starts the jobs, and what it has done |
 
+mod changes;
 mod device;
 mod folder;
 mod put;
@@ -21,7 +22,8 @@ mod start;
 mod state;
 mod wake;
 
-pub use folder::{Added, Listing, Queue, To};
+pub use changes::{Added, To};
+pub use folder::{Listing, Queue};
 pub use runner::run;
 pub use show::{job_cells, json, table, waiting_json};
 pub use state::{Job, State, What};

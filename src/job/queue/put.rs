@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::folder::{Added, Queue};
+use super::changes::Added;
+use super::folder::Queue;
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
 use crate::job::begin::Begin;

@@ -1,7 +1,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::folder::{Added, Queue, To};
+use super::changes::{Added, To};
+use super::folder::Queue;
 use super::start::{End, settle};
 use super::state::{State, lock_file, number_of};
 use crate::args::{SftArgs, load_sft};
