@@ -68,7 +68,7 @@ pub(super) fn check_sizes(path: &Path, needed: Needed) -> Result<Option<Checksum
         return Ok(None);
     }
     let sums: Checksums =
-        read_json(&list).map_err(|e| e.map(|m| format!("{m}; use another checkpoint, or fetch it again")))?;
+        read_json(&list).map_err(|e| e.map(|m| format!("{m}; fetch the checkpoint again")))?;
     for (name, expected) in sums.files.iter().filter(|(name, _)| needed.has(name)) {
         let file = inside(path, name)
             .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", list.display())))?;
@@ -106,7 +106,7 @@ pub fn verify(path: &Path, needed: Needed) -> Result<()> {
         let found = checksum(&file).map_err(|e| file_error("read", &file, &e))?;
         if found.bytes != expected.bytes || found.sha256 != expected.sha256 {
             return Err(Error::user(format!(
-                "{} is damaged: {} bytes with sha256 {}, written were {} bytes with sha256 {}; use another checkpoint",
+                "{} is damaged: {} bytes with sha256 {}, written were {} bytes with sha256 {}",
                 file.display(),
                 found.bytes,
                 found.sha256,
@@ -118,7 +118,11 @@ pub fn verify(path: &Path, needed: Needed) -> Result<()> {
     Ok(())
 }
 
-/// [`verify`] of all files.
+/// [`verify`] of all files, for whoever has named this one checkpoint.
 pub fn verify_checkpoint(path: &Path) -> Result<()> {
-    verify(path, Needed::All)
+    let there = path.is_dir();
+    verify(path, Needed::All).map_err(|e| match there {
+        true => e.map(|message| format!("{message}; use another checkpoint")),
+        false => e,
+    })
 }
