@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::SafeTensors;
 
 use crate::error::{Context, Error, Result, brief};
@@ -31,6 +31,17 @@ impl Shard {
         // which its client reports. Weights are not edited in place by any tool.
         let map = unsafe { Mmap::map(&file) }.user(path.display())?;
         Ok(Self { path: path.to_owned(), map })
+    }
+
+    /// Lets the kernel take back the memory in which `bytes` of this file are shown: they have been copied. What is
+    /// asked for again is read again.
+    pub fn forget(&self, bytes: &[u8]) {
+        let offset = (bytes.as_ptr() as usize).wrapping_sub(self.map.as_ptr() as usize);
+        if offset < self.map.len() && bytes.len() <= self.map.len() - offset {
+            // SAFETY: a map of a file that nobody writes to through it: dropped pages come back as they were.
+            let _ =
+                unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, bytes.len()) };
+        }
     }
 
     /// The tensors of the file.

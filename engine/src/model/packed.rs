@@ -117,8 +117,9 @@ impl Packed {
                 let mut pad = vec![0i64; self.numbers.len() * longest];
                 let mut unpad = Vec::with_capacity(self.tokens as usize);
                 for (i, &(_, length)) in self.numbers.iter().enumerate() {
-                    for slot in i * longest..i * longest + length as usize {
-                        pad[slot] = unpad.len() as i64;
+                    let slots = pad.iter_mut().enumerate().skip(i * longest).take(length as usize);
+                    for (slot, token) in slots {
+                        *token = unpad.len() as i64;
                         unpad.push(slot as i64);
                     }
                 }

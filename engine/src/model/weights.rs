@@ -38,6 +38,20 @@ pub fn dtype_of(kind: Kind) -> Option<Dtype> {
     }
 }
 
+/// `bytes` as a tensor that lives no longer than they do: a view of them, or a copy where they are not aligned to whole
+/// elements, which is what libtorch reads.
+///
+/// # Safety
+/// Nothing may use the tensor, or a view of it, after the bytes.
+unsafe fn shown(bytes: &[u8], shape: &[i64], stored: Kind) -> Result<Tensor, tch::TchError> {
+    if (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes()) && !bytes.is_empty() {
+        // SAFETY: the bytes are read only, and outlive the tensor by the caller's word.
+        unsafe { Tensor::f_from_blob(bytes.as_ptr(), shape, &[], stored, Device::Cpu) }
+    } else {
+        Tensor::f_from_data_size(bytes, shape, stored)
+    }
+}
+
 /// Copies `view` to `device` as `kind`; the only copy in memory is the result.
 pub fn to_tensor(
     view: &safetensors::tensor::TensorView<'_>,
@@ -47,17 +61,9 @@ pub fn to_tensor(
     let stored =
         kind_of(view.dtype()).ok_or(format!("dtype {:?} is not one of F32, BF16, F16, F64", view.dtype()))?;
     let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-    let bytes = view.data();
-    // libtorch reads whole elements: a map that is not aligned to them is copied by `from_data_size` instead.
-    let tensor = if (bytes.as_ptr() as usize).is_multiple_of(stored.elt_size_in_bytes()) && !bytes.is_empty()
-    {
-        // SAFETY: the bytes outlive the copy made by `to_device` below, and are only read.
-        let mapped = unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &[], stored, Device::Cpu) };
-        mapped.and_then(|t| t.f_to_device_(device, kind, false, true))
-    } else {
-        Tensor::f_from_data_size(bytes, &shape, stored)
-            .and_then(|t| t.f_to_device_(device, kind, false, true))
-    };
+    // SAFETY: the view outlives the copy made at once.
+    let shown = unsafe { shown(view.data(), &shape, stored) };
+    let tensor = shown.and_then(|t| t.f_to_device_(device, kind, false, true));
     tensor.map_err(|e| e.to_string())
 }
 
@@ -71,14 +77,45 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
     for (number, path) in places.files().iter().enumerate() {
         let shard = Shard::open(path)?;
         for (name, view) in shard.tensors()?.iter().filter(|(name, _)| places.holds(name, number)) {
-            let tensor = to_tensor(&view, kind, device).user(format!("{}: {name}", path.display()))?;
-            found.insert(name.to_owned(), tensor);
+            let tensor = match device {
+                Device::Cpu => in_pieces(&shard, &view, kind),
+                _ => to_tensor(&view, kind, device),
+            };
+            found.insert(name.to_owned(), tensor.user(format!("{}: {name}", path.display()))?);
+            shard.forget(view.data());
         }
     }
     for layer in 0..config.num_hidden_layers {
         join(&mut found, &["w1", "w2"].map(|m| format!("transformer.h.{layer}.mlp.{m}.weight")));
     }
     Ok(found)
+}
+
+/// [`to_tensor`] on the CPU, piece by piece, so that no more than a piece is in memory twice.
+fn in_pieces(
+    shard: &Shard,
+    view: &safetensors::tensor::TensorView<'_>,
+    kind: Kind,
+) -> Result<Tensor, String> {
+    const PIECE: usize = 16 << 20;
+    let stored =
+        kind_of(view.dtype()).ok_or(format!("dtype {:?} is not one of F32, BF16, F16, F64", view.dtype()))?;
+    let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+    let copy = || {
+        let whole = Tensor::f_empty(shape.as_slice(), (kind, Device::Cpu))?;
+        let flat = whole.f_view(-1)?;
+        let mut at = 0;
+        for piece in view.data().chunks(PIECE) {
+            let count = (piece.len() / stored.elt_size_in_bytes()) as i64;
+            // SAFETY: the piece outlives the copy made at once.
+            let part = unsafe { shown(piece, &[count], stored) }?;
+            flat.f_narrow(0, at, count)?.f_copy_(&part)?;
+            shard.forget(piece);
+            at += count;
+        }
+        Ok(whole)
+    };
+    copy().map_err(|e: tch::TchError| e.to_string())
 }
 
 /// Lays two weights of the same input side by side, so that one product computes both.
