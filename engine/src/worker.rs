@@ -58,7 +58,10 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     }
     if let Err(e) = &outcome {
         let event = Event::Failed { exit_code: e.exit_code(), message: e.to_string() };
-        let _ = append(&log, &event);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = log.append_last(&event);
+        // The last word: a computation that is at work still finds the log locked until the process has gone.
+        std::mem::forget(log);
     }
     outcome
 }
