@@ -379,6 +379,6 @@ fn a_run_whose_model_and_data_have_moved_ends_as_one_that_stayed() {
     for dir in [run.path().to_owned(), run.checkpoint(STEPS)] {
         let args = SftArgs::from_run_dir(&dir).unwrap();
         assert_eq!(args.model_id_or_path.as_deref(), Some(model.as_str()));
-        assert_eq!(args.custom_train_dataset_path, [rows.clone()]);
+        assert_eq!(args.custom_train_dataset_path, std::slice::from_ref(&rows));
     }
 }
