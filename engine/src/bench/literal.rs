@@ -15,6 +15,7 @@ use super::part::{Ask, Talk, wait};
 use crate::model::dropout::mix;
 use crate::model::{KvCache, Mode, Packed, Qwen, QwenConfig, Trainable, weights};
 use crate::train::optimizer::{self, Optimizer};
+use crate::train::step;
 use crate::{device, train};
 
 /// New tokens of an answer: a label and the end.
@@ -156,26 +157,12 @@ fn mean_loss(logits: &Tensor, labels: &Tensor) -> Tensor {
 /// The loss of one row over `parts`, its gradient added to the leaves.
 fn row_gradient(model: &Qwen, row: &JobRow, number: u64, mode: &Mode, parts: f64) -> Tensor {
     let batch = Packed::new(&[&row.ids], 0, model.device()).numbered([number]);
-    let rotary = model.rotary(&batch, 1.0, mode);
-    let mut inputs = Vec::with_capacity(model.layer_count());
-    let guard = tch::no_grad_guard();
-    let mut x = model.embed(&batch, mode);
-    for i in 0..model.layer_count() {
-        let next = model.layer(i, &x, &batch, &rotary, mode, None);
-        inputs.push(x);
-        x = next;
-    }
-    drop(guard);
-    let last = x.set_requires_grad(true);
-    let (logits, labels) = shifted(model, &last, row);
-    let loss = mean_loss(&logits, &labels) / parts;
-    loss.backward();
-    let mut gradient = last.grad();
-    for (i, input) in inputs.into_iter().enumerate().rev() {
-        let input = input.set_requires_grad(true);
-        let output = model.layer(i, &input, &batch, &rotary, mode, None);
-        (output * &gradient).sum(Kind::Float).backward();
-        gradient = input.grad();
-    }
-    loss.detach()
+    let mut found = Tensor::new();
+    step::recomputed(model, &batch, mode, |last| {
+        let (logits, labels) = shifted(model, last, row);
+        let loss = mean_loss(&logits, &labels) / parts;
+        found = loss.detach();
+        loss
+    });
+    found
 }

@@ -166,32 +166,43 @@ pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, rec
         loss.backward();
         return targets.outcome(&loss, &correct);
     }
-    let rotary = model.rotary(&batch, 1.0, mode);
+    let mut found = None;
+    recomputed(model, &batch, mode, |last| {
+        let (loss, correct) = targets.loss(model, last);
+        let scalar = loss.shallow_clone();
+        found = Some((loss, correct));
+        scalar
+    });
+    found.map_or_else(Outcome::default, |(loss, correct)| targets.outcome(&loss, &correct))
+}
+
+/// The gradient of `loss`, which is computed from the last block's output `[tokens, h]`, added to the leaves; every
+/// block is computed again on the way back.
+pub fn recomputed(model: &Qwen, batch: &Packed, mode: &Mode, loss: impl FnOnce(&Tensor) -> Tensor) {
+    let rotary = model.rotary(batch, 1.0, mode);
     let mut inputs = Vec::with_capacity(model.layer_count());
     let guard = tch::no_grad_guard();
-    let mut x = model.embed(&batch, mode);
+    let mut x = model.embed(batch, mode);
     for i in 0..model.layer_count() {
-        let next = model.layer(i, &x, &batch, &rotary, mode, None);
+        let next = model.layer(i, &x, batch, &rotary, mode, None);
         inputs.push(x);
         x = next;
     }
     drop(guard);
     let last = x.set_requires_grad(true);
-    let (loss, correct) = targets.loss(model, &last);
-    loss.backward();
+    loss(&last).backward();
     let mut gradient = last.grad();
     for (i, input) in inputs.into_iter().enumerate().rev() {
         let input = input.set_requires_grad(true);
-        let output = model.layer(i, &input, &batch, &rotary, mode, None);
+        let output = model.layer(i, &input, batch, &rotary, mode, None);
         // The backward pass of `sum(output * gradient)` is that of `output` with this gradient, bit for bit.
         (output * &gradient).sum(Kind::Float).backward();
         gradient = input.grad();
     }
-    let embedded = model.embed(&batch, mode);
+    let embedded = model.embed(batch, mode);
     if embedded.requires_grad() {
         (embedded * &gradient).sum(Kind::Float).backward();
     }
-    targets.outcome(&loss, &correct)
 }
 
 /// [`forward_backward`] of a model of which adapters alone are trained: its blocks have their gradients written down.
