@@ -3,8 +3,8 @@
 
     scripts/fuzz.py [--runs N] [--seed N] [--quick] [--jobs N] [TARGET...]
 
-Rust (the stable compiler has all that libFuzzer needs), Python 3 and a C++ compiler are enough; where cargo-fuzz and a
-nightly compiler are installed, `cargo +nightly fuzz run TARGET` does the same. The corpus in git is only read: inputs
+Rust (the stable compiler has all that libFuzzer needs), Python 3 and a C++ compiler are enough; the layout is cargo-fuzz's, which with a
+nightly compiler (`cargo +nightly fuzz run TARGET`) ought to do the same. The corpus in git is only read: inputs
 that reached something new are kept in fuzz/found, and what a target stumbled over in fuzz/artifacts.
 """
 

@@ -23,7 +23,7 @@ pub fn run(bytes: &[u8]) {
             }
         }
         // Building is a thousand times the work of an encoding.
-        12 if is_one_of(16, rest) => {
+        12 if is_one_of(128, rest) => {
             let mut lines: Vec<&[u8]> = rest.split(|b| *b == b'\n').collect();
             let text = lines.pop().unwrap_or_default();
             if let Some(tokenizer) = for_people(Tokenizer::load_file(&vocabulary(&lines))) {

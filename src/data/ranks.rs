@@ -12,7 +12,7 @@ use crate::plain;
 const LONGEST: usize = 1024;
 /// Bytes of the longest file that is read, some ten times the published one.
 const FILE_LIMIT: u64 = 32 << 20;
-/// Bytes of the tokens of all merges. Qwen's are some 4 MB; of runs of one letter there could be gigabytes.
+/// Bytes of the tokens of all merges. Qwen's are 2.1 MB; of runs of one letter there could be gigabytes.
 const MERGES_LIMIT: usize = 64 << 20;
 
 /// Tokens by rank, and ranks by token.
