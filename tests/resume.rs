@@ -127,7 +127,7 @@ fn a_stopped_run_says_how_to_go_on_and_does() {
     bench
         .words(&["sft", "--resume_from_checkpoint", "nowhere"])
         .refused(&["resume_from_checkpoint", "nowhere"]);
-    bench.words(&["sft", "--resume_from_checkpoint", "model"]).refused(&["model", "not a run directory"]);
+    bench.words(&["sft", "--resume_from_checkpoint", "model"]).refused(&["model", "is a model and no run"]);
     assert!(run.is_dir());
 
     let started = bench

@@ -11,7 +11,9 @@ use crate::job::engine::ready_engine;
 use crate::job::inputs::{Inputs, Missing};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
-use crate::run::{EVENTS, Needed, RunDir, look_at_checkpoints, resumable, step_of, verify};
+use crate::run::{
+    EVENTS, Needed, RunDir, list_checkpoints_in, look_at_checkpoints, resumable, step_of, verify,
+};
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -41,7 +43,13 @@ impl Resume {
             ))
         })?;
         let step = dir.file_name().and_then(|name| step_of(&name.to_string_lossy()));
-        let (Some(step), Some(root)) = (step, dir.parent()) else { return Self::open(&dir)?.at_newest() };
+        let (Some(step), Some(root)) = (step, dir.parent()) else {
+            is_no_run(&dir)?;
+            return Self::open(&dir)?.at_newest();
+        };
+        if let Err(e) = RunDir::open(root) {
+            return Err(e.map(|message| format!("{message}; {WEIGHTS_ALONE}")));
+        }
         let mut resume = Self::open(root)?;
         if !resume.finished {
             verify(&dir, Needed::All).map_err(|e| e.map(|message| format!("{message}; {WEIGHTS_ALONE}")))?;
@@ -60,7 +68,19 @@ impl Resume {
     pub fn last(args: &SftArgs) -> Result<Option<Resume>> {
         let (mut other, mut elsewhere) = (None, None);
         for root in runs(args) {
-            let Ok(mine) = SftArgs::from_run_dir(&root) else { continue };
+            let mine = match SftArgs::from_run_dir(&root) {
+                Ok(mine) => mine,
+                Err(e) => {
+                    // Whose it is cannot be told: it is named where no other run fits.
+                    if let Some(last) = list_checkpoints_in(&root).pop() {
+                        let copy = last.path.join(ARGS_FILE);
+                        let advice =
+                            format!("; {} is what it was trained with: copy it back", copy.display());
+                        other.get_or_insert(e.map(|message| message + &advice));
+                    }
+                    continue;
+                }
+            };
             let refused = same(&root, mine.changes(args)).err();
             if refused.is_none() && mine.moved(args).is_empty() {
                 return Self::open(&root)?.at_newest().map(Some);
@@ -293,9 +313,27 @@ fn more(changes: &[Change]) -> String {
     }
 }
 
+/// Refuses a directory that holds weights itself: a checkpoint under a name of its own, or a whole model.
+fn is_no_run(dir: &Path) -> Result<()> {
+    let has = |names: &[&str]| names.iter().any(|name| dir.join(name).exists());
+    if has(&["configuration.json", "default", "adapter_config.json", "resume.json", "trainer_state.json"]) {
+        return Err(Error::user(format!(
+            "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the              run's directory; {WEIGHTS_ALONE}",
+            dir.display()
+        )));
+    }
+    if has(&["config.json"]) {
+        return Err(Error::user(format!(
+            "{} is a model and no run: give it as model_id_or_path, without resume_from_checkpoint, to train on from it",
+            dir.display()
+        )));
+    }
+    Ok(())
+}
+
 /// The runs that `args` could have made, newest first.
 pub(super) fn runs(args: &SftArgs) -> Vec<PathBuf> {
-    let is_run = |dir: &PathBuf| [EVENTS, ARGS_FILE].iter().all(|file| dir.join(file).is_file());
+    let is_run = |dir: &PathBuf| dir.join(EVENTS).is_file();
     let output_dir = Path::new(&args.output_dir);
     if !args.add_output_dir_suffix {
         return [output_dir.to_owned()].into_iter().filter(is_run).collect();

@@ -271,3 +271,40 @@ fn a_run_whose_model_and_data_have_moved_goes_on_with_the_new_places() {
     Resume::of(finished.path()).unwrap().take(of(&new)).unwrap();
     assert_eq!(SftArgs::from_run_dir(finished.path()).unwrap(), of(&old));
 }
+
+#[test]
+fn what_holds_weights_itself_is_no_run_without_checkpoints() {
+    let out = tempfile::tempdir().unwrap();
+    let mine = args(out.path(), &[]);
+    for (file, told) in [
+        ("adapter_config.json", "checkpoint without its run"),
+        ("trainer_state.json", "resume_only_model true"),
+        ("config.json", "model_id_or_path"),
+    ] {
+        let kept = run(&mine, &[], &[]);
+        fs::write(kept.path().join(file), "{}").unwrap();
+        refused(Resume::of(kept.path()), &[told, kept.path().to_str().unwrap()]);
+        fs::remove_file(kept.path().join(file)).unwrap();
+        assert_eq!(Resume::of(kept.path()).unwrap().step, None);
+    }
+    fs::create_dir_all(out.path().join("odd/checkpoint-6")).unwrap();
+    refused(Resume::of(&out.path().join("odd/checkpoint-6")), &["resume_only_model true"]);
+}
+
+#[test]
+fn a_run_whose_arguments_are_lost_is_named_before_another_is_begun() {
+    let out = tempfile::tempdir().unwrap();
+    let mine = args(out.path(), &[]);
+    let lost = run(&mine, &[STARTED], &[5]);
+    let older = Resume::last(&mine).unwrap().unwrap().run;
+    assert_eq!(older, lost);
+    for content in [None, Some(""), Some("{")] {
+        match content {
+            None => fs::remove_file(lost.args_file()).unwrap(),
+            Some(text) => fs::write(lost.args_file(), text).unwrap(),
+        }
+        refused(Resume::last(&mine), &["sft_args.json", "checkpoint-5", "copy it back"]);
+    }
+    let newer = run(&mine, &[STARTED], &[10]);
+    assert_eq!(Resume::last(&mine).unwrap().unwrap().run, newer);
+}

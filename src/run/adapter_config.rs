@@ -128,7 +128,11 @@ impl AdapterConfig {
         get.refuse_variants()?;
         let config = AdapterConfig {
             r: get.rank()?,
-            lora_alpha: get.number("lora_alpha", 8.0, "a finite number", f64::is_finite)?,
+            lora_alpha: match map.get("lora_alpha") {
+                // What Python writes of a number that is none.
+                Some(Value::Null) => return Err(get.wrong("lora_alpha", "a finite number")),
+                _ => get.number("lora_alpha", 8.0, "a finite number", f64::is_finite)?,
+            },
             lora_dropout: get.number("lora_dropout", 0.0, "in [0, 1)", |x| (0.0..1.0).contains(&x))?,
             target_modules: get.targets()?,
             bias,

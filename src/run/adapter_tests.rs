@@ -72,6 +72,7 @@ fn unusable_configs_are_named_with_file_and_key() {
         ("r", json!(null)),
         ("r", json!(1e9 as u64)),
         ("lora_alpha", json!("x")),
+        ("lora_alpha", json!(null)),
         ("lora_dropout", json!(1.0)),
         ("target_modules", json!(".*c_attn")),
         ("target_modules", json!([1])),

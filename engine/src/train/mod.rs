@@ -211,6 +211,11 @@ fn recipe<'a>(
         learning_rate: args.learning_rate,
         scheduler: args.lr_scheduler_type.to_string(),
     })?;
+    if total <= warmup && (0..total).all(|step| rate(step) == 0.0) {
+        let message = "no step has a learning rate above 0, so nothing will be learnt: all of them are warm-up; give \
+                       warmup_ratio 0, or more rows or epochs";
+        emit(Event::Warning { message: message.to_owned() })?;
+    }
     if stopped(emit)? {
         return Ok(());
     }

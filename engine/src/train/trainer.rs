@@ -214,7 +214,8 @@ impl Trainer<'_> {
             _ => "",
         };
         Error::user(format!(
-            "{what}: lower learning_rate{dtype}, and look whether the base model is whole{}",
+            "{what}: lower learning_rate{dtype}, and look whether the base model{} is whole{}",
+            if self.args.init_adapter.is_some() { " (or init_adapter)" } else { "" },
             self.kept()
         ))
     }
