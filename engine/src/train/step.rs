@@ -1,8 +1,6 @@
 //! The loss and gradient of a set of rows: one right-padded causal batch, logits only where labels are, each label
 //! token weighted so that the gradient is that of the row-by-row computation.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -207,7 +205,6 @@ pub fn recomputed(model: &Qwen, batch: &Packed, mode: &Mode, loss: impl FnOnce(&
 
 /// [`forward_backward`] of a model of which adapters alone are trained: its blocks have their gradients written down.
 fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recompute: bool) -> Outcome {
-    let began = Instant::now();
     let (guard, below) = (tch::no_grad_guard(), BelowAutograd::new());
     let pass = model.pass(batch, 1.0, mode);
     let first = model.first_adapted().unwrap_or(model.layer_count());
@@ -222,12 +219,10 @@ fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recomp
         }
         x = next;
     }
-    let forward = began.elapsed();
     drop((guard, below));
     let last = x.set_requires_grad(true);
     let (loss, correct) = targets.loss(model, &last);
     loss.backward();
-    let head = began.elapsed();
     let _guards = (tch::no_grad_guard(), BelowAutograd::new());
     let mut gradient = last.grad();
     for (i, (input, of_block)) in (first..model.layer_count()).zip(kept).rev() {
@@ -238,11 +233,8 @@ fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recomp
         }
     }
     model.collect(&pass);
-    let launched = began.elapsed();
-    let outcome = targets.outcome(&loss, &correct);
-    let all = began.elapsed();
-    tracing::debug!(tokens = batch.tokens, ?forward, ?head, ?launched, ?all, "pass");
-    outcome
+    // Only here is the device waited for.
+    targets.outcome(&loss, &correct)
 }
 
 #[cfg(test)]
