@@ -167,6 +167,11 @@ fn what_is_no_whole_checkpoint_is_not_listed() {
     let list = list_checkpoints(&run);
     assert_eq!((list.len(), list[0].step, list[0].bytes, list[0].checksums), (1, 9, 1, false));
     verify_checkpoint(&run.checkpoint(9)).unwrap();
+    // Ours always have: without them nothing shows that the rest is whole.
+    fs::write(run.checkpoint(9).join(PROGRESS), "{}").unwrap();
+    assert!(list_checkpoints(&run).is_empty());
+    let e = verify_checkpoint(&run.checkpoint(9)).unwrap_err();
+    assert!(e.exit_code() == 2 && e.to_string().contains("checksums.json is missing"), "{e}");
 }
 
 #[test]

@@ -61,11 +61,15 @@ fn inside(checkpoint: &Path, name: &str) -> Option<PathBuf> {
 /// The list in the checkpoint `path`, whose files are there with their sizes; none in SWIFT's checkpoints.
 ///
 /// # Errors
-/// `Error::User` naming the list where it makes no sense, or the first file that is missing or of another size.
+/// `Error::User` naming the list where it makes no sense or is missing from a checkpoint of ours, or the first file that is missing or of another size.
 pub(super) fn check_sizes(path: &Path, needed: Needed) -> Result<Option<Checksums>> {
     let list = path.join(CHECKSUMS);
     if !list.exists() {
-        return Ok(None);
+        // SWIFT writes none; who writes that file writes both.
+        return match path.join(PROGRESS).exists() {
+            true => Err(Error::user(format!("{} is missing", list.display()))),
+            false => Ok(None),
+        };
     }
     let sums: Checksums =
         read_json(&list).map_err(|e| e.map(|m| format!("{m}; fetch the checkpoint again")))?;
