@@ -53,7 +53,7 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
         // A pause that it has not come to yet is taken back by this.
         return Ok("is not paused".to_owned());
     }
-    let (began, mut told) = (Instant::now(), false);
+    let (began, mut told, mut told_room) = (Instant::now(), false, None);
     loop {
         // Asked before the log is read, so that nothing written before the end is missed.
         let alive = worker_alive(run);
@@ -73,6 +73,16 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
         if standing.hung(now()).is_some() {
             let way_out = standing.way_out();
             return Err(Error::user(format!("{name}: its worker took the command and hangs: {way_out}")));
+        }
+        if standing.no_room.is_some() && standing.no_room != told_room {
+            told_room.clone_from(&standing.no_room);
+            let message = told_room.as_deref().unwrap_or_default();
+            let stop = match command {
+                Command::Stop => "; given again it ends without that checkpoint",
+                _ => "",
+            };
+            say(&format!("the run waits for room: {message}; it comes to the command then{stop}"));
+            told = true;
         }
         if !told && began.elapsed() > SAY {
             told = true;
@@ -223,6 +233,41 @@ mod tests {
         assert_eq!(obey(&dir, Command::Pause, &mut say).unwrap(), "is paused at step 4");
         assert!(said.len() == 1 && said[0].starts_with("waiting for the step at hand"), "{said:?}");
         assert_eq!(worker.join().unwrap(), "{\"command\":\"pause\"}\n");
+    }
+
+    #[test]
+    fn a_run_that_waits_for_room_says_so_to_whoever_commands_it() {
+        let out = tempfile::tempdir().unwrap();
+        let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"saving"}"#;
+        let no_room = r#"{"seq":3,"time":12,"kind":"no_room","message":"checkpoint-5: no space left"}"#;
+        let dir = run(out.path(), "v0", &[STARTED, stage, no_room]);
+        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(
+            Standing::read(&dir).trouble(13.0).unwrap(),
+            "waiting for room: checkpoint-5: no space left"
+        );
+        let listener = std::os::unix::net::UnixListener::bind(dir.join(SOCKET)).unwrap();
+        let worker = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 100]).unwrap();
+            stream.write_all(b"{\"ok\":true}\n").unwrap();
+        });
+        let mut said = Vec::new();
+        let mut say = |words: &str| {
+            said.push(words.to_owned());
+            let mut log = std::fs::OpenOptions::new().append(true).open(dir.join(EVENTS)).unwrap();
+            let after = "{\"seq\":4,\"time\":13,\"kind\":\"room_again\"}\n\
+                         {\"seq\":5,\"time\":13,\"kind\":\"paused\",\"step\":4}\n";
+            log.write_all(after.as_bytes()).unwrap();
+        };
+        assert_eq!(obey(&dir, Command::Pause, &mut say).unwrap(), "is paused at step 4");
+        assert_eq!(
+            said,
+            ["the run waits for room: checkpoint-5: no space left; it comes to the command then"]
+        );
+        assert_eq!(Standing::read(&dir).no_room, None);
+        worker.join().unwrap();
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Standing {
     pub pid: Option<u32>,
     pub stage: Option<Stage>,
     pub paused: bool,
+    /// What there is no room for, while it waits for some.
+    pub no_room: Option<String>,
     /// Step of the newest checkpoint on disk.
     pub last_checkpoint: Option<u64>,
     /// What the newest worker failed of, by its own word.
@@ -55,6 +57,7 @@ impl Standing {
             pid: None,
             stage: None,
             paused: false,
+            no_room: None,
             last_checkpoint: list_checkpoints_in(&dir)
                 .iter()
                 .max_by(|a, b| a.written.total_cmp(&b.written))
@@ -87,9 +90,12 @@ impl Standing {
             Event::Started { pid, .. } => {
                 self.pid = Some(*pid);
                 (self.stage, self.paused, self.failure, self.best) = (None, false, None, None);
+                self.no_room = None;
             }
             Event::Stage { stage } => self.stage = Some(*stage),
             Event::Step { step, .. } => self.run.step = *step,
+            Event::NoRoom { message } => self.no_room = Some(message.clone()),
+            Event::RoomAgain => self.no_room = None,
             Event::Paused { .. } => self.paused = true,
             Event::Resumed { .. } => self.paused = false,
             Event::Checkpoint { step, .. } => self.last_checkpoint = Some(*step),
@@ -167,6 +173,7 @@ impl Standing {
             (RunStatus::Running, Some(Hung::Stuck { seconds })) => {
                 format!("has computed nothing for {seconds:.0} s; {}", self.way_out())
             }
+            (RunStatus::Running, None) => format!("waiting for room: {}", self.no_room.as_ref()?),
             (RunStatus::Failed, _) => self.failure.clone()?,
             (RunStatus::Crashed, _) => match recorded_end(dir) {
                 Some(end) => end.to_string(),
