@@ -432,3 +432,34 @@ fn a_run_that_was_stopped_goes_on_from_the_queue() {
     assert!(is_finished(&bench.path("a")));
     go_on(&[]).refused(&["is finished"]);
 }
+
+/// There may be a run when the job's turn comes, though there was none when it was put.
+#[test]
+fn the_last_run_is_looked_for_when_the_job_starts() {
+    let bench = Bench::new();
+    bench.words(&["queue", "pause"]).ok();
+    let mut words = endless("out");
+    words.retain(|word| !["--add_output_dir_suffix", "false"].contains(word));
+    words.extend(["--resume_from_checkpoint", "last"]);
+    put(&bench, &words);
+    put(&bench, &words);
+    bench.words(&["queue", "resume"]).ok();
+    let runs = || list_runs(&bench.path("out"));
+    // So many workers have begun, and the newest has trained a step.
+    let trains = |workers: usize| {
+        let all = events(&runs().first()?.path);
+        let begun = all.iter().filter(|r| matches!(r.event, Event::Started { .. })).count();
+        let stepped = all
+            .iter()
+            .rev()
+            .take_while(|r| !matches!(r.event, Event::Started { .. }))
+            .any(|r| matches!(r.event, Event::Step { .. }));
+        (begun == workers && stepped).then_some(())
+    };
+    let stop = || drop(bench.words(&["stop", "last", "--output_dir", "out"]).ok().to_owned());
+    until("the first job", || trains(1));
+    stop();
+    until("the second job, or another run", || if runs().len() > 1 { Some(()) } else { trains(2) });
+    assert_eq!(runs().len(), 1, "the second goes on with the first one's run");
+    stop();
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
+use crate::job::find::LAST;
 use crate::job::initial_adapter::same_strength;
 use crate::job::inputs::check_model_dir;
 use crate::job::resume::{Resume, newest, runs};
@@ -50,9 +51,6 @@ impl Begin {
         Begin::New { args: Box::new(args), notes: Vec::new() }
     }
 }
-
-/// The value of `resume_from_checkpoint` for the newest run in `output_dir`.
-const LAST: &str = "last";
 
 /// A new run of `args` with the weights of the checkpoint that `from` is, or of the newest one of the run that it is. An
 /// adapter becomes `init_adapter`, a whole model takes the base model's place: so the run's arguments tell all of it,

@@ -6,7 +6,7 @@ use super::register;
 use super::runs::{RunStatus, RunSummary, inspect, is_run, list_runs};
 use crate::error::{Error, Result};
 
-/// The word for the newest running job.
+/// The word for the newest running job, and in `resume_from_checkpoint` for the newest run in `output_dir`.
 pub const LAST: &str = "last";
 
 /// The runs under `output_dir`, and those that are trained elsewhere, newest first.

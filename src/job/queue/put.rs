@@ -7,6 +7,7 @@ use super::folder::Queue;
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
 use crate::job::begin::Begin;
+use crate::job::find::LAST;
 use crate::job::inputs::Inputs;
 use crate::run::step_of;
 
@@ -18,9 +19,13 @@ impl Queue {
     /// `Error::User`: the model, the data or the run to go on with are not there, or the queue cannot be written.
     pub fn put(&self, mut args: SftArgs) -> Result<(Added, Vec<String>)> {
         args.make_paths_absolute();
-        let from = args.resume_from_checkpoint.clone();
+        let (from, weights_alone) = (args.resume_from_checkpoint.clone(), args.resume_only_model);
         let (mut args, notes) = match Begin::from(args)? {
-            Begin::New { args, notes } => (*args, notes),
+            Begin::New { mut args, notes } => {
+                // There may be a run by then: of the job before it in the queue, say.
+                args.resume_from_checkpoint = from.filter(|from| from == LAST && !weights_alone);
+                (*args, notes)
+            }
             Begin::Resume { resume, args } => {
                 resume.fits(&args)?;
                 let run = resume.run.path();
