@@ -54,20 +54,31 @@ impl Error {
 /// Characters of another library's error that are shown: it may quote what it found, and that may be a whole file.
 const QUOTED: usize = 1000;
 
+fn push_shown(shown: &mut String, c: char) {
+    match c {
+        '\n' => shown.push(c),
+        c if c.is_control() => shown.extend(c.escape_default()),
+        c => shown.push(c),
+    }
+}
+
+/// A text that goes to a terminal and may quote what somebody typed: control characters but line ends are escaped.
+pub fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_shown(&mut shown, c));
+    shown
+}
+
 /// The beginning of a text that may be long and not be meant for a terminal: control characters are escaped.
 pub fn brief(text: &impl Display) -> String {
     let text = text.to_string();
     let mut shown = String::with_capacity(text.len().min(QUOTED));
     for (n, c) in text.chars().enumerate() {
-        match c {
-            _ if n == QUOTED => {
-                shown.push('…');
-                break;
-            }
-            '\n' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
+        if n == QUOTED {
+            shown.push('…');
+            break;
         }
+        push_shown(&mut shown, c);
     }
     shown
 }
@@ -87,5 +98,18 @@ impl<T, E: Display> Context<T> for std::result::Result<T, E> {
 
     fn internal(self, what: impl Display) -> Result<T> {
         self.map_err(|e| Error::Internal(format!("{what}: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(escaped("a\u{1b}[31mb\r评论\n\u{9b}"), "a\\u{1b}[31mb\\r评论\n\\u{9b}");
+        let long = "x".repeat(2 * QUOTED);
+        assert_eq!(escaped(&long), long);
+        assert_eq!(brief(&long).chars().count(), QUOTED + 1);
     }
 }

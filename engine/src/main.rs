@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use qwen_tui::bench::{BenchArguments, NewModelArguments};
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::{Error, Result, escaped};
 use qwen_tui_engine::infer::{logits, stdio};
 use qwen_tui_engine::model::convert::convert;
 use qwen_tui_engine::model::create::create;
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             // Its log may be what cannot be written.
-            let _ = writeln!(std::io::stderr(), "error: {e}");
+            let _ = writeln!(std::io::stderr(), "error: {}", escaped(&e.to_string()));
             ExitCode::from(e.exit_code() as u8)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
-use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::error::{Context, Error, Result, escaped};
 use qwen_tui::tui::text::wrap;
 
 /// Writes `text` to standard output.
@@ -52,9 +52,9 @@ pub fn written(result: std::io::Result<()>) -> Result<()> {
     }
 }
 
-/// Writes a line to standard error, where anybody still reads it.
+/// Writes a line to standard error, where anybody still reads it. A terminal obeys nothing that it quotes.
 pub fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", escaped(line));
 }
 
 /// Writes an error to standard error.
