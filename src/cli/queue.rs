@@ -134,7 +134,8 @@ fn list(queue: &Queue, as_json: bool) -> Result<()> {
     out::text(&table(&listing, header, &|time| Clock::Local.date(time)))?;
     tell_whole(&listing);
     if listing.jobs.is_empty() {
-        out::note("the queue is empty; `qwen-tui sft --queue ...` puts a job into it");
+        let paused = if listing.paused { " and paused (`qwen-tui queue resume` lets it go on)" } else { "" };
+        out::note(&format!("the queue is empty{paused}; `qwen-tui sft --queue ...` puts a job into it"));
     }
     Ok(())
 }
