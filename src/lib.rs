@@ -11,6 +11,8 @@ pub mod run;
 
 pub mod model;
 
+pub mod hub;
+
 pub mod job;
 
 pub mod demo;
