@@ -4,13 +4,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 
 #include <ATen/Context.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_rms_norm_backward.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace {
 
@@ -74,6 +78,34 @@ char *shim_rms_norm_backward(const void *gradient, const void *x, const void *rs
     out[0] = owned(std::move(std::get<0>(grads)));
   });
 }
+
+// A copy on a GPU that neither side waits for: through pinned memory, which the allocator keeps until it is read.
+char *shim_send(const void *here, int32_t device, void **out) {
+  return guarded([&] {
+    at::Device there(at::kCUDA, static_cast<c10::DeviceIndex>(device));
+    out[0] = owned(of(here).pin_memory().to(there, of(here).scalar_type(), /*non_blocking=*/true));
+  });
+}
+
+// A copy in pinned memory of a tensor on a GPU, and the event that says when it is there.
+char *shim_fetch(const void *there, void **out, void **event) {
+  return guarded([&] {
+    const at::Tensor &t = of(there);
+    auto here = at::empty(t.sizes(), t.options().device(at::kCPU).pinned_memory(true));
+    here.copy_(t, /*non_blocking=*/true);
+    auto arrived = std::make_unique<c10::Event>(c10::DeviceType::CUDA);
+    arrived->record(c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(t.device()));
+    out[0] = owned(std::move(here));
+    *event = arrived.release();
+  });
+}
+
+// Waits for the event.
+char *shim_await(void *event) {
+  return guarded([&] { static_cast<c10::Event *>(event)->synchronize(); });
+}
+
+void shim_forget(void *event) { delete static_cast<c10::Event *>(event); }
 
 // Attention through cuDNN is planned anew for every shape, which takes longer than the attention.
 char *shim_no_cudnn_attention() {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
@@ -29,6 +29,10 @@ unsafe extern "C" {
         weight: *const c_void,
         out: *mut *mut c_void,
     ) -> *mut c_char;
+    fn shim_send(here: *const c_void, device: i32, out: *mut *mut c_void) -> *mut c_char;
+    fn shim_fetch(there: *const c_void, out: *mut *mut c_void, event: *mut *mut c_void) -> *mut c_char;
+    fn shim_await(event: *mut c_void) -> *mut c_char;
+    fn shim_forget(event: *mut c_void);
     fn shim_no_cudnn_attention() -> *mut c_char;
     fn shim_cuda_memory(device: i32, allocated: *mut i64, peak: *mut i64, reserved: *mut i64) -> *mut c_char;
     fn shim_reset_cuda_peak(device: i32) -> *mut c_char;
@@ -172,6 +176,54 @@ pub fn rms_norm_backward(gradient: &Tensor, x: &Tensor, rstd: &Tensor, weight: &
     // SAFETY: live tensors, and room for what comes back.
     must(unsafe { shim_rms_norm_backward(ptr(gradient), ptr(x), ptr(rstd), ptr(weight), out.as_mut_ptr()) });
     taken(out[0])
+}
+
+/// `here` on `device`. A copy to a GPU waits for nothing that it is at work on.
+pub fn sent(here: Tensor, device: Device) -> Tensor {
+    let Device::Cuda(number) = device else { return here.to_device(device) };
+    let mut out = [null_mut()];
+    // SAFETY: a live tensor, and room for what comes back.
+    must(unsafe { shim_send(ptr(&here), number as i32, out.as_mut_ptr()) });
+    taken(out[0])
+}
+
+/// A tensor on its way to the CPU.
+#[derive(Debug)]
+pub struct Fetched {
+    here: Tensor,
+    /// Says when it has arrived; null where it was here.
+    event: *mut c_void,
+}
+
+impl Fetched {
+    /// Sets out for a copy of `there` as it is when the device has come to this.
+    pub fn new(there: &Tensor) -> Self {
+        let Device::Cuda(_) = there.device() else {
+            return Self { here: there.shallow_clone(), event: null_mut() };
+        };
+        let (mut out, mut event) = ([null_mut()], null_mut());
+        // SAFETY: a live tensor, and room for what comes back.
+        must(unsafe { shim_fetch(ptr(there), out.as_mut_ptr(), &mut event) });
+        Self { here: taken(out[0]), event }
+    }
+
+    /// The tensor, waited for.
+    pub fn wait(&self) -> &Tensor {
+        if !self.event.is_null() {
+            // SAFETY: made by `new`, deleted by `drop`.
+            must(unsafe { shim_await(self.event) });
+        }
+        &self.here
+    }
+}
+
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        if !self.event.is_null() {
+            // SAFETY: made by `new`, deleted once.
+            unsafe { shim_forget(self.event) };
+        }
+    }
 }
 
 /// Keeps `scaled_dot_product_attention` from cuDNN, which plans anew for every shape: some 100 ms for each length of

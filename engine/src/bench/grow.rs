@@ -22,7 +22,8 @@ use crate::{device, train};
 const LENGTHS: [usize; 3] = [64, 256, 1024];
 /// Rows of a step.
 const ROWS: [usize; 4] = [1, 4, 16, 64];
-/// Timed steps, after one that is not; of a step that took long, one.
+/// Timed steps, between two that are not: the first is slower, and after the last no gradient is asked for early. Of a
+/// step that took long, one.
 const STEPS: usize = 3;
 const LONG: f64 = 10.0;
 
@@ -46,7 +47,7 @@ fn cell(job: &Job, tokens: usize, rows: usize) -> Result<Cell> {
     let file = job.work.join(format!("rows-{tokens}-{rows}.jsonl"));
     let tokenizer = QwenConfig::load(&job.model_dir)?.tokenizer(&job.model_dir)?;
     let lengths = Lengths { from: tokens, to: tokens };
-    Synthetic::new(&tokenizer, job.seed)?.write(&file, rows * (STEPS + 1), lengths)?;
+    Synthetic::new(&tokenizer, job.seed)?.write(&file, rows * (STEPS + 2), lengths)?;
     let args = load_sft(None, &changed(job, &file.display().to_string(), rows))?.args;
     let device = device::choose(&args.device)?;
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, true)?;
@@ -69,6 +70,7 @@ fn cell(job: &Job, tokens: usize, rows: usize) -> Result<Cell> {
         }
         Ok(())
     })?;
+    seconds.truncate(STEPS + 1);
     Ok(Cell { tokens, rows, seconds: seconds.split_off(1.min(seconds.len())), peak: memory::peak() })
 }
 
@@ -78,7 +80,7 @@ fn changed(job: &Job, file: &str, rows: usize) -> Vec<String> {
         ("dataset", file.to_owned()),
         ("custom_val_dataset_path", file.to_owned()),
         ("gradient_accumulation_steps", rows.to_string()),
-        ("max_steps", (STEPS + 1).to_string()),
+        ("max_steps", (STEPS + 2).to_string()),
         ("evaluation_strategy", "no".to_owned()),
     ];
     let replaced = |flag: &str| others.iter().any(|(name, _)| flag.strip_prefix("--") == Some(name));

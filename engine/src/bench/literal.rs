@@ -96,15 +96,15 @@ impl<'a> Literal<'a> {
         }
         let gradient = self.trainable.grad();
         let norm = optimizer::norm(&gradient);
-        let gradient = optimizer::clip(gradient, norm, self.args.max_grad_norm);
-        let total = job.steps.len() as u64;
+        let gradient = optimizer::clip(&gradient, &norm, self.args.max_grad_norm);
+        let total = self.args.max_steps as u64;
         let warmup = warmup_steps(total, self.args.warmup_ratio);
         let rate =
             learning_rate(self.args.lr_scheduler_type, self.args.learning_rate, warmup, total, self.step);
         let (theta, decayed) = self.trainable.theta();
         self.optimizer.step(theta, &gradient, rate, decayed);
         self.step += 1;
-        (loss.double_value(&[]), norm)
+        (loss.double_value(&[]), norm.double_value(&[]))
     }
 
     /// Mean loss of the validation rows.
@@ -157,12 +157,10 @@ fn mean_loss(logits: &Tensor, labels: &Tensor) -> Tensor {
 /// The loss of one row over `parts`, its gradient added to the leaves.
 fn row_gradient(model: &Qwen, row: &JobRow, number: u64, mode: &Mode, parts: f64) -> Tensor {
     let batch = Packed::new(&[&row.ids], 0, model.device()).numbered([number]);
-    let mut found = Tensor::new();
     step::recomputed(model, &batch, mode, |last| {
         let (logits, labels) = shifted(model, last, row);
         let loss = mean_loss(&logits, &labels) / parts;
-        found = loss.detach();
-        loss
-    });
-    found
+        loss.backward();
+        loss.detach()
+    })
 }

@@ -22,6 +22,7 @@ use crate::{device, train};
 struct Gate<'a> {
     talk: &'a Talk,
     device: Device,
+    /// Steps of the training: the last one is not timed.
     total: u64,
     /// Steps of the answer at hand, and how many of them are to come.
     asked: usize,
@@ -48,11 +49,11 @@ impl Gate<'_> {
                 self.facts.insert("threads".into(), tch::get_num_threads().into());
                 self.talk.ready(std::mem::take(&mut self.facts).into())?;
                 memory::forget_peak();
-                self.open()?;
+                self.open(0)?;
             }
             // After an evaluation, which belongs to no step.
             Event::Stage { stage: Stage::Training } => self.began = Instant::now(),
-            Event::Step { step, loss, grad_norm, .. } => {
+            Event::Step { step, loss, grad_norm, .. } if self.other.is_none() => {
                 self.losses.push(*loss);
                 self.norms.push(*grad_norm);
                 self.left = self.left.saturating_sub(1);
@@ -63,10 +64,7 @@ impl Gate<'_> {
                     self.talk.tell(&json!({
                         "steps": self.asked, "seconds": seconds, "losses": losses, "grad_norms": norms,
                     }))?;
-                    // The last step's evaluation comes before the next command.
-                    if *step < self.total {
-                        self.open()?;
-                    }
+                    self.open(*step)?;
                 }
             }
             Event::Eval { rows, seconds, .. } => self.evaluation = Some((*rows, *seconds)),
@@ -76,7 +74,7 @@ impl Gate<'_> {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<()> {
+    fn open(&mut self, step: u64) -> Result<()> {
         match self.talk.next()? {
             Ask::Steps(n) => {
                 (self.asked, self.left) = (n, n);
@@ -86,7 +84,11 @@ impl Gate<'_> {
             }
             other => {
                 self.other = Some(other);
-                Err(Error::internal("no more steps are asked for"))
+                // The last step, with its evaluation, comes by itself.
+                match step + 1 == self.total {
+                    true => Ok(()),
+                    false => Err(Error::internal("no more steps are asked for")),
+                }
             }
         }
     }
@@ -100,7 +102,7 @@ pub fn serve(job: &Job, talk: &Talk) -> Result<()> {
     let mut gate = Gate {
         talk,
         device,
-        total: job.steps.len() as u64,
+        total: args.max_steps as u64,
         asked: 0,
         left: 0,
         began: Instant::now(),
@@ -113,10 +115,9 @@ pub fn serve(job: &Job, talk: &Talk) -> Result<()> {
     let (_keep, commands) = mpsc::channel();
     let trained = train::train(&args, &run, None, &commands, &mut |event| gate.hear(&event));
     let mut next = match (trained, gate.other) {
-        // Ended in the middle.
-        (Err(_), Some(other)) => other,
+        (_, Some(other)) => other,
         (Err(e), None) => return Err(e),
-        (Ok(()), _) => talk.next()?,
+        (Ok(()), None) => talk.next()?,
     };
     let peak = memory::peak();
     loop {

@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::Session;
 use crate::model::generate::not_finite;
+use crate::model::packed::sent;
 use crate::model::{Mode, Packed};
 use crate::train::limits;
 use crate::train::step::{WeightedRow, plan};
@@ -168,7 +169,7 @@ impl Session {
     }
 
     fn long(&self, values: &[i64]) -> Tensor {
-        Tensor::from_slice(values).to_device(self.device)
+        sent(values, self.device)
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use tch::{Device, Tensor};
 
 use super::dropout::token_key;
+use crate::shim;
 
 /// Rows laid end to end. Everything but attention works on `[tokens, ...]`; attention gathers the rows right-padded
 /// to `[rows, longest]`. Padding stands to the right of a causal row, so no token ever looks at it.
@@ -27,11 +28,9 @@ pub struct Packed {
     keys: OnceCell<Tensor>,
 }
 
-/// `numbers` on `device`. A copy to a GPU does not wait for what it is at work on.
+/// `numbers` on `device`, as [`shim::sent`] sends them.
 pub fn sent<T: tch::kind::Element>(numbers: &[T], device: Device) -> Tensor {
-    let here = Tensor::from_slice(numbers);
-    let kind = here.kind();
-    here.to_device_(device, kind, true, false)
+    shim::sent(Tensor::from_slice(numbers), device)
 }
 
 /// Tokens of a pass on a GPU are filled up to a multiple of this.

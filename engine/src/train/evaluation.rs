@@ -9,7 +9,7 @@ use qwen_tui::job::event::{Event, Stage};
 use super::Asked;
 use super::fit;
 use super::metrics::{Tally, weigh_evaluation};
-use super::step::{self, WeightedRow};
+use super::step::{self, Pending, WeightedRow};
 use super::trainer::Trainer;
 use crate::model::Mode;
 use crate::model::dropout::mix;
@@ -17,7 +17,8 @@ use crate::model::dropout::mix;
 impl Trainer<'_> {
     /// Loss and accuracy on the validation rows, and how their answers compare where they are wanted; a command to stop gives them up. Returns what was asked for meanwhile.
     pub fn evaluate(&mut self) -> Result<Asked> {
-        let (step, epoch) = (self.progress.step, self.micro.epoch());
+        let step = self.progress.step;
+        let epoch = self.micro.epoch(step);
         let mut asked = Asked::Nothing;
         (self.emit)(Event::Stage { stage: Stage::Evaluating })?;
         let (began, waited) = (Instant::now(), self.commands.waited());
@@ -30,6 +31,8 @@ impl Trainer<'_> {
         let mut told = Instant::now();
         let alone_beyond = Some(self.config.seq_length as usize);
         let mut batches = VecDeque::from(step::plan(&rows, self.progress.passes.evaluation, alone_beyond));
+        // On a GPU the next pass is asked for before this one's figures are read.
+        let mut pending: Option<(Vec<usize>, Pending)> = None;
         while let Some(batch) = batches.pop_front() {
             asked = asked.max(self.commands.obey(self.emit, step)?);
             if asked == Asked::Stop {
@@ -43,7 +46,13 @@ impl Trainer<'_> {
                 outcome
             });
             match outcome {
-                Ok(outcome) => tally.add(&batch, &outcome),
+                Ok(found) => {
+                    let rows = batch.len() as u64;
+                    if let Some((before, found)) = pending.replace((batch, found)) {
+                        tally.add(&before, &found.outcome());
+                    }
+                    done += rows;
+                }
                 Err(error) => {
                     let limits = self.progress.passes.evaluation;
                     let Some(limits) = fit::halved(limits, &rows, &batch) else {
@@ -60,11 +69,13 @@ impl Trainer<'_> {
                     continue;
                 }
             }
-            done += batch.len() as u64;
             if told.elapsed().as_secs() >= 1 {
                 told = Instant::now();
                 (self.emit)(Event::EvalProgress { step, done, rows: all })?;
             }
+        }
+        if let Some((last, found)) = &pending {
+            tally.add(last, &found.outcome());
         }
         let mut scores = None;
         if let Some(answering) = &self.answering {

@@ -11,15 +11,14 @@ pub struct MicroBatches {
     accumulation: usize,
     seed: u64,
     random: bool,
-    /// Micro-batches handed out.
-    done: u64,
+    /// The rows' order in the epoch that was last looked at.
     order: (u64, Vec<usize>),
 }
 
 impl MicroBatches {
     pub fn new(rows: usize, batch_size: usize, accumulation: usize, seed: u64, random: bool) -> Self {
         let order = (0, epoch_order(seed, 0, rows, random));
-        Self { rows, batch_size, accumulation, seed, random, done: 0, order }
+        Self { rows, batch_size, accumulation, seed, random, order }
     }
 
     /// Those of a run.
@@ -38,9 +37,9 @@ impl MicroBatches {
         epochs * (self.per_epoch() / self.accumulation as u64).max(1)
     }
 
-    /// Epochs done.
-    pub fn epoch(&self) -> f64 {
-        self.done as f64 / self.per_epoch() as f64
+    /// Epochs done after `steps` steps.
+    pub fn epoch(&self, steps: u64) -> f64 {
+        (steps * self.per_step()) as f64 / self.per_epoch() as f64
     }
 
     /// Micro-batches of one step.
@@ -48,23 +47,19 @@ impl MicroBatches {
         (self.accumulation as u64).min(self.per_epoch())
     }
 
-    /// Goes to where `steps` steps lead, without taking them.
-    pub fn seek(&mut self, steps: u64) {
-        self.done = steps * self.per_step();
+    /// The rows of a step's micro-batches, steps counted from 0. An epoch of fewer micro-batches than the accumulation is
+    /// one step.
+    pub fn of_step(&mut self, step: u64) -> Vec<Vec<usize>> {
+        let first = step * self.per_step();
+        (first..first + self.per_step()).map(|n| self.micro_batch(n)).collect()
     }
 
-    /// The rows of the next step's micro-batches. An epoch of fewer micro-batches than the accumulation is one step.
-    pub fn next_step(&mut self) -> Vec<Vec<usize>> {
-        (0..self.per_step()).map(|_| self.next()).collect()
-    }
-
-    fn next(&mut self) -> Vec<usize> {
-        let epoch = self.done / self.per_epoch();
+    fn micro_batch(&mut self, n: u64) -> Vec<usize> {
+        let epoch = n / self.per_epoch();
         if epoch != self.order.0 {
             self.order = (epoch, epoch_order(self.seed, epoch, self.rows, self.random));
         }
-        let at = (self.done % self.per_epoch()) as usize * self.batch_size;
-        self.done += 1;
+        let at = (n % self.per_epoch()) as usize * self.batch_size;
         self.order.1[at..(at + self.batch_size).min(self.rows)].to_vec()
     }
 }
@@ -78,22 +73,23 @@ mod tests {
     fn leftovers_open_the_next_epoch() {
         let mut micro = MicroBatches::new(125, 1, 8, 1, false);
         assert_eq!(micro.total_steps(2), 30);
-        let seen: Vec<usize> = (0..30).flat_map(|_| micro.next_step()).flatten().collect();
+        let seen: Vec<usize> = (0..30).flat_map(|step| micro.of_step(step)).flatten().collect();
         let expected: Vec<usize> = (0..240).map(|i| i % 125).collect();
         assert_eq!(seen, expected);
-        assert!((micro.epoch() - 1.92).abs() < 1e-9);
+        assert!((micro.epoch(30) - 1.92).abs() < 1e-9);
     }
 
+    /// A resumed run begins in the middle, and a step that was computed ahead may be asked for again.
     #[test]
-    fn a_cursor_leads_where_the_steps_would() {
+    fn a_step_is_the_same_in_any_order() {
         for (rows, batch_size, accumulation) in [(125, 1, 8), (5, 2, 16), (16, 2, 4)] {
             let new = || MicroBatches::new(rows, batch_size, accumulation, 7, true);
-            for steps in [0, 1, 9, 16, 40] {
-                let (mut walked, mut sought) = (new(), new());
-                (0..steps).for_each(|_| drop(walked.next_step()));
-                sought.seek(steps);
-                assert_eq!(walked.epoch(), sought.epoch());
-                assert_eq!(walked.next_step(), sought.next_step(), "{rows} rows, after {steps} steps");
+            let mut walked = new();
+            let all: Vec<_> = (0..41).map(|step| walked.of_step(step)).collect();
+            for step in [40, 0, 16, 9, 16, 1] {
+                let expected = &all[step as usize];
+                assert_eq!(&new().of_step(step), expected, "{rows} rows, step {step}");
+                assert_eq!(&walked.of_step(step), expected, "{rows} rows, step {step} again");
             }
         }
     }
@@ -103,7 +99,7 @@ mod tests {
         assert_eq!(MicroBatches::new(600, 1, 16, 1, true).total_steps(1), 37);
         let mut few = MicroBatches::new(5, 2, 16, 1, false);
         assert_eq!(few.total_steps(3), 3);
-        assert_eq!(few.next_step(), [vec![0, 1], vec![2, 3], vec![4]]);
-        assert_eq!(few.next_step(), [vec![0, 1], vec![2, 3], vec![4]]);
+        assert_eq!(few.of_step(0), [vec![0, 1], vec![2, 3], vec![4]]);
+        assert_eq!(few.of_step(1), [vec![0, 1], vec![2, 3], vec![4]]);
     }
 }

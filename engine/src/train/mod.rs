@@ -1,5 +1,6 @@
 //! The recipe: what `sft` does, from top to bottom.
 
+mod ahead;
 mod answering;
 mod base;
 pub mod checkpoint;
@@ -43,6 +44,7 @@ use crate::model::{LoraOptions, QwenConfig, Trainable, adapter, weights};
 use answering::{Answering, unasked};
 use base::BaseModel;
 use commands::{Asked, Commands, Inbox};
+use gradient::Figures;
 pub use limits::limits;
 pub use metrics::AccStrategy;
 pub(crate) use micro::MicroBatches;
@@ -198,7 +200,7 @@ fn recipe<'a>(
     })?;
 
     // The plan.
-    let mut micro = MicroBatches::of(args, encoded.train.len());
+    let micro = MicroBatches::of(args, encoded.train.len());
     let total =
         if args.max_steps > 0 { args.max_steps as u64 } else { micro.total_steps(args.num_train_epochs) };
     let warmup = warmup_steps(total, args.warmup_ratio);
@@ -233,7 +235,6 @@ fn recipe<'a>(
     if let (Some(dir), Some(before)) = (from, before) {
         run::verify_checkpoint(dir)?;
         resume::restore(dir, &mut trainable, &mut optimizer)?;
-        micro.seek(before.step);
         let lost = checkpoints.go_on(run, dir, before.step, before.book.clone())?;
         let less;
         (passes, less) = before.passes(passes);
@@ -268,6 +269,7 @@ fn recipe<'a>(
         kind,
         trainable,
         explicit: None,
+        next: None,
         optimizer,
         micro,
         acc,
@@ -287,16 +289,12 @@ fn recipe<'a>(
         // One optimizer step.
         let began = Instant::now();
         let step = trainer.progress.step;
-        let (batches, tally, gradient) = trainer.gradient(&encoded.train)?;
-        let norm = optimizer::norm(&gradient);
-        let rows: usize = batches.iter().map(Vec::len).sum();
-        let (loss, step_acc) =
-            (tally.loss, tally.step_accuracy(acc, &batches, args.gradient_accumulation_steps));
-        if loss.is_finite() && norm.is_finite() {
+        let figures = trainer.take_step(&encoded.train, rate(step))?;
+        let rows = figures.batches.iter().flatten();
+        let (rows, tokens) = (rows.clone().count(), rows.map(|&i| encoded.train[i].ids.len() as u64).sum());
+        let Figures { loss, acc, norm, .. } = figures;
+        if figures.are_finite() {
             trainer.progress.skipped = 0;
-            let gradient = optimizer::clip(gradient, norm, args.max_grad_norm);
-            let (theta, decayed) = trainer.trainable.theta();
-            trainer.optimizer.step(theta, &gradient, rate(step), decayed);
         } else {
             trainer.progress.skipped += 1;
             trainer.progress.step = step + 1;
@@ -307,21 +305,21 @@ fn recipe<'a>(
         }
         let step = step + 1;
         trainer.progress.step = step;
-        trainer.progress.window.add(loss, step_acc);
+        trainer.progress.window.add(loss, acc);
         (trainer.emit)(Event::Step {
             step,
-            epoch: trainer.micro.epoch(),
+            epoch: trainer.micro.epoch(step),
             loss,
-            acc: step_acc,
+            acc,
             learning_rate: rate(step),
             grad_norm: norm,
             rows: rows as u64,
-            tokens: batches.iter().flatten().map(|&i| encoded.train[i].ids.len() as u64).sum(),
+            tokens,
             seconds: began.elapsed().as_secs_f64(),
         })?;
         if step == 1 || step.is_multiple_of(args.logging_steps) {
             let (loss, acc) = trainer.progress.window.take();
-            let (epoch, learning_rate) = (trainer.micro.epoch(), rate(step));
+            let (epoch, learning_rate) = (trainer.micro.epoch(step), rate(step));
             trainer.log(Event::Log { step, epoch, loss, acc, learning_rate, grad_norm: norm })?;
         }
         stopped = trainer.close_step()?;

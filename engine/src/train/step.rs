@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::model::packed::sent;
 use crate::model::qwen::Kept;
 use crate::model::{Mode, Packed, Qwen};
-use crate::shim::BelowAutograd;
+use crate::shim::{BelowAutograd, Fetched};
 
 /// A row on its way through the model.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,34 @@ impl WeightedRow<'_> {
 /// Label tokens that are predicted: all but the first position.
 pub fn count_targets(labels: &[i64]) -> usize {
     labels.iter().skip(1).filter(|&&l| l >= 0).count()
+}
+
+/// What a forward pass over some rows found, on its way from the device, which may not have come to it.
+#[derive(Debug)]
+pub struct Pending {
+    /// The loss, and of each label token whether it was predicted rightly `[1 + m]`, in fp64.
+    figures: Fetched,
+    /// Label tokens of each row.
+    counts: Vec<u32>,
+}
+
+impl Pending {
+    /// `loss` is a scalar, `hits` `[m]`.
+    fn new(loss: &Tensor, hits: &Tensor, counts: &[u32]) -> Self {
+        let figures =
+            Tensor::cat(&[loss.detach().view([1]), hits.view([-1])].map(|t| t.to_kind(Kind::Double)), 0);
+        Self { figures: Fetched::new(&figures), counts: counts.to_vec() }
+    }
+
+    /// What was found, waited for.
+    pub fn outcome(&self) -> Outcome {
+        let figures: Vec<f64> = Vec::try_from(self.figures.wait()).unwrap_or_default();
+        let mut figures = figures.into_iter();
+        let loss = figures.next().unwrap_or(f64::NAN);
+        let of_row =
+            |&n: &u32| (figures.by_ref().take(n as usize).filter(|&hit| hit != 0.0).count() as u32, n);
+        Outcome { loss, correct: self.counts.iter().map(of_row).collect() }
+    }
 }
 
 /// What a forward pass over some rows found.
@@ -115,68 +143,53 @@ impl Targets {
         }
     }
 
-    /// Loss (a scalar with its graph) and rightly predicted label tokens `[m]` of final hidden states `[tokens, h]`.
-    fn loss(&self, model: &Qwen, hidden: &Tensor) -> (Tensor, Tensor) {
+    /// Loss (a scalar with its graph) of final hidden states `[tokens, h]`, and what is told of them.
+    fn loss(&self, model: &Qwen, hidden: &Tensor) -> (Tensor, Pending) {
         let logits = model.logits(&model.final_norm(&hidden.index_select(0, &self.at)));
-        let correct = logits.detach().argmax(-1, false).eq_tensor(&self.labels);
+        let hits = logits.detach().argmax(-1, false).eq_tensor(&self.labels);
         let each = logits.cross_entropy_loss::<Tensor>(&self.labels, None, tch::Reduction::None, -100, 0.0);
-        ((each * &self.weights).sum(Kind::Float), correct)
+        let loss = (each * &self.weights).sum(Kind::Float);
+        let found = Pending::new(&loss, &hits, &self.counts);
+        (loss, found)
     }
 
-    fn outcome(&self, loss: &Tensor, correct: &Tensor) -> Outcome {
-        let hits: Vec<bool> = Vec::try_from(correct.to_device(Device::Cpu)).unwrap_or_default();
-        let mut at = 0;
-        let correct = self
-            .counts
-            .iter()
-            .map(|&n| {
-                let row = &hits[at..at + n as usize];
-                at += n as usize;
-                (row.iter().filter(|&&hit| hit).count() as u32, n)
-            })
-            .collect();
-        Outcome { loss: loss.double_value(&[]), correct }
+    /// Its gradient, added to what the hidden states were computed from.
+    fn backward(&self, model: &Qwen, hidden: &Tensor) -> Pending {
+        let (loss, found) = self.loss(model, hidden);
+        loss.backward();
+        found
     }
 }
 
 /// One batch, no gradient.
-pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Outcome {
+pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Pending {
     // A guard, since memory may run out: a panic must not leave the gradients off.
     let _guard = tch::no_grad_guard();
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
     let batch = Packed::filled(&ids, model.device());
     let targets = Targets::new(rows, model.device());
-    let (loss, correct) = targets.loss(model, &model.encode(&batch, mode));
-    targets.outcome(&loss, &correct)
+    targets.loss(model, &model.encode(&batch, mode)).1
 }
 
 /// One batch, its gradient added to the leaves. With `recompute`, only the input of each block is kept and the block
 /// is computed again on the way back (Chen et al. 2016): less memory, the same numbers.
-pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, recompute: bool) -> Outcome {
+pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, recompute: bool) -> Pending {
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
     let batch = Packed::filled(&ids, model.device()).numbered(rows.iter().map(|r| r.number));
     let targets = Targets::new(rows, model.device());
     if model.has_explicit_gradient(mode) {
         return explicit(model, &batch, &targets, mode, recompute);
     }
-    if !recompute {
-        let (loss, correct) = targets.loss(model, &model.hidden(&batch, mode));
-        loss.backward();
-        return targets.outcome(&loss, &correct);
+    let backward = |last: &Tensor| targets.backward(model, last);
+    if recompute {
+        return recomputed(model, &batch, mode, backward);
     }
-    let mut found = None;
-    recomputed(model, &batch, mode, |last| {
-        let (loss, correct) = targets.loss(model, last);
-        let scalar = loss.shallow_clone();
-        found = Some((loss, correct));
-        scalar
-    });
-    found.map_or_else(Outcome::default, |(loss, correct)| targets.outcome(&loss, &correct))
+    backward(&model.hidden(&batch, mode))
 }
 
-/// The gradient of `loss`, which is computed from the last block's output `[tokens, h]`, added to the leaves; every
-/// block is computed again on the way back.
-pub fn recomputed(model: &Qwen, batch: &Packed, mode: &Mode, loss: impl FnOnce(&Tensor) -> Tensor) {
+/// The way back from `backward`, which gets the last block's output `[tokens, h]` and leaves a gradient at it, added to
+/// the leaves; every block is computed again on that way. Returns what `backward` does.
+pub fn recomputed<T>(model: &Qwen, batch: &Packed, mode: &Mode, backward: impl FnOnce(&Tensor) -> T) -> T {
     let rotary = model.rotary(batch, 1.0, mode);
     let mut inputs = Vec::with_capacity(model.layer_count());
     let guard = tch::no_grad_guard();
@@ -188,7 +201,7 @@ pub fn recomputed(model: &Qwen, batch: &Packed, mode: &Mode, loss: impl FnOnce(&
     }
     drop(guard);
     let last = x.set_requires_grad(true);
-    loss(&last).backward();
+    let found = backward(&last);
     let mut gradient = last.grad();
     for (i, input) in inputs.into_iter().enumerate().rev() {
         let input = input.set_requires_grad(true);
@@ -201,10 +214,11 @@ pub fn recomputed(model: &Qwen, batch: &Packed, mode: &Mode, loss: impl FnOnce(&
     if embedded.requires_grad() {
         (embedded * &gradient).sum(Kind::Float).backward();
     }
+    found
 }
 
 /// [`forward_backward`] of a model of which adapters alone are trained: its blocks have their gradients written down.
-fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recompute: bool) -> Outcome {
+fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recompute: bool) -> Pending {
     let (guard, below) = (tch::no_grad_guard(), BelowAutograd::new());
     let pass = model.pass(batch, 1.0, mode);
     let first = model.first_adapted().unwrap_or(model.layer_count());
@@ -221,8 +235,7 @@ fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recomp
     }
     drop((guard, below));
     let last = x.set_requires_grad(true);
-    let (loss, correct) = targets.loss(model, &last);
-    loss.backward();
+    let found = targets.backward(model, &last);
     let _guards = (tch::no_grad_guard(), BelowAutograd::new());
     let mut gradient = last.grad();
     for (i, (input, of_block)) in (first..model.layer_count()).zip(kept).rev() {
@@ -233,8 +246,7 @@ fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recomp
         }
     }
     model.collect(&pass);
-    // Only here is the device waited for.
-    targets.outcome(&loss, &correct)
+    found
 }
 
 #[cfg(test)]

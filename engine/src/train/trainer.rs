@@ -10,6 +10,7 @@ use qwen_tui::run::{RunDir, list_checkpoints};
 use tch::Kind;
 
 use super::answering::Answering;
+use super::gradient::Gradient;
 use super::metrics::AccStrategy;
 use super::micro::MicroBatches;
 use super::minutes::Minutes;
@@ -33,6 +34,8 @@ pub struct Trainer<'a> {
     pub trainable: Trainable,
     /// The model of its passes, where nothing but adapters is trained.
     pub explicit: Option<Qwen>,
+    /// The gradient of the step after this one, where it was asked for early.
+    pub next: Option<Result<Gradient>>,
     pub optimizer: Optimizer,
     pub micro: MicroBatches,
     pub acc: AccStrategy,
@@ -182,7 +185,7 @@ impl Trainer<'_> {
                 kind: t.kind,
                 model_dir,
                 eos: t.eos,
-                epoch: t.micro.epoch(),
+                epoch: t.micro.epoch(t.progress.step),
                 progress: t.progress.clone(),
                 planned,
             };
@@ -229,7 +232,7 @@ impl Trainer<'_> {
             adapter::load(&self.run.path().join(path), &mut self.trainable)?;
         }
         let (step, seconds) = (self.progress.step, self.seconds());
-        self.checkpoints.log_end(step, self.micro.epoch(), seconds, &self.progress.window);
+        self.checkpoints.log_end(step, self.micro.epoch(step), seconds, &self.progress.window);
         self.patiently(Waiting::new(), |t| t.checkpoints.write_log(t.run))?;
         self.report()?;
         self.patiently(Waiting::new(), |t| t.reports.draw(t.checkpoints.history()))?;

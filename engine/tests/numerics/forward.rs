@@ -94,7 +94,7 @@ fn an_evaluation_gives_each_row_the_alpha_of_its_length() {
     let mut loss = 0.0;
     for batch in step::plan(&rows, limits, Some(16)) {
         let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
-        loss += step::forward(&model, &part, &Mode::default()).loss;
+        loss += step::forward(&model, &part, &Mode::default()).outcome().loss;
     }
     println!("loss of an evaluation: {loss}, in f64 {expected}");
     assert!((loss - expected).abs() < 1e-6 * expected);
@@ -164,7 +164,10 @@ fn bf16_is_fp32_up_to_its_rounding() {
     let weight = 1.0 / examples.iter().map(|r| step::count_targets(&r.labels)).sum::<usize>() as f64;
     let rows: Vec<WeightedRow<'_>> =
         examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight, number: 0 }).collect();
-    let (a, b) = (step::forward(&narrow, &rows, &TRAIN).loss, step::forward(&wide, &rows, &TRAIN).loss);
+    let (a, b) = (
+        step::forward(&narrow, &rows, &TRAIN).outcome().loss,
+        step::forward(&wide, &rows, &TRAIN).outcome().loss,
+    );
     println!("bf16: hidden states {noise:.4} of {BF16_NOISE:.4}; loss {a:.4}, in fp32 {b:.4}");
     assert!(noise < BF16_NOISE && noise > 1e-4);
     assert!((a - b).abs() < BF16_NOISE * b);

@@ -41,7 +41,7 @@ fn a_gpu_has_the_cpus_gradient_up_to_its_rounding() {
             trainable.assemble(&small.config, base)
         };
         assert_eq!(model.has_explicit_gradient(&MODE), written);
-        let loss = step::forward_backward(&model, &rows, &MODE, false).loss;
+        let loss = step::forward_backward(&model, &rows, &MODE, false).outcome().loss;
         (loss, trainable.grad().to_device(Device::Cpu).to_kind(Kind::Double))
     };
     for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {

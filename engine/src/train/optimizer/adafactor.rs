@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Step, norm_on_device, numel};
+use super::{Step, norm, numel};
 
 /// Added to each squared gradient.
 const EPS: f64 = 1e-30;
@@ -56,7 +56,7 @@ pub fn step(step: &Step<'_>, vectors: [&Tensor; 3], shapes: &[Vec<i64>], weight_
                 moment.rsqrt() * gradient
             }
         };
-        let rms = norm_on_device(&update.flatten(0, -1)) / (n as f64).sqrt();
+        let rms = norm(&update.flatten(0, -1)) / (n as f64).sqrt();
         let _ = update.g_div_(&(rms / CLIP_THRESHOLD).clamp_min(1.0)).g_mul_scalar_(lr);
         let mut theta = step.theta.narrow(0, done, n).view(shape.as_slice());
         if done < step.decayed {

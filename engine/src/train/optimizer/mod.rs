@@ -145,15 +145,10 @@ fn sgd(step: &Step<'_>, weight_decay: f64) {
     let _ = step.theta.shallow_clone().g_add_(&(step.gradient * -step.learning_rate));
 }
 
-/// Global norm of a gradient `[n]`.
-pub fn norm(gradient: &Tensor) -> f64 {
-    norm_on_device(gradient).double_value(&[])
-}
-
-/// [`norm`] as a scalar in fp64, without waiting for it.
+/// Global norm of a gradient `[n]`, an fp64 scalar on its device.
 ///
 /// Summed in pieces and their norms in fp64: one sum in fp32 over 40 million numbers is off by 3e-3 on a CPU.
-fn norm_on_device(vector: &Tensor) -> Tensor {
+pub fn norm(vector: &Tensor) -> Tensor {
     const PIECE: i64 = 1 << 14;
     let n = vector.numel() as i64;
     let whole = n / PIECE;
@@ -163,10 +158,13 @@ fn norm_on_device(vector: &Tensor) -> Tensor {
     Tensor::cat(&[pieces, rest], 0).square().sum(Kind::Double).sqrt()
 }
 
-/// Scales the gradient so that its norm is at most `max`, as torch.nn.utils.clip_grad_norm_ does.
-pub fn clip(gradient: Tensor, norm: f64, max: f64) -> Tensor {
-    let factor = max / (norm + 1e-6);
-    if max > 0.0 && factor < 1.0 { gradient * factor } else { gradient }
+/// Scales the gradient so that its norm is at most `max`, as torch.nn.utils.clip_grad_norm_ does. Nothing is waited for.
+pub fn clip(gradient: &Tensor, norm: &Tensor, max: f64) -> Tensor {
+    if max <= 0.0 {
+        return gradient.shallow_clone();
+    }
+    let factor = ((norm + 1e-6).reciprocal() * max).clamp_max(1.0);
+    gradient * factor
 }
 
 #[cfg(test)]
