@@ -12,6 +12,7 @@
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_fused_rms_norm_backward.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/AllocatorConfig.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -110,6 +111,11 @@ void shim_forget(void *event) { delete static_cast<c10::Event *>(event); }
 // Attention through cuDNN is planned anew for every shape, which takes longer than the attention.
 char *shim_no_cudnn_attention() {
   return guarded([] { at::globalContext().setSDPUseCuDNN(false); });
+}
+
+// How memory of a GPU is kept, in the words of PYTORCH_CUDA_ALLOC_CONF.
+char *shim_allocator_settings(const char *settings) {
+  return guarded([&] { c10::CachingAllocator::setAllocatorSettings(settings); });
 }
 
 // Bytes that tensors have on a GPU now, have had at most, and that are kept from the driver.

@@ -34,6 +34,7 @@ unsafe extern "C" {
     fn shim_await(event: *mut c_void) -> *mut c_char;
     fn shim_forget(event: *mut c_void);
     fn shim_no_cudnn_attention() -> *mut c_char;
+    fn shim_allocator_settings(settings: *const c_char) -> *mut c_char;
     fn shim_cuda_memory(device: i32, allocated: *mut i64, peak: *mut i64, reserved: *mut i64) -> *mut c_char;
     fn shim_reset_cuda_peak(device: i32) -> *mut c_char;
     fn shim_empty_cuda_cache() -> *mut c_char;
@@ -231,6 +232,15 @@ impl Drop for Fetched {
 pub fn no_cudnn_attention() -> Result<(), String> {
     // SAFETY: no arguments.
     check(unsafe { shim_no_cudnn_attention() })
+}
+
+/// How libtorch keeps memory of a GPU, in the words of `PYTORCH_CUDA_ALLOC_CONF`; to be said before there is any.
+///
+/// # Errors
+/// libtorch's words, where it knows no such setting.
+pub fn allocator_settings(settings: &CStr) -> Result<(), String> {
+    // SAFETY: a NUL-terminated string, which is read during the call.
+    check(unsafe { shim_allocator_settings(settings.as_ptr()) })
 }
 
 /// Memory of a GPU as libtorch gives it out, in bytes.

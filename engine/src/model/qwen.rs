@@ -4,6 +4,7 @@
 
 mod attention;
 mod block;
+mod head;
 mod norm;
 
 use std::collections::HashMap;

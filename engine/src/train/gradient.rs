@@ -17,6 +17,9 @@ use crate::model::Mode;
 use crate::model::dropout::mix;
 use crate::shim::Fetched;
 
+/// The rows of a pass, and what it found.
+type Found = (Vec<usize>, Pending);
+
 /// The gradient of one step, which the device may not have come to.
 pub struct Gradient {
     /// The rows of its micro-batches.
@@ -27,8 +30,7 @@ pub struct Gradient {
     pub norm: Tensor,
     /// The norm on its way.
     told_norm: Fetched,
-    /// The rows of each pass, and what it found.
-    passes: Vec<(Vec<usize>, Pending)>,
+    passes: Vec<Found>,
 }
 
 /// What is told of a step.
@@ -47,7 +49,7 @@ impl Figures {
 }
 
 impl Gradient {
-    fn new(batches: Vec<Vec<usize>>, passes: Vec<(Vec<usize>, Pending)>, of_theta: Tensor) -> Self {
+    fn new(batches: Vec<Vec<usize>>, passes: Vec<Found>, of_theta: Tensor) -> Self {
         let norm = optimizer::norm(&of_theta);
         let told_norm = Fetched::new(&norm);
         Self { batches, of_theta, norm, told_norm, passes }
@@ -107,7 +109,7 @@ impl Trainer<'_> {
         &mut self,
         rows: &[WeightedRow<'_>],
         step: u64,
-    ) -> Result<Vec<(Vec<usize>, Pending)>, (Vec<usize>, OutOfMemory)> {
+    ) -> Result<Vec<Found>, (Vec<usize>, OutOfMemory)> {
         let passes = self.progress.passes;
         let mode = Mode {
             train: true,

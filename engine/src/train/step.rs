@@ -219,7 +219,7 @@ pub fn recomputed<T>(model: &Qwen, batch: &Packed, mode: &Mode, backward: impl F
 
 /// [`forward_backward`] of a model of which adapters alone are trained: its blocks have their gradients written down.
 fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recompute: bool) -> Pending {
-    let (guard, below) = (tch::no_grad_guard(), BelowAutograd::new());
+    let _guards = (tch::no_grad_guard(), BelowAutograd::new());
     let pass = model.pass(batch, 1.0, mode);
     let first = model.first_adapted().unwrap_or(model.layer_count());
     let mut x = model.embed(batch, mode);
@@ -233,11 +233,9 @@ fn explicit(model: &Qwen, batch: &Packed, targets: &Targets, mode: &Mode, recomp
         }
         x = next;
     }
-    drop((guard, below));
-    let last = x.set_requires_grad(true);
-    let found = targets.backward(model, &last);
-    let _guards = (tch::no_grad_guard(), BelowAutograd::new());
-    let mut gradient = last.grad();
+    let head = model.head(&x.index_select(0, &targets.at), &targets.labels, &targets.weights);
+    let found = Pending::new(&head.loss, &head.hits, &targets.counts);
+    let mut gradient = x.zeros_like().index_copy_(0, &targets.at, &head.gradient);
     for (i, (input, of_block)) in (first..model.layer_count()).zip(kept).rev() {
         let of_block = of_block.unwrap_or_else(|| model.block(i, &input, &pass).1);
         match model.block_back(i, &gradient, of_block, &pass) {
