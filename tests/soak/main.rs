@@ -133,7 +133,8 @@ impl Jobs<'_> {
         let began = Instant::now();
         while !self.terminal.text().contains("Yes, ") {
             assert!(began.elapsed() < PATIENCE, "it is not asked about:\n{}", self.terminal.text());
-            self.terminal.press("R");
+            // The newest run stands first; the mark may have been left at another one.
+            self.terminal.press("\x1b[HR");
             std::thread::sleep(Duration::from_millis(500));
         }
     }
