@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
-use common::Bench;
+use common::{Bench, PROGRAM};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// A benchmark of two steps of four rows.
@@ -131,4 +134,31 @@ fn a_shape_makes_a_model_that_trains() {
         .refused(&["tiny", "holds a model already"]);
     bench.words(&["new-model", "--shape", "huge", "--out", "x"]).failed(2, &["--shape", "qwen-1_8b"]);
     quick(&bench, &["--model", "tiny", "--without", "load,floor,literal"]).ok();
+}
+
+/// Nothing is left of a benchmark that is ended: no process, and no folder.
+#[test]
+fn a_signal_ends_all_of_it() {
+    let bench = Bench::new();
+    let mut words = QUICK;
+    let rounds = words.iter().position(|word| *word == "--rounds").unwrap();
+    words[rounds + 1] = "2000";
+    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let folder = bench.path(&format!("temporary-{status}"));
+        std::fs::create_dir(&folder).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .args(&words)
+            .env("TMPDIR", &folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut words = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(words.any(|line| line.contains("round 3 of")));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // The pipe is at its end when the last process has gone.
+        let last: Vec<String> = words.filter(|line| !line.contains("round")).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{last:?}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
 }

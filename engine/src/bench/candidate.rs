@@ -12,6 +12,7 @@ use tch::Device;
 
 use super::memory::{Share, Watch};
 use super::part::Role;
+use super::stop;
 
 /// transformers and PEFT at the reference run's settings.
 const PEER: &str = include_str!("../../../benches/peers/transformers_peft.py");
@@ -92,6 +93,7 @@ impl Candidate {
             .stdout(Stdio::piped())
             .spawn()
             .user(format!("cannot run {}", command.get_program().display()))?;
+        stop::ends(&mut child)?;
         let piped = || Error::internal("a pipe to a candidate");
         let (commands, answers) =
             (child.stdin.take().ok_or_else(piped)?, child.stdout.take().ok_or_else(piped)?);
@@ -140,5 +142,6 @@ impl Drop for Candidate {
         // Without commands it ends; the benchmark is over when all have.
         self.commands = None;
         let _ = self.child.wait();
+        stop::forget(&self.child);
     }
 }

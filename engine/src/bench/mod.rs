@@ -16,6 +16,7 @@ mod products;
 mod report;
 mod run;
 mod show;
+mod stop;
 mod timing;
 mod work;
 

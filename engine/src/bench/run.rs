@@ -1,7 +1,6 @@
 //! The course of a benchmark.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use qwen_tui::bench::{BenchArguments, Part};
 use qwen_tui::error::{Context, Result};
@@ -12,32 +11,22 @@ use super::floor::Operations;
 use super::job::{Job, JobRow};
 use super::part::Role;
 use super::report::{Floor, Loading, Machine, Report, Speed, Task};
-use super::show;
 use super::work::Work;
+use super::{show, stop};
 use crate::device;
-use crate::infer::interrupt::INTERRUPTED;
 use crate::model::QwenConfig;
-
-/// Whether SIGINT has come: the candidates get it too, and end.
-static STOPPED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn note_interrupt(_: libc::c_int) {
-    STOPPED.store(true, Ordering::SeqCst);
-}
 
 /// Runs the benchmark and prints what it found.
 ///
 /// # Errors
 /// Arguments, model or rows that are none; a candidate that ends early.
 pub fn run(arguments: &BenchArguments) -> Result<()> {
-    let handler = note_interrupt as extern "C" fn(libc::c_int);
-    // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
-    unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+    stop::listen()?;
     let work = Work::new()?;
     let done = measure(arguments, &work);
     drop(work);
-    if STOPPED.load(Ordering::SeqCst) {
-        std::process::exit(INTERRUPTED);
+    if let Some(status) = stop::status() {
+        std::process::exit(status);
     }
     if let Some(report) = done? {
         let text = if arguments.json {

@@ -8,6 +8,7 @@ use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::inputs::check_model_dir;
 
 use super::job::flags;
+use super::stop;
 use crate::model::QwenConfig;
 
 /// A folder that is removed with all that is in it.
@@ -55,8 +56,11 @@ impl Work {
             more.extend(flags(&[("tokenizer", file.display().to_string())]));
         }
         let engine = std::env::current_exe().internal("finding this program's own path")?;
-        let status =
-            Command::new(engine).arg("new-model").args(more).status().internal("making the model")?;
+        let mut maker =
+            Command::new(engine).arg("new-model").args(more).spawn().internal("making the model")?;
+        stop::ends(&mut maker)?;
+        let status = maker.wait().internal("making the model")?;
+        stop::forget(&maker);
         match status.success() {
             true => Ok(dir),
             false => Err(Error::user("the model could not be made")),
