@@ -24,7 +24,7 @@ mkdir -p "$OUT"
 
 bench() { "$BIN/qwen-tui-engine" bench --device cuda --work "$MODELS" --json "$@"; }
 
-bench --steps 5 --texts 200 --validation 256 --peers "$PYTHON" "$@" > "$OUT/bench.json"
+bench --warmup 7 --rounds 4 --steps 4 --peers "$PYTHON" "$@" > "$OUT/bench.json"
 cat "$OUT/bench.json"
 if [ "${GROW:-1}" != 0 ]; then
     bench --grow "$@" > "$OUT/grow.json"
