@@ -71,13 +71,12 @@ impl Branch {
         worker < own || step > reached
     }
 
-    /// Sorts checkpoints of the run: those that it comes from first, the newest before the others. On the way to where the
-    /// run stands that is the one of most steps, whatever the clock was set to meanwhile; of those that were left it is
-    /// the one written last. SWIFT's do not tell when they were written; where there is one of them, steps decide.
+    /// Sorts checkpoints of the run: those that it comes from first, the one written last before the others. SWIFT's do
+    /// not tell when they were written; where there is one of them, steps decide.
     pub fn sort(&self, all: &mut [CheckpointInfo]) {
         let timed = all.iter().all(|c| c.checksums);
+        let time = |c: &CheckpointInfo| if timed { c.written } else { 0.0 };
         let left = |c: &CheckpointInfo| self.has_left(c.step, c.written);
-        let time = |c: &CheckpointInfo| if timed && left(c) { c.written } else { 0.0 };
         all.sort_by(|a, b| left(a).cmp(&left(b)).then(time(b).total_cmp(&time(a))).then(b.step.cmp(&a.step)));
     }
 }
@@ -124,31 +123,6 @@ mod tests {
         let left: Vec<_> =
             checkpoints.iter().filter(|(s, at)| branch.has_left(*s, *at)).map(|c| c.0).collect();
         assert_eq!(left, wanted);
-    }
-
-    #[test]
-    fn the_newest_comes_first_whatever_the_clock_says() {
-        let sorted = |branch: &Branch, all: &[(u64, f64)]| -> Vec<u64> {
-            let path = |step| Path::new("run").join(format!("checkpoint-{step}"));
-            let info = |&(step, written)| CheckpointInfo {
-                step,
-                path: path(step),
-                bytes: 1,
-                written,
-                checksums: true,
-            };
-            let mut all: Vec<_> = all.iter().map(info).collect();
-            branch.sort(&mut all);
-            all.iter().map(|c| c.step).collect()
-        };
-        // The clock was set back between two saves; the second is not in the log yet.
-        let mut went = vec![Began(0), Saved(2)];
-        assert_eq!(sorted(&branch(&went), &[(2, 19.9), (4, 15.0)]), [4, 2]);
-        went.extend([Saved(4), Began(2), Saved(3)]);
-        assert_eq!(sorted(&branch(&went), &[(2, 19.9), (3, 49.9), (4, 29.9)]), [3, 2, 4]);
-        // Of those that were left, the newest.
-        went.extend([Saved(6), Began(0)]);
-        assert_eq!(sorted(&branch(&went), &[(3, 49.9), (4, 29.9), (6, 59.9)]), [6, 3, 4]);
     }
 
     #[test]
