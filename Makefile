@@ -51,9 +51,10 @@ pictures: ## draw the pictures of the README, the snapshots, docs/keys.md and do
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --test tui
 	UPDATE_SNAPSHOTS=1 $(CARGO) test --release --workspace --lib -- tui::keys args::page
 
-# Two minutes or so a target; the machine's cores are the limit: FUZZ="--jobs 4", FUZZ="socket", RUNS=50000.
+# Minutes (model_config) to more than an hour (event_log, tokenizer) a target, each on one core, and ten minutes to build:
+# FUZZ="--jobs 4", FUZZ="socket", RUNS=50000.
 RUNS ?= 1000000
-fuzz: ## give every fuzz target RUNS inputs (1000000), without libtorch
+fuzz: ## give every fuzz target RUNS inputs (1000000; some hours), without libtorch
 	scripts/fuzz.py --runs $(RUNS) $(FUZZ)
 
 lint: libtorch ## formatting and clippy, as CI has them

@@ -273,16 +273,22 @@ fn start_training(dir: &Path, script: &str, ready: &str) -> std::process::Child 
     let engine = dir.join("engine");
     std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let words = training(dir);
+    start(dir, &words.iter().map(String::as_str).collect::<Vec<_>>(), ready)
+}
+
+/// Starts a command with the `engine` in `dir`, and waits until that has made `ready` in the run directory.
+fn start(dir: &Path, words: &[&str], ready: &str) -> std::process::Child {
     let child = Command::new(PROGRAM)
-        .args(training(dir))
-        .env("QWEN_TUI_ENGINE", &engine)
+        .args(words)
+        .env("QWEN_TUI_ENGINE", dir.join("engine"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .unwrap();
-    let (start, ready) = (Instant::now(), dir.join("run").join(ready));
-    while !ready.exists() && start.elapsed() < Duration::from_secs(20) {
+    let (began, ready) = (Instant::now(), dir.join("run").join(ready));
+    while !ready.exists() && began.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(20));
     }
     child
@@ -305,16 +311,48 @@ fn a_second_interrupt_of_the_front_program_alone_ends_the_worker() {
 }
 
 #[test]
-fn an_interrupt_before_the_worker_has_begun_leaves_nothing() {
+fn a_signal_before_the_worker_has_begun_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    for signal in [Signal::INT, Signal::TERM] {
+        let dir = tempfile::tempdir().unwrap();
+        let child = start_training(dir.path(), "touch $2/worker.lock; exec sleep 20", "worker.lock");
+        kill_process_group(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "state: stopped\n"), "{said}");
+        assert!(said.contains("stopped before it began") && said.contains("the same command"), "{said}");
+        assert!(!said.contains("run directory:") && !said.contains("error"), "{said}");
+        assert!(!dir.path().join("run").exists());
+    }
+}
+
+/// A run that goes on keeps its place, and says how to go on.
+#[test]
+fn a_signal_before_a_worker_goes_on_leaves_the_run() {
+    use rustix::process::{Pid, Signal, kill_process_group};
     let dir = tempfile::tempdir().unwrap();
-    let child = start_training(dir.path(), "touch $2/worker.lock; exec sleep 20", "worker.lock");
-    let group = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
-    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("error: stopped before it began"), "{}", stderr(&output));
-    assert!(!stderr(&output).contains("run directory:") && stdout(&output).is_empty());
-    assert!(!dir.path().join("run").exists());
+    let end = r#"{"seq":1,"time":3.0,"kind":"finished","step":0,"seconds":1.0,"stopped":true,"last_checkpoint":null,"best_checkpoint":null,"best_metric":null}"#;
+    // The first one has begun, and is stopped before its first step.
+    let script = format!(
+        "test -e $2/once && {{ touch $2/again; exec sleep 20; }}; echo '{end}' >> $2/events.jsonl; touch $2/once"
+    );
+    let first = start_training(dir.path(), &script, "once").wait_with_output().unwrap();
+    let run = dir.path().join("run").canonicalize().unwrap();
+    let report = format!("run_dir: {}\nstate: stopped\n", run.display());
+    let go_on = format!("to go on with it: qwen-tui sft --resume_from_checkpoint {}", run.display());
+    assert_eq!((first.status.code(), stdout(&first)), (Some(0), report.clone()), "{}", stderr(&first));
+    assert!(stderr(&first).contains("stopped before its first step"), "{}", stderr(&first));
+    assert!(stderr(&first).contains(&go_on), "{}", stderr(&first));
+
+    for signal in [Signal::INT, Signal::TERM] {
+        let _ = std::fs::remove_file(run.join("again"));
+        let child = start(dir.path(), &["sft", "--resume_from_checkpoint", run.to_str().unwrap()], "again");
+        kill_process_group(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stdout(&output)), (Some(0), report.clone()), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("stopped before it began") && said.contains(&go_on), "{said}");
+    }
 }
 
 #[test]

@@ -304,12 +304,51 @@ fn what_cannot_be_started_is_put_aside_with_its_reason_and_the_queue_goes_on() {
     assert!(!bench.path("a").exists() && !bench.path("b").exists(), "nothing is left of them");
     bench.words(&["queue", "move", "1", "up"]).refused(&["has failed", "queue retry 1"]);
     bench.words(&["queue", "retry", "9"]).refused(&["no job 9"]);
+    for words in [&["move", "x", "first"][..], &["remove", "x"], &["retry", "x"]] {
+        let ended = bench.words(&[&["queue"], words].concat());
+        ended.refused(&["'x'", "a job is named by its number, which `qwen-tui queue` shows"]);
+    }
 
     fs::rename(bench.path("elsewhere"), &gone).unwrap();
     assert_eq!(bench.words(&["queue", "retry", "1"]).ok(), "job 1 waits again, at place 1\n");
     bench.words(&["queue", "remove", "2", "3"]).ok();
     wait_until_done(&bench);
     assert!(is_finished(&bench.path("a")));
+}
+
+/// A directory holds one run.
+#[test]
+fn a_directory_that_another_job_has_is_refused_when_the_job_is_put() {
+    let bench = Bench::new();
+    bench.words(&["queue", "pause"]).ok();
+    let queued = |words: &[&str]| bench.sft(&[&["--queue"][..], words].concat());
+    put(&bench, &short("a"));
+    std::os::unix::fs::symlink(bench.path(""), bench.path("link")).unwrap();
+    for place in ["a", "./a/", "link/a"] {
+        queued(&short(place)).refused(&[
+            "job 1 of the queue, which is waiting",
+            "another output_dir",
+            "remove 1",
+        ]);
+    }
+    // Below it is elsewhere, and the last run there may be gone on with.
+    put(&bench, &["--output_dir", "a"]);
+    let last = [&short("a")[..], &["--resume_from_checkpoint", "last"]].concat();
+    assert_eq!(put(&bench, &last), 3);
+    bench.words(&["queue", "remove", "1"]).ok();
+    queued(&short("a")).refused(&["job 3 of the queue"]);
+    bench.words(&["queue", "remove", "3"]).ok();
+    assert_eq!(put(&bench, &short("a")), 4);
+
+    // One that has failed does not have it, until it is to wait again.
+    fs::write(folder(&bench).join("job-4.state"), r#"{"state":"failed","message":"so"}"#).unwrap();
+    assert_eq!(put(&bench, &short("a")), 5);
+    bench.words(&["queue", "retry", "4"]).refused(&["job 5 of the queue"]);
+    bench.words(&["queue", "remove", "2", "4"]).ok();
+    bench.words(&["queue", "resume"]).ok();
+    wait_until_done(&bench);
+    assert!(is_finished(&bench.path("a")));
+    queued(&short("a")).refused(&["already holds a run"]);
 }
 
 #[test]

@@ -106,23 +106,34 @@ fn main() -> ExitCode {
         .with_writer(log)
         .with_ansi(false)
         .with_target(false)
+        // The disk of the log may be full, and after the last word nobody listens.
+        .log_internal_errors(false)
         .init();
     // libtorch's errors arrive as panics: their first lines are for people, the backtrace is not.
     std::panic::set_hook(Box::new(|info| {
         let text = info.payload_as_str().unwrap_or("unknown panic");
         tracing::error!("{}", worker::brief(text));
     }));
-    let outcome = std::panic::catch_unwind(|| run(Cli::parse().command))
+    let task = Cli::parse().command;
+    let is_worker = matches!(task, Task::Worker { .. });
+    let outcome = std::panic::catch_unwind(|| run(task))
         .unwrap_or_else(|_| Err(Error::internal("the computation failed; libtorch's words stand above")));
     drop(guard);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    let status = match outcome {
+        Ok(()) => 0,
         Err(e) => {
             // Its log may be what cannot be written.
             let _ = writeln!(std::io::stderr(), "error: {}", escaped(&e.to_string()));
-            ExitCode::from(e.exit_code() as u8)
+            e.exit_code()
         }
+    };
+    if is_worker {
+        // Its computation may still be at work where it was told to end at once, and would fail loudly while libtorch is
+        // taken down under it.
+        // SAFETY: nothing is left to be written, and nothing of Rust's runs on.
+        unsafe { libc::_exit(status) }
     }
+    ExitCode::from(status as u8)
 }
 
 fn run(task: Task) -> Result<()> {

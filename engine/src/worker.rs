@@ -4,16 +4,16 @@ mod socket;
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use qwen_tui::args::SftArgs;
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::branch::kept;
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::register::register;
 use qwen_tui::job::runs;
-use qwen_tui::run::{EventLog, RunDir, clean_partial, list_checkpoints_in, still_there};
+use qwen_tui::run::{EventLog, RunDir, clean_partial, no_more_checkpoints, still_there};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
@@ -26,6 +26,9 @@ const METER: Duration = Duration::from_secs(2);
 /// A second SIGTERM within this time is the same wish: what ends a whole group (a service manager, `timeout`) reaches
 /// the worker itself and through `qwen-tui`, which passes the signal on.
 const ECHO: Duration = Duration::from_secs(1);
+
+/// How long a computation that is to stop at once may go on: a save that is nearly done comes to its end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Trains the run in `dir`, whose `sft_args.json` says how, to its end: from its `checkpoint-STEP` on where `resume_at`
 /// names one.
@@ -44,26 +47,47 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     let _lock = lock(&run)?;
     let _registered = register(run.path());
     clean_partial(&run);
-    let log = Arc::new(Mutex::new(EventLog::open(&run.events_file())?));
-    let finished = Arc::new(AtomicBool::new(false));
+    let log = Arc::new(Mutex::new(Log { events: EventLog::open(&run.events_file())?, finished: false }));
     let place = run.path().to_owned();
-    let training = train_async(run, resume_at, Arc::clone(&log), Arc::clone(&finished), signals);
-    // Whatever came of a directory that is gone, that is why.
-    let outcome = runtime.block_on(training).map_err(|e| still_there(&place).err().unwrap_or(e));
+    let training = train_async(run, resume_at, Arc::clone(&log), signals);
+    let outcome = runtime.block_on(training);
     // A compute thread that hangs in libtorch must not keep the process.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    if finished.load(Ordering::Acquire) {
+    runtime.shutdown_timeout(PATIENCE);
+    // Where it is still at work, neither a checkpoint nor an event may follow what is said here.
+    no_more_checkpoints();
+    let mut log = locked(&log);
+    let outcome = match outcome {
         // Told to end at once while it ended: the log says that it has, and all is saved.
-        return Ok(());
-    }
+        _ if log.finished => return Ok(()),
+        Ok(End::Ended) => Ok(()),
+        Ok(End::AtOnce(why)) => Err(Error::internal(format!("{why}: stopped at once{}", kept(&place)))),
+        Err(e) => Err(e),
+    };
+    // Whatever came of a directory that is gone, that is why.
+    let outcome = outcome.map_err(|e| still_there(&place).err().unwrap_or(e));
     if let Err(e) = &outcome {
         let event = Event::Failed { exit_code: e.exit_code(), message: e.to_string() };
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = log.append_last(&event);
-        // The computation may still be at work: until the process has ended, nothing may follow the last word.
-        std::mem::forget(log);
+        let _ = log.events.append_last(&event);
     }
+    std::mem::forget(log);
     outcome
+}
+
+/// The event log, and whether its last word has been said.
+struct Log {
+    events: EventLog,
+    finished: bool,
+}
+
+fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a training came to its end.
+enum End {
+    Ended,
+    /// For this reason, and perhaps in the middle of something.
+    AtOnce(&'static str),
 }
 
 /// The signals a worker obeys.
@@ -96,24 +120,27 @@ fn lock(run: &RunDir) -> Result<File> {
     Ok(file)
 }
 
-fn append(log: &Mutex<EventLog>, event: &Event) -> Result<()> {
-    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+fn append(log: &Mutex<Log>, event: &Event) -> Result<()> {
+    let mut log = locked(log);
     if event.is_last_word() {
-        log.append_last(event)?
+        log.events.append_last(event)?
     } else {
-        log.append(event)?
+        log.events.append(event)?
     };
     // What a checkpoint goes on from must not be missing from the log after a power cut.
-    if matches!(event, Event::Checkpoint { .. } | Event::Finished { .. }) { log.sync() } else { Ok(()) }
+    if matches!(event, Event::Checkpoint { .. } | Event::Finished { .. }) {
+        log.events.sync()?;
+    }
+    log.finished |= matches!(event, Event::Finished { .. });
+    Ok(())
 }
 
 async fn train_async(
     run: RunDir,
     resume_at: Option<u64>,
-    log: Arc<Mutex<EventLog>>,
-    finished: Arc<AtomicBool>,
+    log: Arc<Mutex<Log>>,
     mut signals: Signals,
-) -> Result<()> {
+) -> Result<End> {
     let args = SftArgs::from_run_dir(run.path())?;
     let (commands, received) = mpsc::channel();
     // Without a socket the run is worth as much; signals stop it all the same.
@@ -127,20 +154,26 @@ async fn train_async(
     let mut meter = Meter::new(device::choose(&args.device)?);
     let (events, place) = (Arc::clone(&log), run.path().to_owned());
     let mut compute = tokio::task::spawn_blocking(move || {
-        let mut emit = |event: Event| {
-            let end = matches!(event, Event::Finished { .. });
-            append(&events, &event).inspect(|()| finished.store(end, Ordering::Release))
-        };
+        let mut emit = |event: Event| append(&events, &event);
         let from = resume_at.map(|step| run.checkpoint(step));
         train::train(&args, &run, from.as_deref(), &received, &mut emit)
     });
     let mut ticks = tokio::time::interval(METER);
     let mut interrupted = false;
     let mut terminated: Option<Instant> = None;
+    let mut stopped: Option<Instant> = None;
+    let mut stop = || {
+        // One wish may come as both signals, and a second one means more: to end without saving, where it waits for room.
+        if stopped.is_none_or(|before| before.elapsed() > ECHO) {
+            let _ = commands.send(Command::Stop);
+        }
+        stopped = Some(Instant::now());
+    };
     loop {
         tokio::select! {
             ended = &mut compute => {
-                return ended.unwrap_or_else(|e| Err(panicked(e).map(|text| text + &kept(&place))));
+                let ended = ended.unwrap_or_else(|e| Err(panicked(e).map(|text| text + &kept(&place))));
+                return ended.map(|()| End::Ended);
             }
             _ = ticks.tick() => {
                 still_there(&place)?;
@@ -149,33 +182,23 @@ async fn train_async(
             }
             _ = signals.interrupt.recv() => {
                 if interrupted {
-                    return Err(at_once("interrupted twice"));
+                    return Ok(End::AtOnce("interrupted twice"));
                 }
                 interrupted = true;
                 tracing::info!("SIGINT: finishing the step, saving, ending");
-                let _ = commands.send(Command::Stop);
+                stop();
             }
             _ = signals.terminate.recv() => {
                 if terminated.is_some_and(|first| first.elapsed() > ECHO) {
-                    return Err(at_once("SIGTERM came twice"));
+                    return Ok(End::AtOnce("SIGTERM came twice"));
                 }
                 terminated.get_or_insert_with(Instant::now);
                 tracing::info!("SIGTERM: finishing the step, saving, ending");
-                let _ = commands.send(Command::Stop);
+                stop();
             }
             _ = signals.hangup.recv() => tracing::info!("SIGHUP: the terminal is gone; training goes on"),
         }
     }
-}
-
-fn at_once(why: &str) -> Error {
-    Error::internal(format!("{why}: stopped at once, without a last checkpoint"))
-}
-
-/// What there is to go on from after a computation that failed.
-fn kept(run_dir: &Path) -> String {
-    let last = list_checkpoints_in(run_dir).pop();
-    last.map_or(String::new(), |last| format!("; checkpoint-{} is kept, and can be gone on from", last.step))
 }
 
 /// libtorch's errors reach us as panics of the compute thread: its words without the backtrace.
@@ -217,20 +240,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_computation_is_told_with_what_is_kept() {
+    async fn a_failed_computation_is_told_in_its_own_words() {
         let text = "CUDA error: device-side assert triggered\nException raised from c10_cuda_check";
         let e = failing(text).await;
         assert_eq!(e.exit_code(), 1);
         assert_eq!(e.to_string(), "the computation failed: CUDA error: device-side assert triggered");
         let e = failing("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc").await;
         assert!(e.exit_code() == 2 && e.to_string().contains("Tried to allocate 2.00 GiB; lower"), "{e}");
-        let run = tempfile::tempdir().unwrap();
-        assert_eq!(kept(run.path()), "");
-        for step in [5, 10] {
-            let dir = run.path().join(format!("checkpoint-{step}"));
-            std::fs::create_dir(&dir).unwrap();
-            std::fs::write(dir.join("adapter"), "x").unwrap();
-        }
-        assert!(kept(run.path()).contains("checkpoint-10 is kept"));
     }
 }

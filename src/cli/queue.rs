@@ -25,7 +25,7 @@ enum Command {
     /// Move a waiting job: `up`, `down`, `first`, `last`, or `to` a place
     Move {
         /// Its number, as the list shows it; it stays the same
-        #[arg(value_name = "JOB")]
+        #[arg(value_name = "JOB", value_parser = job_number)]
         job: u64,
         /// up, down, first, last, or to PLACE
         #[arg(value_name = "WHERE", required = true, num_args = 1..=2)]
@@ -33,12 +33,12 @@ enum Command {
     },
     /// Take jobs that have not been started out of the queue
     Remove {
-        #[arg(value_name = "JOB", required = true)]
+        #[arg(value_name = "JOB", required = true, value_parser = job_number)]
         jobs: Vec<u64>,
     },
     /// Let a job that has failed wait again, at the end
     Retry {
-        #[arg(value_name = "JOB")]
+        #[arg(value_name = "JOB", value_parser = job_number)]
         job: u64,
     },
     /// Start no more jobs; what trains already trains on
@@ -47,6 +47,11 @@ enum Command {
     Resume,
     /// Start the jobs one after another, and end when none is left. The other commands do so by themselves
     Run,
+}
+
+/// A job's number, as it was typed.
+fn job_number(word: &str) -> Result<u64, &'static str> {
+    word.parse().map_err(|_| "a job is named by its number, which `qwen-tui queue` shows")
 }
 
 /// Does what the command line asks for.

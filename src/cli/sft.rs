@@ -7,9 +7,7 @@ use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::job::inputs::Inputs;
 use qwen_tui::job::runs::RunStatus;
-use qwen_tui::job::{
-    Begin, Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground,
-};
+use qwen_tui::job::{Begin, Event, Outcome, Resume, ready_engine, resume_foreground, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
 use super::{out, wants_help};
@@ -28,6 +26,7 @@ ends. At the end standard output has four lines for scripts (a checkpoint that t
   last_checkpoint: PATH
   best_checkpoint: PATH
   state: finished, stopped (by Ctrl-C, a signal or a command; exit status 0 too) or failed
+Where it is stopped before anything has begun, `state: stopped` stands there alone.
 
 --resume_from_checkpoint last goes on with the newest unfinished run of these arguments in output_dir, or starts one \
 where there is none; with the directory of a run or of a checkpoint it goes on from there. The result is the same as \
@@ -41,6 +40,9 @@ Examples:
   qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
+
+/// What is said where a signal ended the worker before it did anything.
+const NOT_BEGUN: &str = "stopped before it began: nothing was trained";
 
 /// Not an argument of the job: it is in no file.
 const QUEUE_FLAG: &str = "--queue";
@@ -77,17 +79,21 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let result =
         run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
-    let refused = match &result {
-        Ok(_) => false,
-        Err(Error::User(_) | Error::NoRoom(_)) => !began(&run),
-        Err(Error::Internal(message)) => message == NOT_BEGUN,
-    };
-    if refused {
+    let refused = matches!(result, Err(Error::User(_) | Error::NoRoom(_))) && !began(&run);
+    match result.transpose() {
+        Some(result) if !refused => end(&run, result),
         // A mistake in an argument or a file: what is left of it would only be in the way of the next attempt.
-        run.discard(&there_before);
-        return result.map(drop);
+        Some(result) => {
+            run.discard(&there_before);
+            result.map(drop)
+        }
+        None => {
+            run.discard(&there_before);
+            out::text(&format!("state: {}\n", RunStatus::Stopped.word()))?;
+            out::note(&format!("{NOT_BEGUN}; the same command starts it again"));
+            Ok(())
+        }
     }
-    end(&run, result)
 }
 
 /// Goes on with a run in its own directory.
@@ -115,7 +121,14 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
         // What lies at the new places is not what the run began with.
         run.write_args(&before.to_json())?;
     }
-    end(run, result)
+    match result.transpose() {
+        Some(result) => end(run, result),
+        None => {
+            out::text(&report(run, None, RunStatus::Stopped))?;
+            out::note(&format!("{NOT_BEGUN}; {}", how_to_go_on(run.path())));
+            Ok(())
+        }
+    }
 }
 
 /// Reports what lies on disk, and how to go on with a run that was stopped.
@@ -126,7 +139,7 @@ pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
         Err(_) => RunStatus::Failed,
     };
     out::text(&report(run, result.as_ref().ok(), status))?;
-    if result.as_ref().is_ok_and(|outcome| outcome.stopped && outcome.last_checkpoint.is_some()) {
+    if status == RunStatus::Stopped {
         out::note(&how_to_go_on(run.path()));
     }
     result.map(drop)

@@ -13,7 +13,7 @@ use crate::args::{Draft, SftArgs, load_sft};
 use crate::data::LABELS;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
-use crate::job::{NOT_BEGUN, Outcome, run_foreground};
+use crate::job::{Outcome, run_foreground};
 use crate::run::RunDir;
 
 const CONFIG: &str = include_str!("../../configs/demo.json");
@@ -172,12 +172,10 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Option<Report>> {
         job.args.add_output_dir_suffix,
     )?;
     run.write_args(&job.args.to_json())?;
-    let outcome = match run_foreground(run.path(), !job.args.disable_tqdm) {
-        Err(Error::Internal(message)) if message == NOT_BEGUN => {
-            run.discard(Path::new(&job.args.output_dir));
-            return Err(Error::Internal(message));
-        }
-        outcome => outcome?,
+    let Some(outcome) = run_foreground(run.path(), !job.args.disable_tqdm)? else {
+        run.discard(Path::new(&job.args.output_dir));
+        say("stopped before it began: nothing was trained");
+        return Ok(None);
     };
     if outcome.stopped {
         say(&format!(

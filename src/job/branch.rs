@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::job::curves::{each_line, kind};
 use crate::job::event::Event;
-use crate::run::{CheckpointInfo, EVENTS, Record};
+use crate::run::{CheckpointInfo, EVENTS, Record, list_checkpoints_in, resumable};
 
 /// The workers of a run, each with what it went on from.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +79,16 @@ impl Branch {
         let left = |c: &CheckpointInfo| self.has_left(c.step, c.written);
         all.sort_by(|a, b| left(a).cmp(&left(b)).then(time(b).total_cmp(&time(a))).then(b.step.cmp(&a.step)));
     }
+}
+
+/// What there is to go on from after a run that ended before its time, to be said behind why it did: its newest whole
+/// checkpoint, or that there is none.
+pub fn kept(run_dir: &Path) -> String {
+    let mut whole = list_checkpoints_in(run_dir);
+    Branch::read(run_dir).sort(&mut whole);
+    let Some(newest) = whole.first() else { return "; no checkpoint has been saved".to_owned() };
+    let and = if resumable(&newest.path).is_ok() { ", and can be gone on from" } else { "" };
+    format!("; checkpoint-{} is kept{and}", newest.step)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
+use crate::job::branch::kept;
 use crate::job::engine::find_engine;
 use crate::job::event::Event;
 use crate::job::lines::Lines;
@@ -30,9 +31,6 @@ pub struct Outcome {
     pub best_metric: Option<f64>,
 }
 
-/// The message of the error that [`run_foreground`] gives where a signal ended the worker before it did anything.
-pub const NOT_BEGUN: &str = "stopped before it began: nothing was trained";
-
 /// How often the event log is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(100);
 /// How long a worker that is to stop at once may take.
@@ -41,16 +39,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Starts a worker on `run_dir` and shows the run on stderr until it ends: with `bar` a progress bar on a terminal, lines
 /// elsewhere.
 ///
-/// Ctrl-C makes the worker save and end; this keeps following until it has. A second one ends the worker at once.
+/// Ctrl-C makes the worker save and end; this keeps following until it has. A second one ends the worker at once. None
+/// where a signal ended the worker before it did anything.
 ///
 /// # Errors
 /// What the worker's `Failed` event says, or why it ended without one.
-pub fn run_foreground(run_dir: &Path, bar: bool) -> Result<Outcome> {
+pub fn run_foreground(run_dir: &Path, bar: bool) -> Result<Option<Outcome>> {
     resume_foreground(run_dir, None, bar)
 }
 
 /// [`run_foreground`] on a run that goes on from `checkpoint-STEP`.
-pub fn resume_foreground(run_dir: &Path, step: Option<u64>, bar: bool) -> Result<Outcome> {
+pub fn resume_foreground(run_dir: &Path, step: Option<u64>, bar: bool) -> Result<Option<Outcome>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -58,7 +57,12 @@ pub fn resume_foreground(run_dir: &Path, step: Option<u64>, bar: bool) -> Result
     runtime.block_on(follow(&find_engine()?, run_dir, step, Screen::for_stderr(run_dir, bar)))
 }
 
-async fn follow(engine: &Path, run_dir: &Path, step: Option<u64>, mut screen: Screen) -> Result<Outcome> {
+async fn follow(
+    engine: &Path,
+    run_dir: &Path,
+    step: Option<u64>,
+    mut screen: Screen,
+) -> Result<Option<Outcome>> {
     let mut events = Follower::<Event>::open(&run_dir.join(EVENTS));
     // A resumed run has a log already; its end is not this worker's.
     events.poll()?;
@@ -111,14 +115,15 @@ async fn follow(engine: &Path, run_dir: &Path, step: Option<u64>, mut screen: Sc
         if let Some(status) = status {
             screen.close();
             let asked = interrupts > 0 || terminated;
-            return end.unwrap_or_else(|| match status.signal() {
+            return match (end, status.signal()) {
+                (Some(end), _) => end.map(Some),
                 // Signals that a worker which has begun would have answered.
-                Some(2 | 15) if asked && !seen => Err(Error::internal(NOT_BEGUN)),
-                Some(2 | 9) if hurried.is_some() => {
-                    Err(Error::internal("stopped at once, without a last checkpoint"))
+                (None, Some(2 | 15)) if asked && !seen => Ok(None),
+                (None, Some(2 | 9)) if hurried.is_some() => {
+                    Err(Error::internal(format!("stopped at once{}", kept(run_dir))))
                 }
                 _ => Err(worker.explain(status)),
-            });
+            };
         }
     }
 }

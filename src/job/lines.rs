@@ -140,6 +140,9 @@ impl Lines {
             Event::Resumed { step } => format!("going on at step {step}"),
             Event::NoRoom { message } => format!("waiting for room: {message}"),
             Event::RoomAgain => "there is room again: going on".to_owned(),
+            Event::Finished { stopped: true, last_checkpoint: None, .. } => {
+                "stopped before its first step: there is nothing to save".to_owned()
+            }
             Event::Finished { step, seconds, stopped, .. } => {
                 let how = if *stopped { "stopped, with everything saved," } else { "finished" };
                 format!("{how} at step {step} after {}", human::duration(*seconds))

@@ -1,6 +1,7 @@
 //! Starting a worker on a run directory, and saying why it ended when it did not say so itself.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::job::engine::{ENGINE_VARIABLE, find_engine};
 use crate::job::libraries::Unusable;
 use crate::job::runs::is_chatter;
-use crate::run::{EVENTS, WORKER_EXIT, WORKER_LOG, check_place, read_json, write_json};
+use crate::run::{EVENTS, WORKER_EXIT, WORKER_LOG, check_place, file_error, read_json, write_json};
 
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl Worker {
     ) -> Result<Worker> {
         let log = run_dir.join(WORKER_LOG);
         let open = || OpenOptions::new().create(true).append(true).read(true).open(&log);
-        let out = open().user(format!("cannot write {}", log.display()))?;
+        let out = open().map_err(|e| unwritable(&log, &e))?;
         let clone = || out.try_clone().internal("duplicating the log's file descriptor");
         let (err, file) = (clone()?, clone()?);
         let log_start = out.metadata().map(|m| m.len()).unwrap_or(0);
@@ -156,6 +157,25 @@ impl Worker {
     /// [`explain`](Self::explain) where the log goes with the run directory: all that it says is said here.
     pub fn explain_alone(&self, status: ExitStatus) -> Error {
         explain(status, &self.own_log(), None)
+    }
+}
+
+/// Why a worker's log cannot be written, and so nothing else of the run can be. The directory of a new run has just been
+/// made: this is one that goes on, and it lies where it lies.
+fn unwritable(log: &Path, e: &std::io::Error) -> Error {
+    let run = log.parent().unwrap_or(log).display();
+    match e.kind() {
+        ErrorKind::ReadOnlyFilesystem => Error::user(format!(
+            "cannot write {}: {e}; a run goes on where it lies: make that disk writable, or copy {run} to one that is, and \
+             go on with it there (--resume_from_checkpoint)",
+            log.display()
+        )),
+        ErrorKind::PermissionDenied => Error::user(format!(
+            "cannot write {}: {e}; a run goes on where it lies: change its permissions, or copy {run} to a directory of your \
+             own, and go on with it there (--resume_from_checkpoint)",
+            log.display()
+        )),
+        _ => file_error("write", log, e),
     }
 }
 

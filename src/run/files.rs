@@ -15,7 +15,7 @@ use crate::plain;
 
 /// The error of a file operation. The disk is the user's, so the user can mend it; the message says how where it
 /// is clear.
-pub(super) fn file_error(doing: &str, path: &Path, e: &io::Error) -> Error {
+pub(crate) fn file_error(doing: &str, path: &Path, e: &io::Error) -> Error {
     let message = format!("cannot {doing} {}: {e}{}", path.display(), advice(path, e));
     match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoRoom(message),

@@ -30,13 +30,14 @@ pub use adapter_config::{AdapterConfig, Bias};
 pub use adapter_keys::{canonical_key, file_key};
 pub use checkpoint::{
     CheckpointInfo, OPTIMIZER, PROGRESS, clean_partial, list_checkpoints, list_checkpoints_in,
-    look_at_checkpoints, resumable, step_of, write_checkpoint,
+    look_at_checkpoints, no_more_checkpoints, resumable, step_of, write_checkpoint,
 };
 pub use checksums::{CHECKSUMS, Needed, verify, verify_checkpoint};
 pub use configuration::write_configuration;
 pub use dir::{EVENTS, LOGGING, MERGED, RunDir, WORKER_EXIT, WORKER_LOG, existing};
 pub use directory::{Contents, is_being_written, replace_directory, write_directory};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
+pub(crate) use files::file_error;
 pub use files::{free_bytes, pretty_json, put_atomic, read_json, sha256, write_atomic, write_json};
 pub use generation_config::{GENERATION_CONFIG, generation_config};
 pub use logging::{LogLine, Logging, NlgScores};

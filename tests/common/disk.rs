@@ -29,6 +29,12 @@ impl Disk {
         }
     }
 
+    /// Lets nobody write, or everybody again.
+    pub fn read_only(&self, yes: bool) {
+        let mode = if yes { "remount,ro" } else { "remount,rw" };
+        assert!(Command::new("mount").args(["-o", mode]).arg(&self.0).status().unwrap().success());
+    }
+
     pub fn empty(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
+use super::seeded::seeded;
 use super::weights;
 use crate::device;
 
@@ -39,7 +40,7 @@ pub fn create(out: &Path, tokenizer: Option<&Path>, shape: &Shape, dtype: &str, 
         let sizes = QwenConfig::from_json(config.clone())?;
         qwen_tui::run::write_json(&dir.join("config.json"), &config)?;
         qwen_tui::run::write_json(&dir.join("generation_config.json"), &generation)?;
-        write_weights(dir, &sizes, kind, seed)
+        seeded(seed, || write_weights(dir, &sizes, kind))
     })
 }
 
@@ -87,9 +88,8 @@ fn configs(shape: &Shape, kind: Kind, tokenizer: &Tokenizer) -> Result<(Value, V
     Ok((config, generation))
 }
 
-/// Random weights in files of at most [`FILE_LIMIT`] bytes, of which one at a time is in memory.
-fn write_weights(dir: &Path, config: &QwenConfig, kind: Kind, seed: u64) -> Result<()> {
-    tch::manual_seed(seed as i64);
+/// Random weights, drawn one after the other, in files of at most [`FILE_LIMIT`] bytes, of which one at a time is in memory.
+fn write_weights(dir: &Path, config: &QwenConfig, kind: Kind) -> Result<()> {
     let files = split(config, kind);
     let (mut map, mut total) = (BTreeMap::new(), 0);
     for (number, tensors) in files.iter().enumerate() {

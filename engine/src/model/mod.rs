@@ -9,6 +9,7 @@ pub mod generate;
 pub mod packed;
 pub mod qwen;
 mod sampling;
+mod seeded;
 pub mod trainable;
 pub mod weights;
 

@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
 use super::qwen::{Lora, Qwen, Sink};
+use super::seeded::seeded;
 use super::weights::Named;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,13 +132,14 @@ impl Trainable {
         if let (Device::Cuda(_), Some(weight)) = (device, base.get("transformer.wte.weight")) {
             made.compute_in(weight.kind());
         }
-        tch::manual_seed(seed as i64);
-        tch::no_grad(|| {
-            for entry in made.entries.iter().filter(|e| e.role == Role::LoraA) {
-                // kaiming_uniform_(a = sqrt 5): bound = sqrt(6 / ((1 + 5) * fan_in)).
-                let bound = 1.0 / (entry.shape[1] as f64).sqrt();
-                let _ = entry.leaf.shallow_clone().uniform_(-bound, bound);
-            }
+        seeded(seed, || {
+            tch::no_grad(|| {
+                for entry in made.entries.iter().filter(|e| e.role == Role::LoraA) {
+                    // kaiming_uniform_(a = sqrt 5): bound = sqrt(6 / ((1 + 5) * fan_in)).
+                    let bound = 1.0 / (entry.shape[1] as f64).sqrt();
+                    let _ = entry.leaf.shallow_clone().uniform_(-bound, bound);
+                }
+            });
         });
         Ok(made)
     }

@@ -31,6 +31,7 @@ use qwen_tui::args::{
 use qwen_tui::data;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
+use qwen_tui::job::branch::kept;
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::job::human::counted;
 use qwen_tui::job::initial_adapter::InitialAdapter;
@@ -77,7 +78,12 @@ pub fn train(
     emit: &mut Sink<'_>,
 ) -> Result<()> {
     let inbox = Inbox::new(received);
-    recipe(args, run, from, &inbox, &mut |event| room::emit_patiently(event, &inbox, emit))
+    let ended = recipe(args, run, from, &inbox, &mut |event| room::emit_patiently(event, &inbox, emit));
+    // Told to stop while it waited for room.
+    ended.map_err(|e| match e {
+        Error::NoRoom(message) => Error::NoRoom(message + &kept(run.path())),
+        e => e,
+    })
 }
 
 fn recipe<'a>(

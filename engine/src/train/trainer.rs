@@ -121,9 +121,7 @@ impl Trainer<'_> {
     ) -> Result<T> {
         loop {
             match attempt(self) {
-                Err(e @ Error::NoRoom(_)) => waiting
-                    .wait(e, self.commands.inbox(), self.emit)
-                    .map_err(|e| e.map(|message| format!("{message}{}", self.kept())))?,
+                Err(e @ Error::NoRoom(_)) => waiting.wait(e, self.commands.inbox(), self.emit)?,
                 done => {
                     waiting.over(self.emit)?;
                     return done;

@@ -70,15 +70,7 @@ impl Small {
 
     /// The same over other weights, on another device.
     pub fn lora_on(&self, base: &Named, device: Device, targets: &[&str]) -> Trainable {
-        let options = LoraOptions {
-            targets: targets.iter().map(|&t| t.to_owned()).collect(),
-            rank: RANK,
-            alpha: ALPHA,
-            bias: Bias::None,
-            modules_to_save: Vec::new(),
-            kind: Kind::Float,
-        };
-        let mut made = Trainable::lora(&self.config, base, &options, 1, device).unwrap();
+        let mut made = Trainable::lora(&self.config, base, &lora_options(targets), 1, device).unwrap();
         let mut normal = Normal::new(3);
         let filled: BTreeMap<String, Tensor> = made
             .export(Kind::Float)
@@ -87,6 +79,17 @@ impl Small {
             .collect();
         made.import(&filled).unwrap();
         made
+    }
+}
+
+pub fn lora_options(targets: &[&str]) -> LoraOptions {
+    LoraOptions {
+        targets: targets.iter().map(|&t| t.to_owned()).collect(),
+        rank: RANK,
+        alpha: ALPHA,
+        bias: Bias::None,
+        modules_to_save: Vec::new(),
+        kind: Kind::Float,
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a run's seed decides: the same seed gives the same run, to the last byte.
 
 use qwen_tui::job::event::Event;
-use qwen_tui_engine::model::weights;
+use qwen_tui_engine::model::{Trainable, weights};
 use serde_json::json;
-use tch::Kind;
+use tch::{Device, Kind};
 
 use crate::common::train;
-use crate::{ALPHA, RANK, Small, dice};
+use crate::{ALPHA, RANK, Small, dice, lora_options};
 
 /// Trains on 40 rows, 8 a step; the bytes of the last adapter and the loss of each step.
 fn run(small: &Small, query: impl Fn(usize) -> String, flags: &[&str]) -> (Vec<u8>, Vec<f64>) {
@@ -43,6 +43,33 @@ fn a_seed_decides_a_run_to_the_last_byte() {
     assert!(first == run("42", "0.1"), "the same seed gave another adapter");
     assert!(first != run("43", "0.1"), "another seed gave the same adapter");
     assert!(first != run("42", "0"), "dropout changed nothing");
+}
+
+/// libtorch has one generator for a process.
+#[test]
+fn adapters_that_are_made_at_the_same_time_are_the_same() {
+    let _dice = dice();
+    let small = Small::new(&[]);
+    let (config, dir) = (small.config.clone(), small.model_dir());
+    let drawn = |seeds: &[u64]| -> Vec<Vec<f32>> {
+        // Tensors stay on their thread.
+        let base = weights::load(&dir, &config, Kind::Float, Device::Cpu).unwrap();
+        let options = lora_options(&["c_attn", "c_proj", "w1", "w2"]);
+        let one = |&seed| {
+            let made = Trainable::lora(&config, &base, &options, seed, Device::Cpu).unwrap();
+            Vec::try_from(made.theta().0).unwrap()
+        };
+        seeds.iter().map(one).collect()
+    };
+    let [one, two]: [Vec<f32>; 2] = drawn(&[1, 2]).try_into().unwrap();
+    assert!(one != two);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                assert!(drawn(&[1; 100]).iter().all(|a| *a == one), "another thread drew in between")
+            });
+        }
+    });
 }
 
 /// Equal rows and hardly a learning rate: what differs between steps, or between seeds, is dropout alone.

@@ -1,20 +1,16 @@
 //! Whether the engine runs, and the devices it sees.
 
-use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use qwen_tui::job::engine::ENGINE_VARIABLE;
 use qwen_tui::job::human;
 use qwen_tui::job::libraries::{self, Unusable};
+use qwen_tui::job::probe::{self, Answer, PATIENCE};
 use serde::Deserialize;
 
 use super::Check;
-
-/// An engine answers within a second or two; from a cold disk it may take several.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What `qwen-tui-engine info --json` prints.
 #[derive(Debug, Clone, Deserialize)]
@@ -47,43 +43,19 @@ pub struct Failure {
 
 /// Runs `engine info --json`.
 pub fn probe(engine: &Path) -> Result<Info, Failure> {
-    probe_within(engine, TIMEOUT)
+    probe_within(engine, PATIENCE)
 }
 
-fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
+fn probe_within(engine: &Path, patience: Duration) -> Result<Info, Failure> {
     let failed = |why: String| Failure { why, loaded: false };
     if let Some(unusable) = libraries::look(engine) {
         return Err(failed(unusable.told()));
     }
-    let mut child = Command::new(engine)
-        .args(["info", "--json"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| failed(format!("it cannot be run: {e}")))?;
-    let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let start = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if start.elapsed() < timeout => std::thread::sleep(Duration::from_millis(20)),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(failed(format!(
-                    "it did not answer within {}",
-                    human::duration(timeout.as_secs_f64())
-                )));
-            }
-            Err(e) => return Err(failed(format!("its end cannot be awaited: {e}"))),
-        }
-    };
-    let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-    if let Some(unusable) = Unusable::from_loader(&err) {
+    let Answer { status, stdout, stderr } = probe::info(engine, patience).map_err(failed)?;
+    if let Some(unusable) = Unusable::from_loader(&stderr) {
         return Err(failed(unusable.told()));
     }
-    let last = err.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("it said nothing");
+    let last = stderr.lines().map(str::trim).rfind(|l| !l.is_empty()).unwrap_or("it said nothing");
     if let Some(signal) = status.signal() {
         return Err(failed(format!("it was ended by signal {signal}: {last}")));
     }
@@ -92,19 +64,8 @@ fn probe_within(engine: &Path, timeout: Duration) -> Result<Info, Failure> {
         // The loader ends so, and shells that find no program.
         return Err(Failure { why, loaded: code != 127 });
     }
-    serde_json::from_str(out.trim())
+    serde_json::from_str(stdout.trim())
         .map_err(|e| Failure { why: format!("what it says of itself cannot be read ({e})"), loaded: true })
-}
-
-/// Reads a pipe to its end on a thread of its own, so that a full pipe holds nobody up.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(pipe) = pipe {
-            let _ = pipe.take(1 << 20).read_to_end(&mut bytes);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
 }
 
 /// Whether the engine is one that the environment names.

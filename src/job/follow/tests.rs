@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 /// Follows a shell script that plays the worker; `$2` is the run directory.
-fn play(run_dir: &Path, script: &str) -> Result<Outcome> {
+fn play(run_dir: &Path, script: &str) -> Result<Option<Outcome>> {
     let engine = run_dir.join("engine.sh");
     std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -37,8 +37,9 @@ fn finished(seq: u64, step: u64) -> String {
 fn a_resumed_runs_old_end_is_not_taken_for_the_new_one() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("events.jsonl"), finished(1, 50) + "\n").unwrap();
-    let outcome =
-        play(dir.path(), &format!("sleep 0.3; echo '{}' >> $2/events.jsonl", finished(2, 100))).unwrap();
+    let outcome = play(dir.path(), &format!("sleep 0.3; echo '{}' >> $2/events.jsonl", finished(2, 100)))
+        .unwrap()
+        .unwrap();
     assert_eq!((outcome.step, outcome.last_checkpoint.as_deref()), (100, Some("checkpoint-100")));
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 
 use super::folder::{Listing, ORDER, Order, PAUSED, Queue};
-use super::state::{Job, State, arguments_file, state_file};
+use super::state::{Job, State, arguments_file, own_directory, state_file};
 use crate::args::SftArgs;
 use crate::error::{Context, Error, Result};
 
@@ -32,7 +32,8 @@ impl Queue {
     /// Puts a job at the end. All paths in `args` are absolute.
     ///
     /// # Errors
-    /// `Error::User` or `Error::NoRoom` where the folder cannot be written.
+    /// `Error::User` or `Error::NoRoom` where the folder cannot be written; `Error::User` where another job of the queue
+    /// trains in its directory, or will.
     pub fn add(&self, args: &SftArgs) -> Result<Added> {
         let mut builder = DirBuilder::new();
         // What lies there is started in the user's name.
@@ -41,6 +42,8 @@ impl Queue {
         self.locked(|| {
             self.clean();
             let listing = self.list()?;
+            let args = args.to_json();
+            own_directory(&args).map_or(Ok(()), |dir| listing.leaves(&dir))?;
             let mut order = self.order();
             let above = listing.jobs.iter().map(|j| j.number.saturating_add(1)).max();
             let number = order.next.max(above.unwrap_or(1)).max(1);
@@ -49,7 +52,7 @@ impl Queue {
             let place = order.order.len();
             // First: without its file a number means nothing.
             self.write(&self.dir.join(ORDER), &order)?;
-            self.write(&arguments_file(&self.dir, number), &args.to_json())?;
+            self.write(&arguments_file(&self.dir, number), &args)?;
             Ok(Added { number, place })
         })
     }
@@ -101,7 +104,11 @@ impl Queue {
         self.locked(|| {
             let listing = self.list()?;
             let failed = |j: &&Job| matches!(j.state, Ok(State::Failed { .. }));
-            if listing.job(number).filter(failed).is_none() {
+            let job = listing.job(number).filter(failed);
+            if let Some(dir) = job.and_then(|job| own_directory(&job.what.as_ref().ok()?.args)) {
+                listing.leaves(&dir)?;
+            }
+            if job.is_none() {
                 return Err(match listing.place(number) {
                     Some(place) => Error::user(format!("job {number} waits already, at place {place}")),
                     None => self.not_waiting(&listing, number),

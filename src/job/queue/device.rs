@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::args::{ARGS_FILE, read_object};
 use crate::error::{Context, Error, Result};
 use crate::job::Event;
-use crate::job::engine::ask_engine;
+use crate::job::engine::find_engine;
+use crate::job::probe::{self, PATIENCE};
 use crate::job::runs::head_and_tail;
 use crate::run::EVENTS;
 
@@ -49,7 +50,7 @@ impl Devices {
         if let Some((_, e)) = self.refused.as_ref().filter(|(since, _)| since.elapsed() < ASK_AGAIN) {
             return Err(e.clone());
         }
-        let told = ask_engine("info", &["--json".to_owned()], "", &mut |_| ()).and_then(|told| auto(&told));
+        let told = find_engine().and_then(|engine| ask(&engine, PATIENCE));
         match &told {
             Ok(device) => self.auto = Some(*device),
             Err(e) => self.refused = Some((Instant::now(), e.clone())),
@@ -84,6 +85,23 @@ fn plain(name: &str) -> Option<Device> {
     }
 }
 
+/// Asks the engine what `auto` is. One that hangs must not hold up the jobs of other devices for ever.
+fn ask(engine: &Path, patience: Duration) -> Result<Device> {
+    let answer = probe::info(engine, patience).map_err(|why| {
+        Error::user(format!(
+            "the engine {} is there, but {why}: `qwen-tui doctor` looks for what is wrong; a job that names its device \
+             (--device cpu or cuda:0) does not ask",
+            engine.display()
+        ))
+    })?;
+    if !answer.status.success() {
+        let said = answer.stderr.lines().rev().find_map(|l| l.strip_prefix("error: "));
+        let said = said.unwrap_or(answer.stderr.trim());
+        return Err(Error::user(format!("the engine ended with {}: {said}", answer.status)));
+    }
+    auto(&answer.stdout)
+}
+
 /// What the engine takes for `auto`, by what it prints for `info --json`: the first GPU where it sees one.
 fn auto(told: &str) -> Result<Device> {
     let info: Value = serde_json::from_str(told.trim()).internal("what the engine says of its devices")?;
@@ -95,6 +113,8 @@ fn auto(told: &str) -> Result<Device> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::job::runs::tests::{STARTED, run};
 
@@ -113,6 +133,28 @@ mod tests {
         assert_eq!(auto(gpu).unwrap(), Device::Cuda(0));
         assert_eq!(auto("{\"devices\":[{\"kind\":\"cpu\"}]}\n").unwrap(), Device::Cpu);
         assert!(auto("{}").is_err() && auto("").is_err());
+    }
+
+    #[test]
+    fn an_engine_that_hangs_or_fails_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = |script: &str| {
+            let engine = dir.path().join("engine");
+            std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
+            loop {
+                match ask(&engine, Duration::from_millis(500)) {
+                    // Another test forked while the script was open for writing here.
+                    Err(e) if e.to_string().contains("Text file busy") => continue,
+                    told => return told.map_err(|e| e.to_string()),
+                }
+            }
+        };
+        let hangs = asked("exec sleep 600").unwrap_err();
+        assert!(hangs.contains("did not answer within") && hangs.contains("doctor"), "{hangs}");
+        let fails = asked("echo 'error: no device' >&2; exit 2").unwrap_err();
+        assert!(fails.ends_with("exit status: 2: no device"), "{fails}");
+        assert_eq!(asked(r#"echo '{"devices":[{"kind":"cpu"}]}'"#), Ok(Device::Cpu));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{Job, State, arguments_file, lock_file, number_of, read_state, state_file};
+use super::state::{
+    Job, State, arguments_file, lock_file, named_directory, number_of, read_state, state_file,
+};
 use crate::error::{Error, Result};
 use crate::job::register::of_this_machine;
 use crate::run::{free_bytes, pretty_json, put_atomic};
@@ -62,6 +64,29 @@ impl Listing {
     /// The place of a waiting job, from 1.
     pub fn place(&self, number: u64) -> Option<usize> {
         self.waiting().position(|j| j.number == number).map(|i| i + 1)
+    }
+
+    /// Refuses a new run in `dir` where a job that waits or trains has it.
+    ///
+    /// # Errors
+    /// `Error::User` names that job.
+    pub(super) fn leaves(&self, dir: &Path) -> Result<()> {
+        let has = |job: &&Job| {
+            (job.is_waiting() || job.is_taken())
+                && job.what.as_ref().is_ok_and(|what| named_directory(&what.args).as_deref() == Some(dir))
+        };
+        let Some(job) = self.jobs.iter().find(has) else { return Ok(()) };
+        let out = match job.is_waiting() {
+            true => format!(", or take that job out of the queue (`qwen-tui queue remove {}`)", job.number),
+            false => String::new(),
+        };
+        Err(Error::user(format!(
+            "output_dir {} is that of job {} of the queue, which is {}, and a directory holds one run: choose another \
+             output_dir, leave add_output_dir_suffix true{out}",
+            dir.display(),
+            job.number,
+            job.word(),
+        )))
     }
 
     /// Whether there is something to do for a runner.
@@ -227,6 +252,9 @@ impl Queue {
         let advice = match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 format!("; free some space on that disk, or {elsewhere}")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                format!("; its disk is read-only: make it writable, or {elsewhere}")
             }
             _ => format!("; change that directory's permissions, or {elsewhere}"),
         };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::changes::Added;
 use super::folder::Queue;
+use super::start::vacant;
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
 use crate::job::begin::Begin;
@@ -16,7 +17,8 @@ impl Queue {
     /// its weights from is chosen now; the checkpoint that a run goes on from, when it goes on.
     ///
     /// # Errors
-    /// `Error::User`: the model, the data or the run to go on with are not there, or the queue cannot be written.
+    /// `Error::User`: the model, the data or the run to go on with are not there, its directory is another job's or holds
+    /// a run, or the queue cannot be written.
     pub fn put(&self, mut args: SftArgs) -> Result<(Added, Vec<String>)> {
         args.make_paths_absolute();
         let (from, weights_alone) = (args.resume_from_checkpoint.clone(), args.resume_only_model);
@@ -24,6 +26,9 @@ impl Queue {
             Begin::New { mut args, notes } => {
                 // There may be a run by then: of the job before it in the queue, say.
                 args.resume_from_checkpoint = from.filter(|from| from == LAST && !weights_alone);
+                if args.resume_from_checkpoint.is_none() {
+                    vacant(&args)?;
+                }
                 (*args, notes)
             }
             Begin::Resume { resume, args } => {

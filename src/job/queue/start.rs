@@ -102,15 +102,8 @@ fn look(file: &Path) -> Result<Ready> {
     match Begin::from(args)? {
         Begin::New { args, .. } => {
             Inputs::from(args.as_ref()).look()?;
-            let output_dir = Path::new(&args.output_dir);
             // Told now: a run that is there is not this job's.
-            if !args.add_output_dir_suffix && output_dir.join(EVENTS).symlink_metadata().is_ok() {
-                return Err(Error::user(format!(
-                    "output_dir {} already holds a run (events.jsonl): choose another output_dir, or leave \
-                     add_output_dir_suffix true",
-                    output_dir.display()
-                )));
-            }
+            vacant(&args)?;
             Ok(Ready { args: *args, resumes: None })
         }
         Begin::Resume { mut resume, args } => {
@@ -123,6 +116,18 @@ fn look(file: &Path) -> Result<Ready> {
             Ok(Ready { args: resume.args, resumes: Some((resume.run, resume.step)) })
         }
     }
+}
+
+/// Refuses a new run in a directory that already holds one.
+pub(super) fn vacant(args: &SftArgs) -> Result<()> {
+    let output_dir = Path::new(&args.output_dir);
+    if args.add_output_dir_suffix || output_dir.join(EVENTS).symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(Error::user(format!(
+        "output_dir {} already holds a run (events.jsonl): choose another output_dir, or leave add_output_dir_suffix true",
+        output_dir.display()
+    )))
 }
 
 /// Lets the job wait on where there was no room, or else tells in its place why it cannot be started.
