@@ -8,6 +8,7 @@ mod queue;
 mod repl;
 mod watch;
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -252,9 +253,14 @@ fn suspend() -> std::result::Result<(), String> {
 /// # Errors
 /// `Error::User` where there is no run.
 pub fn run_dir(path: &Path) -> Result<PathBuf> {
+    let known =
+        "give a run's directory: `qwen-tui jobs` lists those under `output`, and those that run elsewhere";
     match RunDir::open(path) {
         Ok(run) => Ok(run.path().to_owned()),
-        Err(Error::User(message)) => Err(Error::User(format!("--run: {message}"))),
+        Err(Error::User(_)) if path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound) => {
+            Err(Error::user(format!("--run: there is no directory {}; {known}", path.display())))
+        }
+        Err(Error::User(message)) => Err(Error::user(format!("--run: {message}; {known}"))),
         Err(e) => Err(e),
     }
 }
@@ -264,6 +270,25 @@ mod tests {
     use super::*;
     use crate::job::Session;
     use std::sync::Mutex;
+
+    #[test]
+    fn what_is_no_run_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("评论.csv");
+        std::fs::write(&file, "").unwrap();
+        for (path, told) in [
+            (dir.path().join("nope"), "there is no directory "),
+            (file.join("v0"), "Not a directory"),
+            (file, "is a file, not a run directory"),
+            (dir.path().to_owned(), "is not a run directory: it has no sft_args.json"),
+        ] {
+            let error = run_dir(&path).unwrap_err();
+            let words = error.to_string();
+            assert_eq!(error.exit_code(), 2);
+            assert!(words.starts_with("--run: ") && words.contains(told), "{words}");
+            assert!(words.contains("; give a run's directory: `qwen-tui jobs` lists"), "{words}");
+        }
+    }
 
     #[test]
     fn a_run_whose_worker_goes_before_its_first_event_leaves_its_words_and_nothing_else() {
