@@ -5,6 +5,7 @@
 mod checkpoints;
 mod config;
 mod home;
+mod opening;
 mod queue;
 mod random;
 mod repl;
@@ -148,7 +149,7 @@ impl Cockpit {
 
 /// The runs where the cockpit looks for them.
 pub fn listed(runs: Vec<RunSummary>) -> Message {
-    Message::Runs(runs)
+    Message::Runs { output_dir: OUTPUT.into(), runs }
 }
 
 pub fn root() -> &'static Path {
