@@ -9,12 +9,12 @@ use super::bayes::NaiveBayes;
 use super::everyday::everyday;
 use super::places;
 use super::reviews::{self, Review};
-use crate::args::{Draft, SftArgs, load_sft};
+use crate::args::{Draft, Loaded, SftArgs, load_sft};
 use crate::data::LABELS;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
 use crate::job::{Outcome, run_foreground};
-use crate::run::RunDir;
+use crate::run::{RunDir, write_atomic};
 
 const CONFIG: &str = include_str!("../../configs/demo.json");
 
@@ -112,7 +112,6 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     let data = data.canonicalize().user(data.display())?;
     let text = |path: &Path| path.display().to_string();
     let config = data.join("demo.json");
-    std::fs::write(&config, CONFIG).user(config.display())?;
     let mut all: Vec<String> = [
         "--model_id_or_path",
         &text(&base),
@@ -126,23 +125,23 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     .map(str::to_owned)
     .into();
     all.extend(flags.iter().cloned());
-    let loaded = load_sft(Some(&config), &all)?;
-    let args = loaded.args;
+    let Loaded { args, warnings } = write_config(&config, &all)?;
     if args.save_strategy == "no" {
         return Err(Error::user(
             "save_strategy is \"no\": the demo reports on a checkpoint; leave it at steps, or use `qwen-tui sft`",
         ));
     }
     let train = prepared.train.into_iter().map(|r| (r.text, r.label)).collect();
-    Ok(Job {
-        args,
-        warnings: loaded.warnings,
-        config,
-        flags: all,
-        base,
-        train,
-        validation: prepared.validation,
-    })
+    Ok(Job { args, warnings, config, flags: all, base, train, validation: prepared.validation })
+}
+
+/// Writes `configs/demo.json` with `flags` over it to `config`, which is then the whole job: `--config` trains it again.
+fn write_config(config: &Path, flags: &[String]) -> Result<Loaded> {
+    write_atomic(config, CONFIG.as_bytes())?;
+    let loaded = load_sft(Some(config), flags)?;
+    let whole = Draft::load(Some(config), flags)?.draft.to_text();
+    write_atomic(config, whole.as_bytes())?;
+    Ok(loaded)
 }
 
 /// Runs the job in the foreground; `say` hears what it is about to do. `None` where it was stopped before there was
@@ -323,6 +322,22 @@ mod tests {
             assert!(error.exit_code() == 2 && error.to_string().contains("qwen-tui sft"), "{error}");
         }
         assert!(comparable(&["--dataset_seed".into(), "7".into(), "--lora_rank=4".into()]).is_ok());
+    }
+
+    #[test]
+    fn the_file_is_the_whole_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("demo.json");
+        // One epoch is the default, and not what the demo has.
+        let flags = "--model_id_or_path /模型/base --custom_train_dataset_path /评论/train.jsonl \
+            --custom_val_dataset_path /评论/dev.jsonl --output_dir /out --num_train_epochs 1 --lora_rank 4";
+        let flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+        let with_flags = write_config(&config, &flags).unwrap();
+        assert_eq!((with_flags.args.num_train_epochs, with_flags.args.lora_rank), (1, 4));
+        assert_eq!(load_sft(Some(&config), &[]).unwrap().args, with_flags.args);
+        let form = |flags| Draft::load(Some(&config), flags).unwrap().draft;
+        assert_eq!(form(&[]), form(&flags));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

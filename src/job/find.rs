@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::listing::list_with;
 use super::register;
-use super::runs::{RunStatus, RunSummary, inspect, is_run, list_runs};
+use super::runs::{RunStatus, RunSummary, is_run};
 use crate::error::{Error, Result};
 
 /// The word for the newest running job, and in `resume_from_checkpoint` for the newest run in `output_dir`.
@@ -11,17 +12,19 @@ pub const LAST: &str = "last";
 
 /// The runs under `output_dir`, and those that are trained elsewhere, newest first.
 pub fn all_runs(output_dir: &Path) -> Vec<RunSummary> {
-    with_running(list_runs(output_dir), &register::running())
+    all_runs_and(output_dir, Vec::new())
 }
 
-fn with_running(mut runs: Vec<RunSummary>, running: &[PathBuf]) -> Vec<RunSummary> {
-    for path in running {
-        if !runs.iter().any(|r| r.path == *path) {
-            runs.push(inspect(path));
-        }
-    }
-    runs.sort_by(|a, b| b.newest.total_cmp(&a.newest).then_with(|| b.path.cmp(&a.path)));
-    runs
+/// [`all_runs`], and of `known` ones, wherever they lie, those that are there still.
+pub fn all_runs_and(output_dir: &Path, known: Vec<PathBuf>) -> Vec<RunSummary> {
+    let known = known.into_iter().filter(|dir| is_run(dir));
+    list_with(output_dir, register::running().into_iter().chain(known).collect())
+}
+
+/// The one of `runs` whose worker began last, of those that run.
+pub fn newest_running<'a>(runs: impl IntoIterator<Item = &'a RunSummary>) -> Option<&'a RunSummary> {
+    let running = runs.into_iter().filter(|r| r.status == RunStatus::Running);
+    running.max_by(|a, b| a.began.total_cmp(&b.began).then_with(|| a.path.cmp(&b.path)))
 }
 
 /// The directory of the run that `word` names: a run's directory, a run's name (`v3-20261126-101500`, also with its
@@ -40,10 +43,8 @@ fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf
     let place = output_dir.display();
     let known = format!("`qwen-tui jobs --output_dir {place}` lists the runs there");
     if *word == *Path::new(LAST) {
-        let running = runs.iter().filter(|r| r.status == RunStatus::Running);
-        let newest = running.max_by(|a, b| a.began.total_cmp(&b.began).then_with(|| a.path.cmp(&b.path)));
         let none = || Error::user(format!("no job is running, under {place} or elsewhere; {known}"));
-        return newest.map(|run| run.path.clone()).ok_or_else(none);
+        return newest_running(runs).map(|run| run.path.clone()).ok_or_else(none);
     }
     let named: Vec<&RunSummary> =
         runs.iter().filter(|r| !word.as_os_str().is_empty() && r.path.ends_with(word)).collect();
@@ -68,6 +69,7 @@ fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::runs::list_runs;
     use crate::job::runs::tests::{STARTED, run};
 
     #[test]
@@ -104,7 +106,19 @@ mod tests {
         let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let here = run(&out.path().canonicalize().unwrap(), "m/v0", &[STARTED]);
         let far = run(&elsewhere.path().canonicalize().unwrap(), "m/v1", &[&STARTED.replace(":10", ":99")]);
-        let runs = with_running(list_runs(out.path()), &[here.clone(), far.clone()]);
+        let runs = list_with(out.path(), vec![here.clone(), far.clone(), far.clone()]);
         assert_eq!(runs.iter().map(|r| &r.path).collect::<Vec<_>>(), [&far, &here]);
+        assert_eq!(runs.iter().map(RunSummary::is_elsewhere).collect::<Vec<_>>(), [true, false]);
+        assert!(runs[0].stays.as_deref().is_some_and(|why| why.contains("not beneath")), "{runs:?}");
+    }
+
+    #[test]
+    fn what_was_known_elsewhere_stays_listed_until_it_is_deleted() {
+        let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let far = run(&elsewhere.path().canonicalize().unwrap(), "评论/v1", &[STARTED]);
+        let listed = || all_runs_and(out.path(), vec![far.clone()]).iter().any(|r| r.path == far);
+        assert!(listed());
+        std::fs::remove_dir_all(&far).unwrap();
+        assert!(!listed());
     }
 }

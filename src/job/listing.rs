@@ -10,9 +10,15 @@ use super::runs::{RunSummary, inspect, is_run};
 
 /// How far beneath the output directory runs lie.
 const DEPTH: usize = 2;
+
 /// The runs in `output_dir`, beneath it (`MODEL_TYPE/vN-...`) or at it, newest first, and what is there and cannot be
 /// read. Links to runs are followed, and each run is named once.
 pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
+    list_with(output_dir, Vec::new())
+}
+
+/// [`list_runs`], and those in the directories of `others`, wherever they lie.
+pub(super) fn list_with(output_dir: &Path, others: Vec<PathBuf>) -> Vec<RunSummary> {
     // Without links, as `RunDir::open` has it: a run has one path.
     let root = fs::canonicalize(output_dir).or_else(|_| std::path::absolute(output_dir));
     let root = root.unwrap_or_else(|_| output_dir.to_owned());
@@ -23,6 +29,12 @@ pub fn list_runs(output_dir: &Path) -> Vec<RunSummary> {
         look.follow(&link, depth);
     }
     let mut runs = look.runs;
+    for other in others {
+        let path = fs::canonicalize(&other).unwrap_or(other);
+        if runs.iter().all(|r| r.path != path) {
+            runs.push(inspect(&path));
+        }
+    }
     for run in &mut runs {
         run.stays = stays(&run.path, &root);
         run.checkpoints_stay = run.stays.clone().filter(|_| !run.path.starts_with(&root));

@@ -91,6 +91,11 @@ impl RunSummary {
         }
     }
 
+    /// Whether it lies outside the output directory under which it is listed: a link leads to it, or it is trained there.
+    pub fn is_elsewhere(&self) -> bool {
+        self.checkpoints_stay.is_some()
+    }
+
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> RunSummary {
         let problem = Some(format!("{} cannot be read: {error}", path.display()));
         RunSummary { status: RunStatus::Unreadable, problem, ..RunSummary::new(path) }

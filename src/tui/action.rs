@@ -57,8 +57,10 @@ pub enum Action {
     OpenRun(PathBuf),
     /// To the worker of the run that is followed.
     Send(Command),
-    /// Looks for runs under the output directory.
+    /// Looks for runs, under the output directory and for those that are trained elsewhere.
     ListRuns,
+    /// The same, where a job runs that is not known to: a look at the register alone, which costs next to nothing.
+    LookForJobs,
     /// Reads a run's checkpoints, arguments and curves.
     InspectRun(PathBuf),
     /// Deletes a checkpoint, or a run, beneath the output directory.

@@ -12,6 +12,7 @@ use super::configs::ConfigWork;
 use super::keys;
 use super::message::Message;
 use super::model::Worker;
+use super::opening::Opening;
 use super::popups::{Help, Popup, QueuePage};
 use super::questions::{load_question, merging_question, quit_question, unsaved_question};
 use super::state::State;
@@ -19,7 +20,6 @@ use super::tabs;
 use crate::job::event::Command;
 use crate::job::merge::usual_target;
 use crate::job::queue::Job;
-use crate::job::runs::RunStatus;
 
 /// Seconds that a notice stays where no key takes it away.
 const NOTICE_SECONDS: f64 = 8.0;
@@ -31,8 +31,7 @@ pub struct App {
     shown: Tab,
     popup: Option<Popup>,
     notice: Option<(Notice, f64)>,
-    /// Whether a run is still looked for, to be opened as the first.
-    first_run_wanted: bool,
+    opening: Opening,
     /// What was drawn last is not what is.
     changed: bool,
     /// The worker has been told to end as the cockpit does, or the merges have.
@@ -51,12 +50,17 @@ impl App {
             shown: if open_first_run { Tab::Config } else { Tab::Train },
             popup: None,
             notice: None,
-            first_run_wanted: open_first_run,
+            opening: Opening::new(open_first_run),
             changed: true,
             stopping: false,
             stopping_merges: false,
             pausing: false,
         }
+    }
+
+    /// Somebody has named the arguments in the form.
+    pub fn want_form(&mut self) {
+        self.opening.want_form();
     }
 
     /// Puts a component into the place of a tab.
@@ -89,7 +93,12 @@ impl App {
 
     /// Takes news of the world; returns what the effects should do.
     pub fn message(&mut self, message: &Message) -> Vec<Action> {
+        if matches!(message, Message::Runs { output_dir, .. } if *output_dir != self.state.output_dir) {
+            // Another directory has taken the place of that one meanwhile, and is looked at.
+            return Vec::new();
+        }
         let started = self.started(message);
+        let output_dir = self.state.output_dir.clone();
         self.changed |= self.state.see(message);
         self.changed |=
             matches!(message, Message::Tick(_)) && self.tabs[self.shown as usize].counts_seconds();
@@ -118,15 +127,24 @@ impl App {
                 self.changed = true;
             }
             Message::Notice(notice) => actions.push(Action::Tell(notice.clone())),
-            Message::Runs(runs) if std::mem::take(&mut self.first_run_wanted) && self.state.run.is_none() => {
-                let running = runs.iter().find(|r| r.status == RunStatus::Running);
-                if running.is_some() {
-                    actions.push(Action::Show(Tab::Train));
+            Message::Runs { runs, .. } => {
+                if let Some(chosen) = self.opening.choose(runs, self.shown, &self.state) {
+                    if chosen.shown {
+                        self.shown = Tab::Train;
+                    }
+                    actions.push(Action::OpenRun(chosen.run));
                 }
-                let first = || runs.iter().find(|r| r.status != RunStatus::Unreadable);
-                actions.extend(running.or_else(first).map(|r| Action::OpenRun(r.path.clone())));
             }
+            Message::Opened(_) => self.opening.opened(),
             _ => {}
+        }
+        let is_tick = matches!(message, Message::Tick(_));
+        if !actions.iter().any(|action| matches!(action, Action::ListRuns)) {
+            if output_dir != self.state.output_dir {
+                actions.push(Action::ListRuns);
+            } else if is_tick && self.opening.looks(self.shown, &self.state) {
+                actions.push(Action::LookForJobs);
+            }
         }
         self.act(actions)
     }
@@ -256,7 +274,13 @@ impl App {
         let mut rest = Vec::new();
         for action in actions {
             match action {
-                Action::Show(tab) => self.shown = tab,
+                Action::Show(tab) => {
+                    self.shown = tab;
+                    // Others may have made runs since.
+                    if tab == Tab::Checkpoints || (tab == Tab::Train && self.state.run.is_none()) {
+                        rest.push(Action::ListRuns);
+                    }
+                }
                 Action::ShowQueue(mark) => self.popup = Some(Popup::Queue(QueuePage::on(mark))),
                 Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
@@ -286,7 +310,12 @@ impl App {
                 }
                 Action::StartJob(args) => {
                     self.shown = Tab::Train;
+                    self.opening.asked(self.state.now);
                     rest.push(Action::StartJob(args));
+                }
+                action @ (Action::OpenRun(_) | Action::Resume(_)) => {
+                    self.opening.asked(self.state.now);
+                    rest.push(action);
                 }
                 Action::OpenInRepl(dir) => {
                     self.shown = Tab::Repl;

@@ -19,8 +19,8 @@ pub enum Message {
     Tick(f64),
     /// Where the engine is, or what to do to get one.
     Engine(Result<PathBuf, String>),
-    /// The runs under the output directory, newest first.
-    Runs(Vec<RunSummary>),
+    /// The runs under this output directory and those that are trained elsewhere, newest first.
+    Runs { output_dir: PathBuf, runs: Vec<RunSummary> },
     /// A run's checkpoints, arguments and curves.
     RunDetails(Box<RunDetails>),
     /// This run or checkpoint is there no more.

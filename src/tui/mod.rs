@@ -14,6 +14,7 @@ pub mod keys;
 mod log;
 pub mod message;
 pub mod model;
+mod opening;
 pub mod popups;
 mod questions;
 pub mod repl;
@@ -80,7 +81,14 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     let config = effects::first_config(options.config.as_deref().map(typed), &options.flags)?;
     let output_dir = typed(&options.output_dir);
     let output_dir = std::path::absolute(&output_dir).unwrap_or(output_dir);
-    let mut app = App::new(State::new(Theme::from_env(), Clock::Local, output_dir, now()), run.is_none());
+    let mut state = State::new(Theme::from_env(), Clock::Local, output_dir, now());
+    if let Some(run) = &run {
+        state.look_around(run);
+    }
+    let mut app = App::new(state, run.is_none());
+    if options.config.is_some() {
+        app.want_form();
+    }
     change(&mut app);
     let first = app.message(&config);
     let runtime = tokio::runtime::Builder::new_current_thread()

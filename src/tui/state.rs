@@ -107,7 +107,8 @@ impl State {
                 return self.is_live();
             }
             Message::Engine(found) => self.engine = Some(found.clone()),
-            Message::Runs(runs) => self.runs = Some(runs.clone()),
+            Message::Runs { output_dir, .. } if *output_dir != self.output_dir => return false,
+            Message::Runs { runs, .. } => self.runs = Some(runs.clone()),
             Message::Opened(path) => {
                 (self.run, self.gone) = (Some(RunState::new(path)), None);
                 self.look_around(path);
@@ -147,8 +148,9 @@ impl State {
         true
     }
 
-    /// Where `run` lies outside the output directory, its own one takes the place: it is listed with its neighbours.
-    fn look_around(&mut self, run: &Path) {
+    /// Where `run` lies outside the output directory, its own one takes the place: it is listed with its neighbours, which
+    /// are then to be looked for.
+    pub(super) fn look_around(&mut self, run: &Path) {
         let listed = self.runs.iter().flatten().any(|r| r.path == run);
         if listed || run.starts_with(&self.output_dir) {
             return;
@@ -158,6 +160,7 @@ impl State {
             |dir: &Path| dir.file_name().and_then(|n| n.to_str()).is_some_and(|n| by_type(n).is_some());
         let above = run.parent().filter(|dir| is_suffix(dir)).and_then(Path::parent);
         self.output_dir = above.unwrap_or(run).to_owned();
+        self.runs = None;
     }
 
     /// The run at `path`, if it is the one that is followed: late news of another are dropped.
@@ -165,7 +168,7 @@ impl State {
         self.run.as_mut().filter(|r| r.path == path)
     }
 
-    /// Runs under the output directory that a worker is at, but for the one that is followed.
+    /// Listed runs that a worker is at, but for the one that is followed.
     pub fn other_jobs(&self) -> usize {
         let followed = self.run.as_ref().map(|r| &r.path);
         let runs = self.runs.iter().flatten().filter(|r| r.status == RunStatus::Running);

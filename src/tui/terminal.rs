@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossterm::cursor::Show;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::execute;
-use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
+use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use rustix::io::Errno;
@@ -86,6 +86,8 @@ fn take() -> Result<Out> {
     let mut raw = tcgetattr(stdio::stdin()).user(refused)?;
     raw.make_raw();
     tcsetattr(stdio::stdin(), OptionalActions::Now, &raw).user(refused)?;
+    // It sets what is set already, and remembers it: else crossterm takes the byte of Ctrl+J for Enter's.
+    enable_raw_mode().user(refused)?;
     TAKEN.store(true, Ordering::SeqCst);
     let taken = execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste);
     // One write a picture, whatever its size.

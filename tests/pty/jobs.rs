@@ -9,7 +9,7 @@ use qwen_tui::run::{list_checkpoints_in, verify_checkpoint};
 
 use super::common::{Bench, PROGRAM};
 use super::terminal::{SOON, Terminal};
-use super::{background_run, cockpit};
+use super::{background_run, cockpit, recorded};
 
 /// Waits until it is so.
 #[track_caller]
@@ -63,23 +63,98 @@ fn a_terminal_that_is_closed_under_sft_leaves_the_training() {
     }
 }
 
-/// The cockpit that started the job goes, and another one finds it.
-#[test]
-fn a_terminal_that_is_closed_under_the_cockpit_leaves_the_training() {
-    let bench = Bench::new();
+/// A cockpit in which a job has been started that lasts, with a file of arguments and a key, and its run: in `out`, where
+/// no cockpit looks by itself.
+fn start(bench: &Bench) -> (Terminal, PathBuf) {
     let path = |name: &str| bench.path(name).display().to_string();
     let job = serde_json::json!({
         "model_type": "qwen-1_8b", "model_id_or_path": path("model"), "device": "cpu", "threads": 1,
         "custom_train_dataset_path": [path("rows.jsonl")], "max_steps": 1_000_000, "output_dir": path("out"),
     });
     let config = bench.write("job.json", job.to_string());
-    let mut command = cockpit(&bench);
+    let mut command = cockpit(bench);
     command.args(["--config", &config]);
     let mut terminal = Terminal::start(command, 100, 30);
     terminal.see(&["job.json", "starts the training"]);
     terminal.press("s");
     terminal.see(&["training", "/1000000"]);
-    let run = only_run(&bench);
+    let run = only_run(bench);
+    (terminal, run)
+}
+
+#[test]
+fn a_job_that_is_left_is_found_by_the_next_cockpit_wherever_it_lies() {
+    let bench = Bench::new();
+    let old = recorded(&bench, "finished");
+    let (mut terminal, run) = start(&bench);
+    let names = [&run, &old].map(|run| run.file_name().unwrap().to_str().unwrap().to_owned());
+    std::fs::create_dir(bench.path("别处")).unwrap();
+    for (dir, listed) in [(".", &names[..]), ("别处", &names[..1])] {
+        terminal.press("q");
+        terminal.see(&["Leave it running: the next qwen-tui finds it"]);
+        terminal.press("l");
+        assert_eq!(terminal.ended().code(), Some(0));
+        terminal.assert_clean();
+        let mut command = cockpit(&bench);
+        command.current_dir(bench.path(dir));
+        terminal = Terminal::start(command, 100, 30);
+        terminal.see(&[&names[0], "training", "/1000000"]);
+        // Its own runs stay where they are, beside what runs elsewhere.
+        terminal.press("3");
+        let words: Vec<&str> = listed.iter().map(String::as_str).chain(["running"]).collect();
+        terminal.see(&words);
+    }
+    // When it has ended it is still there.
+    stop(&bench, &run);
+    terminal.see(&[&names[0], "stopped"]);
+    terminal.press("r");
+    terminal.see(&[&names[0], "stopped"]);
+    terminal.press("q");
+    assert_eq!(terminal.ended().code(), Some(0));
+}
+
+#[test]
+fn what_another_shell_starts_is_shown_where_nothing_is() {
+    let bench = Bench::new();
+    let mut terminal = Terminal::start(cockpit(&bench), 100, 30);
+    terminal.see(&["The defaults"]);
+    terminal.press("2");
+    terminal.see(&["No run is open"]);
+    let run = background_run(&bench);
+    terminal.see(&[run.file_name().unwrap().to_str().unwrap(), "training"]);
+    let old = recorded(&bench, "crashed");
+    terminal.press("3");
+    terminal.see(&[old.file_name().unwrap().to_str().unwrap(), "crashed", "running"]);
+    stop(&bench, &run);
+}
+
+#[test]
+fn a_run_elsewhere_is_listed_with_its_neighbours() {
+    let bench = Bench::new();
+    recorded(&bench, "finished");
+    std::fs::rename(bench.path("output"), bench.path("别处")).unwrap();
+    let neighbour = bench.path("别处/qwen-demo/v1-20231115-080000");
+    std::fs::create_dir(&neighbour).unwrap();
+    std::fs::write(neighbour.join("sft_args.json"), "{}").unwrap();
+    for words in [&["--run"][..], &["attach"]] {
+        for _ in 0..6 {
+            let mut command = cockpit(&bench);
+            command.args(words).arg("别处/qwen-demo/v0-20231114-221320");
+            let mut terminal = Terminal::start(command, 100, 30);
+            terminal.see(&["v0-20231114-221320", "finished"]);
+            terminal.press("3");
+            terminal.see(&["v0-20231114-221320  ", "v1-20231115-080000  ", "finished"]);
+            terminal.press("q");
+            assert_eq!(terminal.ended().code(), Some(0));
+        }
+    }
+}
+
+/// The cockpit that started the job goes, and another one finds it.
+#[test]
+fn a_terminal_that_is_closed_under_the_cockpit_leaves_the_training() {
+    let bench = Bench::new();
+    let (mut terminal, run) = start(&bench);
     terminal.hang_up();
     assert_eq!(terminal.ended().code(), Some(128 + 1), "it ends by SIGHUP as a program does");
     trains_on(&run);

@@ -142,6 +142,45 @@ fn short_run(bench: &Bench) -> PathBuf {
     qwen_tui::job::runs::list_runs(&output).remove(0).path
 }
 
+/// Ctrl+J is the byte of a line's end; Enter is another.
+#[test]
+fn ctrl_j_begins_a_line_in_the_repl_and_enter_sends() {
+    let bench = Bench::new();
+    let run = short_run(&bench);
+    let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
+    terminal.see(&["finished"]);
+    terminal.press("\x1b4");
+    terminal.see(&["new line"]);
+    terminal.press("包装不错\n但是质量太差");
+    terminal.paste("\n贴上的一行\n又一行");
+    let lines = ["包装不错", "但是质量太差", "贴上的一行", "又一行"];
+    let below_each_other = |text: &str| {
+        let rows: Vec<&str> = text.lines().map(str::trim).collect();
+        rows.windows(lines.len()).any(|rows| rows.iter().zip(lines).all(|(row, line)| row.ends_with(line)))
+    };
+    terminal.wait("four lines", terminal::SOON, below_each_other);
+    assert!(!terminal.text().contains("loading"), "nothing was sent: {}", terminal.text());
+    terminal.press("\r");
+    terminal.see(&["loaded in", "negative"]);
+    assert!(below_each_other(&terminal.text()), "sent as one text: {}", terminal.text());
+    // A stopped cockpit takes the terminal again.
+    terminal.press("\x15");
+    terminal.stop(Signal::TSTP);
+    terminal.assert_clean();
+    terminal.signal(Signal::CONT);
+    terminal.press("还行\n一般");
+    terminal.wait("two lines", terminal::SOON, |text| {
+        let rows: Vec<&str> = text.lines().map(str::trim).collect();
+        rows.windows(2).any(|rows| rows[0].ends_with("还行") && rows[1].ends_with("一般"))
+    });
+    assert!(run.exists());
+    terminal.press(CTRL_C);
+    terminal.see(&["Quit"]);
+    terminal.press("q");
+    terminal.ended();
+    terminal.assert_clean();
+}
+
 #[test]
 fn a_merged_model_is_made_tried_and_deleted() {
     let bench = Bench::new();
@@ -300,7 +339,7 @@ fn a_stopped_cockpit_leaves_a_clean_screen_and_goes_on_where_it_was() {
     let mut terminal = Terminal::start(cockpit(&bench), 80, 24);
     terminal.see(&["Config", "The defaults"]);
     for signal in [Signal::TSTP, Signal::TTOU, Signal::TTIN] {
-        terminal.signal(signal);
+        terminal.stop(signal);
         terminal.assert_clean();
         assert!(!terminal.text().contains("Checkpoints"), "the shell's screen");
         terminal.signal(Signal::CONT);

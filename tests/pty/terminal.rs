@@ -156,6 +156,19 @@ impl Terminal {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops the program, and waits until it stands: a SIGCONT that comes before that is lost.
+    #[track_caller]
+    pub fn stop(&self, signal: Signal) {
+        self.signal(signal);
+        let (began, stat) = (Instant::now(), format!("/proc/{}/stat", self.id()));
+        let stands =
+            || std::fs::read_to_string(&stat).is_ok_and(|s| s.rsplit_once(") ").unwrap().1.starts_with('T'));
+        while !stands() {
+            assert!(began.elapsed() < SOON, "it is not stopped; the screen is\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Takes the terminal away, as a lost connection does: the kernel sends SIGHUP to the session when the last of this
     /// side's files is closed.
     pub fn hang_up(&mut self) {

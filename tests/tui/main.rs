@@ -4,6 +4,8 @@
 
 mod checkpoints;
 mod config;
+mod home;
+mod opening;
 mod queue;
 mod random;
 mod repl;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use qwen_tui::job::Event;
+use qwen_tui::job::runs::RunSummary;
 use qwen_tui::run::{Record, read_events};
 use qwen_tui::tui::action::Action;
 use qwen_tui::tui::app::App;
@@ -28,6 +31,9 @@ use ratatui::backend::TestBackend;
 /// The run directory of all recorded logs.
 const RUN: &str = "/home/me/output/qwen-demo/v0-20231114-221320";
 
+/// Where its runs are looked for.
+const OUTPUT: &str = "/home/me/output";
+
 /// The cockpit on a screen of its own.
 pub struct Cockpit {
     app: App,
@@ -37,7 +43,7 @@ pub struct Cockpit {
 impl Cockpit {
     /// Nothing is known to it yet.
     pub fn new(width: u16, height: u16) -> Cockpit {
-        let state = State::new(Theme::colours(), Clock::Utc, "output".into(), 1_700_000_000.0);
+        let state = State::new(Theme::colours(), Clock::Utc, OUTPUT.into(), 1_700_000_000.0);
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         Cockpit { app: App::new(state, false), terminal }
     }
@@ -139,6 +145,11 @@ impl Cockpit {
         let wanted = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(picture == wanted, "{} is old: run `make pictures`", path.display());
     }
+}
+
+/// The runs where the cockpit looks for them.
+pub fn listed(runs: Vec<RunSummary>) -> Message {
+    Message::Runs { output_dir: OUTPUT.into(), runs }
 }
 
 pub fn root() -> &'static Path {

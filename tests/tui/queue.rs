@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::{load, on};
-use super::{Cockpit, RUN, until_step};
+use super::{Cockpit, OUTPUT, RUN, until_step};
 use qwen_tui::job::queue::{Job, Listing, State, To, What};
 use qwen_tui::tui::action::{Action, QueueWork};
 use qwen_tui::tui::configs::{ConfigNews, ConfigWork};
@@ -156,7 +156,7 @@ fn what_the_queue_starts_and_puts_aside_is_said() {
 fn a_training_is_put_into_the_queue() {
     let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
     match &cockpit.press(&["a"])[..] {
-        [Action::Queue(QueueWork::Put(args))] => assert_eq!(args.output_dir, "output"),
+        [Action::Queue(QueueWork::Put(args))] => assert_eq!(args.output_dir, OUTPUT),
         other => panic!("{other:?}"),
     }
     // Changed, put into the queue: nothing would be lost by quitting.

@@ -1,7 +1,7 @@
 //! The REPL tab.
 
 use super::random::Random;
-use super::{Cockpit, RUN, recorded};
+use super::{Cockpit, RUN, listed, recorded};
 use crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 use qwen_tui::job::runs::{RunStatus, RunSummary};
 use qwen_tui::tui::action::Action;
@@ -498,7 +498,7 @@ fn nothing_that_is_typed_or_pasted_breaks_it() {
         stays: None,
         checkpoints_stay: None,
     };
-    cockpit.tell(Message::Runs(vec![summary]));
+    cockpit.tell(listed(vec![summary]));
     for i in 0..2000 {
         match random.below(20) {
             0 => drop(cockpit.app.input(random.paste())),

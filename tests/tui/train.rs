@@ -1,6 +1,6 @@
 //! The Train tab, and what is around every tab.
 
-use super::{Cockpit, recorded, until_step};
+use super::{Cockpit, listed, recorded, until_step};
 use qwen_tui::job::event::{Command, Event, Gpu};
 use qwen_tui::run::{NlgScores, Record};
 use qwen_tui::tui::action::{Action, Notice};
@@ -351,7 +351,7 @@ fn any_size_at_any_moment() {
 #[test]
 fn without_a_run_the_tab_says_what_to_do_and_what_is_missing() {
     let mut cockpit = Cockpit::new(80, 24);
-    cockpit.tell(Message::Runs(Vec::new()));
+    cockpit.tell(listed(Vec::new()));
     cockpit.tell(Message::Engine(Err("the engine, which does the training, is not there".to_owned())));
     let picture = cockpit.picture();
     assert!(picture.contains("No run is open") && picture.contains("the engine, which"), "{picture}");

@@ -1,8 +1,8 @@
 //! Looking into runs, merging, and deleting.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use super::looks::{Looks, Place};
 use crate::job::checkpoints::RunDetails;
 use crate::job::merge::AtWork;
 use crate::job::{human, merge, remove, runs};
@@ -14,13 +14,13 @@ pub fn inspect(run: &Path, send: &dyn Fn(Message)) {
     send(Message::RunDetails(Box::new(RunDetails::read(run))));
 }
 
-/// Merges the adapter of `checkpoint` into its base, tells how far it is, and looks at its run while it holds `look`.
+/// Merges the adapter of `checkpoint` into its base, tells how far it is, and looks at its run in its turn.
 pub fn merge(
     engine: &Path,
     checkpoint: &Path,
     overwrite: bool,
     at_work: &AtWork,
-    look: &Mutex<()>,
+    looks: &Looks,
     send: &dyn Fn(Message),
 ) {
     let is_at = |percent| send(Message::Merge { checkpoint: checkpoint.to_owned(), percent });
@@ -29,7 +29,7 @@ pub fn merge(
     is_at(None);
     let notice = |notice| send(Message::Notice(notice));
     if let Some(run) = checkpoint.parent().filter(|p| runs::is_run(p)) {
-        let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = looks.turn();
         inspect(run, send);
     }
     notice(match merged {
@@ -43,21 +43,21 @@ pub fn merge(
     });
 }
 
-/// Deletes a checkpoint, a merged model or a run, and looks at what is left while it holds `look`; `gone` is called before it is told
-/// that it is gone.
+/// Deletes a checkpoint, a merged model or a run, and looks at what is left in its turn; `gone` is called before it is
+/// told that it is gone.
 pub fn delete(
     target: &Path,
-    output_dir: &Path,
+    place: &Place,
     at_work: &AtWork,
     gone: impl FnOnce(),
-    look: &Mutex<()>,
+    looks: &Looks,
     send: &dyn Fn(Message),
 ) {
     if let Some(checkpoint) = at_work.of(target) {
         let text = format!("{} is being merged: delete it when that is done", checkpoint.display());
         return send(Message::Notice(Notice::error(text)));
     }
-    let notice = match remove::remove(target, output_dir) {
+    let notice = match remove::remove(target, place.output_dir()) {
         Ok(bytes) => {
             gone();
             send(Message::Deleted(target.to_owned()));
@@ -65,11 +65,11 @@ pub fn delete(
         }
         Err(e) => Notice::error(e.to_string()),
     };
-    let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = looks.turn();
     // The run of a checkpoint; beside a run there is none to look into.
     if let Some(parent) = target.parent().filter(|p| runs::is_run(p)) {
         inspect(parent, send);
     }
-    send(Message::Runs(runs::list_runs(output_dir)));
+    send(place.runs());
     send(Message::Notice(notice));
 }

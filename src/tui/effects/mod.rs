@@ -4,14 +4,16 @@
 mod checkpoints;
 mod config;
 mod job;
+mod looks;
 mod queue;
 mod repl;
 mod watch;
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -25,10 +27,11 @@ use crate::error::{Error, Result};
 use crate::job::event::Command;
 use crate::job::merge::AtWork;
 use crate::job::tell::tell;
-use crate::job::{Worker, ready_engine, runs};
+use crate::job::{Worker, ready_engine};
 use crate::run::RunDir;
 
 pub use config::first_config;
+use looks::{Looks, Place, is_news, known_jobs};
 
 /// Where messages go; may be cloned into any thread.
 pub type Sender = UnboundedSender<Message>;
@@ -38,9 +41,7 @@ pub struct Effects {
     sender: Sender,
     /// Counts the runs followed; the thread that follows one ends when the next begins.
     followed: Arc<AtomicU64>,
-    /// Held while runs are looked at: the answers come in the order of the looks, so that none is older than the one
-    /// before.
-    look: Arc<Mutex<()>>,
+    looks: Arc<Looks>,
     /// Counts the looks at data; each gives way to the next.
     previews: Arc<AtomicU64>,
     repl: repl::Thread,
@@ -53,7 +54,7 @@ impl Effects {
         Effects {
             sender,
             followed: Arc::default(),
-            look: Arc::default(),
+            looks: Arc::default(),
             previews: Arc::default(),
             repl: repl::Thread::default(),
             merges: Arc::default(),
@@ -77,11 +78,15 @@ impl Effects {
     pub fn act(&mut self, action: Action, state: &State) {
         match action {
             Action::ListRuns => {
-                let output_dir = state.output_dir.clone();
-                let look = Arc::clone(&self.look);
+                let (place, looks) = (Place::of(state), Arc::clone(&self.looks));
+                self.background(move |send| looks.list(place, send));
+            }
+            Action::LookForJobs => {
+                let (place, looks, known) = (Place::of(state), Arc::clone(&self.looks), known_jobs(state));
                 self.background(move |send| {
-                    let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
-                    send(Message::Runs(runs::list_runs(&output_dir)));
+                    if is_news(&known) {
+                        looks.list(place, send);
+                    }
                 });
             }
             Action::OpenRun(path) => {
@@ -109,15 +114,14 @@ impl Effects {
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
             Action::InspectRun(run) => {
-                let look = Arc::clone(&self.look);
+                let looks = Arc::clone(&self.looks);
                 self.background(move |send| {
-                    let _one = look.lock().unwrap_or_else(PoisonError::into_inner);
+                    let _turn = looks.turn();
                     checkpoints::inspect(&run, send);
                 });
             }
             Action::Delete(target) => {
-                let output_dir = state.output_dir.clone();
-                let look = Arc::clone(&self.look);
+                let (place, looks) = (Place::of(state), Arc::clone(&self.looks));
                 let followed = Arc::clone(&self.followed);
                 // Where it is the run that is followed, nobody follows it any more, unless another has taken its place.
                 let this = followed.load(Ordering::Relaxed);
@@ -130,7 +134,7 @@ impl Effects {
                 };
                 let merges = Arc::clone(&self.merges);
                 self.background(move |send| {
-                    checkpoints::delete(&target, &output_dir, &merges, gone, &look, send);
+                    checkpoints::delete(&target, &place, &merges, gone, &looks, send);
                 });
             }
             Action::Resume(checkpoint) => {
@@ -142,11 +146,11 @@ impl Effects {
             }
             Action::Merge { checkpoint, overwrite } => {
                 let engine = state.engine.clone();
-                let look = Arc::clone(&self.look);
+                let looks = Arc::clone(&self.looks);
                 let merges = Arc::clone(&self.merges);
                 self.background(move |send| match engine {
                     Some(Ok(engine)) => {
-                        checkpoints::merge(&engine, &checkpoint, overwrite, &merges, &look, send);
+                        checkpoints::merge(&engine, &checkpoint, overwrite, &merges, &looks, send);
                     }
                     Some(Err(why)) => send(Message::Notice(Notice::error(why))),
                     None => send(Message::Notice(Notice::info("the engine is still being looked for"))),
@@ -252,9 +256,14 @@ fn suspend() -> std::result::Result<(), String> {
 /// # Errors
 /// `Error::User` where there is no run.
 pub fn run_dir(path: &Path) -> Result<PathBuf> {
+    let known =
+        "give a run's directory: `qwen-tui jobs` lists those under `output`, and those that run elsewhere";
     match RunDir::open(path) {
         Ok(run) => Ok(run.path().to_owned()),
-        Err(Error::User(message)) => Err(Error::User(format!("--run: {message}"))),
+        Err(Error::User(_)) if path.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound) => {
+            Err(Error::user(format!("--run: there is no directory {}; {known}", path.display())))
+        }
+        Err(Error::User(message)) => Err(Error::user(format!("--run: {message}; {known}"))),
         Err(e) => Err(e),
     }
 }
@@ -264,6 +273,25 @@ mod tests {
     use super::*;
     use crate::job::Session;
     use std::sync::Mutex;
+
+    #[test]
+    fn what_is_no_run_is_told_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("评论.csv");
+        std::fs::write(&file, "").unwrap();
+        for (path, told) in [
+            (dir.path().join("nope"), "there is no directory "),
+            (file.join("v0"), "Not a directory"),
+            (file, "is a file, not a run directory"),
+            (dir.path().to_owned(), "is not a run directory: it has no sft_args.json"),
+        ] {
+            let error = run_dir(&path).unwrap_err();
+            let words = error.to_string();
+            assert_eq!(error.exit_code(), 2);
+            assert!(words.starts_with("--run: ") && words.contains(told), "{words}");
+            assert!(words.contains("; give a run's directory: `qwen-tui jobs` lists"), "{words}");
+        }
+    }
 
     #[test]
     fn a_run_whose_worker_goes_before_its_first_event_leaves_its_words_and_nothing_else() {

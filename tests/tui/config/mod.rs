@@ -17,7 +17,7 @@ use qwen_tui::tui::model::Worker;
 use qwen_tui::tui::repl::{Model, News, Order};
 
 use super::random::Random;
-use super::{Cockpit, RUN, root, until_step};
+use super::{Cockpit, OUTPUT, RUN, root, until_step};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (160, 48)];
 
@@ -147,7 +147,7 @@ fn a_rule_across_arguments_is_told_and_blocks_the_start() {
     match &key(&mut cockpit, KeyCode::F(5))[..] {
         [Action::StartJob(args)] => {
             assert_eq!((args.model_type.as_str(), args.save_steps), ("qwen-1_8b", 50));
-            assert_eq!(args.output_dir, "output", "where the cockpit looks for runs");
+            assert_eq!(args.output_dir, OUTPUT, "where the cockpit looks for runs");
         }
         other => panic!("{other:?}"),
     }

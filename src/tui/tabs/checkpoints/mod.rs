@@ -176,7 +176,7 @@ impl Component for Checkpoints {
     fn receive(&mut self, message: &Message, state: &State) -> Vec<Action> {
         let runs = state.runs.as_deref().unwrap_or_default();
         match message {
-            Message::Runs(_) => {
+            Message::Runs { .. } => {
                 self.known.retain(|path, _| runs.iter().any(|r| r.path == *path));
                 self.mark.settle(runs);
                 self.read_at.retain(|path, _| self.known.contains_key(path));
@@ -204,7 +204,7 @@ impl Component for Checkpoints {
                 self.resuming = None;
                 vec![Action::Show(Tab::Train)]
             }
-            Message::Opened(path) if state.runs.is_some() && runs.iter().all(|r| r.path != *path) => {
+            Message::Opened(path) if runs.iter().all(|r| r.path != *path) => {
                 self.mark.set(path, Part::Run);
                 vec![Action::ListRuns]
             }

@@ -39,7 +39,9 @@ impl Line {
     /// Takes a key; returns whether it was one for a line.
     pub fn handle(&mut self, key: &KeyEvent) -> bool {
         let ctrl_m = key.code == KeyCode::Char('m') && key.modifiers == KeyModifiers::CONTROL;
-        if is_elsewhere(key) || ctrl_m || matches!(key.code, KeyCode::Enter | KeyCode::Esc) {
+        // To the text area Ctrl+J is no new line: it would empty the line.
+        let new_line = ctrl_m || keys::NEW_LINE.is(key) || key.code == KeyCode::Enter;
+        if is_elsewhere(key) || new_line || key.code == KeyCode::Esc {
             return false;
         }
         if matches!(key.code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown) {

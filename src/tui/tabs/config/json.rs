@@ -1,6 +1,6 @@
 //! The editor of long text: all arguments as JSON, or one argument that is long.
 
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
@@ -133,7 +133,10 @@ impl Editor {
         if matches!(key.code, KeyCode::Char(_) | KeyCode::Enter) && !self.has_room(1, 1) {
             return Edited::Tell("the text is as long as it can be".to_owned());
         }
-        if self.area.input(Input::from(*key)) {
+        // To the text area Ctrl+J would be another key.
+        let is_new_line = keys::NEW_LINE.is(key);
+        let key = if is_new_line { KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE) } else { *key };
+        if self.area.input(Input::from(key)) {
             self.judge();
         }
         Edited::Stay
@@ -256,7 +259,6 @@ fn clean(line: &str) -> String {
 mod tests {
     use super::*;
     use crate::args::FIELDS;
-    use crossterm::event::KeyModifiers;
 
     fn field(name: &str) -> &'static Field {
         FIELDS.iter().find(|f| f.name == name).unwrap()
@@ -284,6 +286,19 @@ mod tests {
         // A changed text is not thrown away at once.
         assert!(matches!(press(&mut editor, KeyCode::Esc), Edited::Tell(_)));
         assert!(matches!(press(&mut editor, KeyCode::Esc), Edited::TakenBack));
+    }
+
+    #[test]
+    fn ctrl_j_begins_a_line_and_deletes_nothing() {
+        let ctrl_j = KeyEvent::new(KeyCode::Char('j'), KeyModifiers::CONTROL);
+        let mut editor = Editor::one(field("system"), &Draft::default());
+        let before = editor.text();
+        editor.handle(&ctrl_j);
+        editor.paste("用中文回答");
+        assert_eq!(editor.text(), format!("{before}\n用中文回答"));
+        let mut line = edit::Line::new("评论 一.csv");
+        assert!(!line.handle(&ctrl_j), "it is no key of a line");
+        assert_eq!(line.text(), "评论 一.csv");
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Component for Repl {
                     _ => {}
                 }
             }
-            Message::Runs(_) if self.picker.is_some() => return vec![list(state)],
+            Message::Runs { .. } if self.picker.is_some() => return vec![list(state)],
             Message::Deleted(path) => self.gone(|dir| dir.starts_with(path)),
             Message::Events { run, records } => {
                 for record in records {

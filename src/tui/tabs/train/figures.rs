@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use crate::job::human;
-use crate::tui::model::{Resources, RunState, Step};
+use crate::tui::model::{Phase, Resources, RunState, Step};
 use crate::tui::state::State;
 use crate::tui::text;
 use crate::tui::theme::Theme;
@@ -55,10 +55,15 @@ fn lines(run: &RunState, width: usize, theme: &Theme) -> Vec<Line<'static>> {
         lines.push(plain("not finite", warning, theme.bad));
     }
     lines.push(curve("loss", last.map(|s| s.loss), |s| s.loss));
+    // Of evaluations and checkpoints.
+    let none = match run.phase() {
+        Phase::Finished | Phase::Stopped | Phase::Failed | Phase::Crashed | Phase::Untold => "none",
+        _ => "none yet",
+    };
     let best = run.best_eval().filter(|b| run.evals.last().is_some_and(|e| b.step != e.step));
     let best = best.map_or(String::new(), |b| format!(" (best {} at {})", text::figure(b.metric()), b.step));
     match run.evals.last().map(|e| (e, e.rouge_l)) {
-        None => lines.push(plain("eval", "none yet".to_owned(), theme.eval)),
+        None => lines.push(plain("eval", none.to_owned(), theme.eval)),
         Some((e, written)) => {
             // The best is by answers where they are written.
             let by_loss = if written.is_some() { "" } else { &best };
@@ -81,7 +86,9 @@ fn lines(run: &RunState, width: usize, theme: &Theme) -> Vec<Line<'static>> {
         lines.push(plain("smoothed", format!("{} (loss)", text::figure(smoothed)), theme.text));
     }
     let saved = run.checkpoints.iter().map(|c| format!("{}{}", c.step, if c.best { " (best)" } else { "" }));
-    lines.push(plain("saved", saved.collect::<Vec<_>>().join(", "), theme.text));
+    let saved: Vec<String> = saved.collect();
+    let saved = if saved.is_empty() { none.to_owned() } else { saved.join(", ") };
+    lines.push(plain("saved", saved, theme.text));
     if let Some((train, validation)) = &run.data {
         let rows = format!("{} train, {} eval", train.rows, validation.rows);
         lines.push(plain("rows", rows, theme.text));
