@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf, absolute};
 
 use crate::args::{SftArgs, models};
 use crate::data::rows::{check_file, resolve_dataset_name};
-use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::error::{Error, Result};
 use crate::job::initial_adapter::InitialAdapter;
-use crate::model::weight_files;
+pub use crate::model::check_model_dir;
 
 /// The arguments that name what a training reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,32 +123,6 @@ pub fn named_model_dir<'a>(
         )));
     }
     Ok(path)
-}
-
-/// Says what a model directory lacks before it is read.
-///
-/// # Errors
-/// The first thing that is missing.
-pub fn check_model_dir(dir: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Err(Error::user(format!(
-            "{}: no such model directory; set model_id_or_path to the directory of a Qwen-1 model (config.json, \
-             model.safetensors, qwen.tiktoken)",
-            whole(dir).display()
-        )));
-    }
-    if !dir.is_dir() {
-        return Err(Error::user(format!("{}: is a file; a model is a directory", whole(dir).display())));
-    }
-    for file in ["config.json", VOCABULARY_FILE] {
-        if !dir.join(file).is_file() {
-            return Err(Error::user(format!(
-                "{}: missing; a Qwen-1 model directory has it",
-                whole(dir).join(file).display()
-            )));
-        }
-    }
-    weight_files(dir).map(drop)
 }
 
 /// `path` with all that leads to it: where a relative one was looked for.
