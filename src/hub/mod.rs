@@ -1,8 +1,12 @@
 //! From a name to a directory: what is on this machine already, and what a hub has.
 
 pub mod caches;
+pub mod find;
 pub mod names;
 pub mod repo;
+pub mod sources;
 
 pub use caches::{Caches, Found, Layout};
+pub use find::{Absent, Fetch, Located, Place, Wanted};
 pub use repo::{Hub, Repo, Sort};
+pub use sources::Sources;
