@@ -2,6 +2,8 @@
 
 mod demo;
 mod doctor;
+mod fetch;
+mod found;
 mod jobs;
 mod out;
 mod queue;
@@ -252,7 +254,7 @@ fn pass_on(subcommand: &str, help: &str, uses: &Uses, args: &[OsString]) -> Resu
         let fields: Vec<Field> = INFER_FIELDS.iter().copied().filter(|f| (uses.works)(f.name)).collect();
         return out::help(&format!("{help}\n{}", help_text(&fields))).map(|()| 0);
     }
-    run_engine(subcommand, args)
+    run_engine(subcommand, &found::with_paths(subcommand, args)?)
 }
 
 fn wants_help(args: &[OsString]) -> bool {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::inputs::Inputs;
+use qwen_tui::hub::Sources;
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::{
-    Begin, Event, NOT_BEGUN, Outcome, Resume, ready_engine, resume_foreground, run_foreground,
+    Begin, Event, NOT_BEGUN, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground,
 };
 use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
+use super::fetch::fetch;
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -72,11 +73,14 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         }
     };
     // Before the directory is made: what is told then leaves nothing behind.
-    Inputs::from(args.as_ref()).look()?;
+    let located = locate(&args, &mut fetch)?;
+    located.notes.iter().for_each(|note| out::note(note));
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
-    let result =
-        run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
+    let result = run
+        .write_args(&args.to_json())
+        .and_then(|()| Sources::write(located.sources.as_ref(), run.path()))
+        .and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
     let refused = match &result {
         Ok(_) => false,
         Err(Error::User(_) | Error::NoRoom(_)) => !began(&run),
@@ -106,7 +110,7 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
         None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
     });
-    resume.look()?;
+    resume.locate(&mut fetch)?.iter().for_each(|note| out::note(note));
     let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
     let told = events().len();
     let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm);

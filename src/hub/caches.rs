@@ -97,7 +97,7 @@ impl Caches {
     pub fn look(&self, repo: &Repo) -> Look {
         let mut look = Look::default();
         for candidate in self.candidates(repo) {
-            let usable = is_revision(&candidate, repo).and_then(|()| check_whole(repo, &candidate.dir));
+            let usable = is_revision(&candidate, repo).and_then(|()| check_repo(repo, &candidate.dir));
             match usable {
                 Ok(()) => {
                     look.found = Some(candidate);
@@ -179,12 +179,9 @@ fn is_revision(found: &Found, repo: &Repo) -> Result<()> {
 ///
 /// # Errors
 /// What is missing.
-pub fn check_whole(repo: &Repo, dir: &Path) -> Result<()> {
+fn check_repo(repo: &Repo, dir: &Path) -> Result<()> {
     match repo.sort {
-        Sort::Model => {
-            check_model_dir(dir)?;
-            weight_files(dir)?.iter().try_for_each(|(file, _)| Shard::open(file)?.tensors().map(drop))
-        }
+        Sort::Model => check_model(dir),
         Sort::Dataset => {
             let files = names::files_of(repo);
             match files.iter().find(|file| !dir.join(file).is_file()) {
@@ -193,6 +190,15 @@ pub fn check_whole(repo: &Repo, dir: &Path) -> Result<()> {
             }
         }
     }
+}
+
+/// Whether the model in `dir` is whole: its files are there, and each shard is as long as its header says.
+///
+/// # Errors
+/// What is missing or cut.
+pub fn check_model(dir: &Path) -> Result<()> {
+    check_model_dir(dir)?;
+    weight_files(dir)?.iter().try_for_each(|(file, _)| Shard::open(file)?.tensors().map(drop))
 }
 
 /// `{root}/models/{owner}--{name}/snapshots/{revision}`

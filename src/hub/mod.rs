@@ -2,11 +2,15 @@
 
 pub mod caches;
 pub mod client;
+pub mod find;
 pub mod names;
 pub mod pull;
 pub mod repo;
+pub mod sources;
 
 pub use caches::{Caches, Found, Layout};
 pub use client::{Listing, Network, RemoteFile, list};
-pub use pull::{FileProgress, Progress, PullOptions, Stage, pull};
+pub use find::{Absent, Fetch, Located, Place, Wanted};
+pub use pull::{FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
 pub use repo::{Hub, Repo, Sort};
+pub use sources::Sources;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
-use crate::job::inputs::Inputs;
-use crate::job::{Begin, Session, Worker, ready_engine};
+use crate::hub::{Fetch, Sources};
+use crate::job::{Begin, Session, Worker, locate, ready_engine};
 use crate::run::{RunDir, existing};
 
 /// A run that has just been made.
@@ -19,12 +19,13 @@ pub struct Started {
     pub notes: Vec<String>,
 }
 
-/// Makes the run directory, writes its arguments, starts the worker in a session of its own.
+/// Makes the run directory, writes its arguments, starts the worker in a session of its own. `fetch` is asked for what is
+/// not on this machine.
 ///
 /// # Errors
 /// `Error::User` where the engine, the model or the data are not there, or the directory cannot be made; nothing is left
 /// behind.
-pub fn start(args: &SftArgs) -> Result<Started> {
+pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>) -> Result<Started> {
     // A new run cannot go on with an old one; in silence it would begin anew.
     if args.resume_from_checkpoint.is_some() && !args.resume_only_model {
         return Err(Error::user(
@@ -35,14 +36,16 @@ pub fn start(args: &SftArgs) -> Result<Started> {
     let engine = ready_engine()?;
     let mut args = args.clone();
     args.make_paths_absolute();
-    let Begin::New { args, notes, .. } = Begin::from(args)? else {
+    let Begin::New { args, mut notes, .. } = Begin::from(args)? else {
         return Err(Error::internal("a new run goes on with none"));
     };
-    Inputs::from(args.as_ref()).look()?;
+    let located = locate(&args, fetch)?;
+    notes.extend(located.notes);
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let started = run
         .write_args(&args.to_json())
+        .and_then(|()| Sources::write(located.sources.as_ref(), run.path()))
         .and_then(|()| Worker::start_engine(&engine, run.path(), Session::Background));
     match started {
         Ok(worker) => Ok(Started { run, worker, there_before, notes }),

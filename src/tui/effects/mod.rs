@@ -22,6 +22,7 @@ use super::message::Message;
 use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
+use crate::hub::find::nothing_is_fetched;
 use crate::job::event::Command;
 use crate::job::merge::AtWork;
 use crate::job::tell::tell;
@@ -93,7 +94,7 @@ impl Effects {
             }
             Action::StartJob(args) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match job::start(&args) {
+                self.background(move |send| match job::start(&args, &mut nothing_is_fetched) {
                     Ok(started) => follow_new(started, &followed, send),
                     Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                 });
@@ -135,8 +136,11 @@ impl Effects {
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match crate::job::resume(&checkpoint) {
-                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
+                self.background(move |send| match crate::job::resume(&checkpoint, &mut nothing_is_fetched) {
+                    Ok((run, worker, notes)) => {
+                        notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
+                        follow(&run, Some(worker), &followed, send);
+                    }
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }

@@ -1,0 +1,347 @@
+//! From the names in a job's arguments to directories and files: what is named outright, what lies in the hubs' caches,
+//! and what a hub would have to be asked for.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::caches::{Caches, Found, Look, check_model};
+use super::names::{DataSet, USE_HF, first_hub, model_repos};
+use super::repo::{Hub, Repo, Sort};
+use super::sources::Sources;
+use crate::args::{InferArgs, SftArgs};
+use crate::data::resolve_dataset_name;
+use crate::error::{Error, Result};
+
+/// Characters of a commit that are shown.
+const SHORT: usize = 12;
+
+/// The arguments that name a model and data sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    pub model_type: String,
+    pub model_id_or_path: Option<String>,
+    pub model_revision: Option<String>,
+    pub model_cache_dir: Option<String>,
+    pub hub: Option<String>,
+    pub dataset: Vec<String>,
+}
+
+/// [`Wanted`] from the arguments of either program.
+macro_rules! wanted {
+    ($Args:ty) => {
+        impl From<&$Args> for Wanted {
+            fn from(args: &$Args) -> Wanted {
+                Wanted {
+                    model_type: args.model_type.clone(),
+                    model_id_or_path: args.model_id_or_path.clone(),
+                    model_revision: args.model_revision.clone(),
+                    model_cache_dir: args.model_cache_dir.clone(),
+                    hub: args.hub.clone(),
+                    dataset: args.dataset.clone(),
+                }
+            }
+        }
+    };
+}
+wanted!(SftArgs);
+wanted!(InferArgs);
+
+/// Where something named is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A directory or a file by its path; whether it is there has not been looked at.
+    Path(PathBuf),
+    /// In a hub's cache.
+    Cached(Cached),
+    /// Not on this machine; a hub may have it.
+    Absent(Absent),
+}
+
+/// A repository found in a cache.
+#[derive(Debug, Clone)]
+pub struct Cached {
+    pub repo: Repo,
+    pub found: Found,
+}
+
+/// What is not on this machine, and where it was looked for.
+#[derive(Debug, Clone)]
+pub struct Absent {
+    /// The argument that names it.
+    pub key: &'static str,
+    /// Its name, as the arguments have it.
+    pub name: String,
+    /// Where it may be had, in the order in which the hubs are asked.
+    pub repos: Vec<Repo>,
+    /// What the look at the cache of each of them has come to.
+    looks: Vec<Look>,
+}
+
+/// Fetches what is absent; returns its directory.
+pub type Fetch<'a> = dyn FnMut(&Absent) -> Result<PathBuf> + 'a;
+
+/// Everything that a job reads, found.
+#[derive(Debug, Clone, Default)]
+pub struct Located {
+    /// None where the arguments name nothing but paths.
+    pub sources: Option<Sources>,
+    /// What was found where, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Wanted {
+    /// Where the model is.
+    ///
+    /// # Errors
+    /// The arguments name none.
+    pub fn model(&self, caches: &Caches) -> Result<Place> {
+        if let Some(dir) = &self.model_cache_dir {
+            return Ok(Place::Path(dir.into()));
+        }
+        let Some(name) = &self.model_id_or_path else {
+            return Err(Error::user(format!(
+                "model_type {:?} names no directory: set model_id_or_path to the model's (config.json, \
+                 model.safetensors, qwen.tiktoken)",
+                self.model_type
+            )));
+        };
+        let path = Path::new(name);
+        let repos = model_repos(name, self.model_revision.as_deref(), first_hub(self.hub.as_deref()));
+        if path.exists() || repos.is_empty() {
+            return Ok(Place::Path(path.to_owned()));
+        }
+        Ok(look_in(caches, "model_id_or_path", name, repos))
+    }
+
+    /// Where each of the data sets is.
+    ///
+    /// # Errors
+    /// A name that is neither a file's nor in the table.
+    pub fn data(&self, caches: &Caches) -> Result<Vec<Place>> {
+        let place = |name: &String| match DataSet::by_name(name).filter(|_| !Path::new(name).exists()) {
+            Some(set) => Ok(look_in(caches, "dataset", name, vec![set.repo()])),
+            None => resolve_dataset_name(name).map(Place::Path),
+        };
+        self.dataset.iter().map(place).collect()
+    }
+
+    /// What is not on this machine and would be fetched.
+    ///
+    /// # Errors
+    /// Names that mean nothing.
+    pub fn absent(&self, caches: &Caches) -> Result<Vec<Absent>> {
+        let places = [self.model(caches)?].into_iter().chain(self.data(caches)?);
+        Ok(places
+            .filter_map(|place| if let Place::Absent(absent) = place { Some(absent) } else { None })
+            .collect())
+    }
+
+    /// Finds all of it; `fetch` is asked for what is not on this machine. `before` is what the run was given last time:
+    /// where the same is wanted and it is still whole, it is taken again, whatever the caches have since.
+    ///
+    /// # Errors
+    /// Names that mean nothing, before anything is fetched; `fetch`'s.
+    pub fn locate(&self, before: Option<&Sources>, fetch: &mut Fetch<'_>) -> Result<Located> {
+        let caches = Caches::here();
+        let before = before.filter(|before| before.answers(self));
+        let mut notes = Vec::new();
+        let mut model = self.model(&caches)?;
+        let mut data = self.data(&caches)?;
+        if let (Some(before), Place::Cached(_) | Place::Absent(_)) = (before, &model)
+            && check_model(&before.model).is_ok()
+        {
+            notes.push(format!("{}: as before, from {}", self.model_name(), before.model.display()));
+            model = Place::Path(before.model.clone());
+        }
+        let by_name =
+            before.is_some() || [&model].into_iter().chain(&data).any(|p| !matches!(p, Place::Path(_)));
+        if !by_name {
+            return Ok(Located::default());
+        }
+        let mut fetched = |place: &mut Place, notes: &mut Vec<String>| -> Result<()> {
+            match place {
+                Place::Path(_) => {}
+                Place::Cached(cached) => notes.push(cached.to_string()),
+                Place::Absent(absent) => *place = Place::Path(fetch(absent)?),
+            }
+            Ok(())
+        };
+        // The small ones first: what is wrong with them shows sooner.
+        let sets: Vec<Option<&DataSet>> = data
+            .iter()
+            .zip(&self.dataset)
+            .map(|(place, name)| DataSet::by_name(name).filter(|_| !matches!(place, Place::Path(_))))
+            .collect();
+        data.iter_mut().try_for_each(|place| fetched(place, &mut notes))?;
+        fetched(&mut model, &mut notes)?;
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for (place, set) in data.iter().zip(sets) {
+            match set {
+                None => train.push(place.path().to_owned()),
+                Some(set) => {
+                    train.push(place.path().join(set.train));
+                    validation.push(place.path().join(set.validation));
+                }
+            }
+        }
+        let sources = Sources { wanted: self.clone(), model: model.path().to_owned(), train, validation };
+        Ok(Located { sources: Some(sources), notes })
+    }
+
+    /// Whether both name the same model, whatever data beside it.
+    pub fn same_model(&self, other: &Wanted) -> bool {
+        Wanted { dataset: Vec::new(), ..self.clone() } == Wanted { dataset: Vec::new(), ..other.clone() }
+    }
+
+    /// What the model is called in messages.
+    fn model_name(&self) -> &str {
+        self.model_id_or_path.as_deref().unwrap_or(&self.model_type)
+    }
+}
+
+/// For places where nothing may be fetched: says that `absent` is not here.
+pub fn nothing_is_fetched(absent: &Absent) -> Result<PathBuf> {
+    Err(absent.error(&[]))
+}
+
+/// Looks for `name` in the caches of the hubs that may have it.
+fn look_in(caches: &Caches, key: &'static str, name: &str, repos: Vec<Repo>) -> Place {
+    let mut looks = Vec::new();
+    for repo in &repos {
+        let mut look = caches.look(repo);
+        if let Some(found) = look.found.take() {
+            return Place::Cached(Cached { repo: repo.clone(), found });
+        }
+        looks.push(look);
+    }
+    Place::Absent(Absent { key, name: name.to_owned(), repos, looks })
+}
+
+impl Place {
+    /// The directory or file; of something absent what it would be called.
+    pub fn path(&self) -> &Path {
+        match self {
+            Place::Path(path) => path,
+            Place::Cached(cached) => &cached.found.dir,
+            Place::Absent(absent) => Path::new(&absent.name),
+        }
+    }
+}
+
+impl std::fmt::Display for Cached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (repo, found) = (&self.repo, &self.found);
+        write!(f, "{}: found in {}'s cache, {}", repo.id, repo.hub, found.dir.display())?;
+        match &found.revision {
+            // It stands in the path.
+            Some(revision) if found.dir.ends_with(revision) => Ok(()),
+            Some(revision) => write!(f, " (revision {})", revision.get(..SHORT).unwrap_or(revision)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Absent {
+    /// The one line that says so before it is fetched.
+    pub fn told(&self) -> String {
+        let hubs: Vec<String> = self.repos.iter().map(|repo| repo.hub.to_string()).collect();
+        let first = self.repos.first().map_or("", |repo| repo.id.as_str());
+        format!(
+            "{}: not on this machine; fetching it from {}",
+            name_and_id(&self.name, first),
+            hubs.join(", else from ")
+        )
+    }
+
+    /// The line that says so when a job is put into the queue.
+    pub fn told_later(&self) -> String {
+        let first = self.repos.first().map_or("", |repo| repo.id.as_str());
+        format!(
+            "{} is not on this machine: it is fetched when the job's turn has come",
+            name_and_id(&self.name, first)
+        )
+    }
+
+    /// Why it cannot be had: `failures` are what the hubs answered, none where none was asked.
+    pub fn error(&self, failures: &[(Hub, Error)]) -> Error {
+        let mut text = String::new();
+        let first = self.repos.first().map_or("", |repo| repo.id.as_str());
+        let _ = write!(text, "{}: {} is not on this machine", self.key, name_and_id(&self.name, first));
+        text += if failures.is_empty() { "." } else { " and could not be fetched." };
+        let pickled = self.looks.iter().flat_map(|look| &look.unusable).find(|(_, why)| why.contains(".bin"));
+        for (repo, look) in self.repos.iter().zip(&self.looks) {
+            let caches = Caches::here();
+            let _ = write!(
+                text,
+                "\n  looked for {}{} in {}'s cache {} ({} names another)",
+                repo.id,
+                repo.revision.as_ref().map_or(String::new(), |revision| format!(" at {revision}")),
+                repo.hub,
+                caches.root(repo.hub).display(),
+                cache_variable(repo.hub)
+            );
+            for (dir, why) in &look.unusable {
+                // Most reasons begin with the path that is missing.
+                let place = if why.contains(&*dir.to_string_lossy()) {
+                    String::new()
+                } else {
+                    format!("{}: ", dir.display())
+                };
+                let _ = write!(text, "\n    there, and of no use: {place}{why}");
+            }
+        }
+        for (hub, failure) in failures {
+            let _ =
+                write!(text, "\n  asked {hub} ({} names another server): {failure}", server_variable(*hub));
+        }
+        if pickled.is_none() {
+            let _ = write!(text, "\n{}", self.by_hand());
+        }
+        Error::User(text)
+    }
+
+    /// How to bring the files without this machine's network.
+    fn by_hand(&self) -> String {
+        let id = self.repos.first().map_or(self.name.as_str(), |repo| repo.id.as_str());
+        match self.repos.first().map(|repo| repo.sort) {
+            Some(Sort::Dataset) => {
+                let files = DataSet::by_name(&self.name).map_or_else(String::new, |set| {
+                    format!("--dataset DIR/{} --custom_val_dataset_path DIR/{}", set.train, set.validation)
+                });
+                format!(
+                    "To bring it by hand: `qwen-tui pull {} --dataset --to DIR` on a machine with a network, copy DIR \
+                     here, and give {files}",
+                    self.name
+                )
+            }
+            _ => format!(
+                "To bring it by hand: `qwen-tui pull {id} --to DIR` on a machine with a network, copy DIR here, and give \
+                 --model_id_or_path DIR. {USE_HF}=1 or --hub hf asks Hugging Face first."
+            ),
+        }
+    }
+}
+
+/// A name, with the id that it stands for where that is another.
+fn name_and_id(name: &str, id: &str) -> String {
+    match name.eq_ignore_ascii_case(id) {
+        true => id.to_owned(),
+        false => format!("{name} ({id})"),
+    }
+}
+
+fn cache_variable(hub: Hub) -> &'static str {
+    match hub {
+        Hub::ModelScope => "MODELSCOPE_CACHE",
+        Hub::Hf => "HF_HUB_CACHE or HF_HOME",
+    }
+}
+
+fn server_variable(hub: Hub) -> &'static str {
+    match hub {
+        Hub::ModelScope => "MODELSCOPE_DOMAIN",
+        Hub::Hf => "HF_ENDPOINT",
+    }
+}
