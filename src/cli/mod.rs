@@ -6,6 +6,8 @@ mod fetch;
 mod found;
 mod jobs;
 mod out;
+mod pull;
+mod pulling;
 mod queue;
 mod sft;
 mod tokenize;
@@ -84,6 +86,8 @@ enum Command {
     NewModel(NewModelArguments),
     /// Time a training step, an evaluation, a label and the loading of a model
     Bench(BenchArguments),
+    /// Fetch a model or a data set from ModelScope or Hugging Face
+    Pull(pull::Arguments),
     /// Turn JSON strings into lists of token ids, a line each
     Tokenize(tokenize::Arguments),
     /// Run the whole job on real Chinese reviews with a small model
@@ -205,6 +209,7 @@ fn run(command: Command) -> Result<i32> {
         // Checked here, read there.
         Command::Bench(_) => run_engine("bench", &rest()),
         Command::NewModel(_) => run_engine("new-model", &rest()),
+        Command::Pull(arguments) => pull::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
         Command::Demo(arguments) => demo::run(arguments.args),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -1,0 +1,115 @@
+//! `qwen-tui pull`: a model or a data set from a hub, by name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, ValueEnum};
+use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::hub::names::{DataSet, first_hub, model_repos};
+use qwen_tui::hub::{Hub, PullOptions, Repo, Sort, pull_first};
+
+use super::out;
+use super::pulling::Screen;
+
+/// Exit status of what Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+#[derive(Args)]
+#[command(after_help = "\
+ModelScope is asked first and Hugging Face where it does not have it; USE_HF=1 turns that round, --hub asks one alone. \
+Only what a job needs is fetched: weights in safetensors, configuration, tokenizer, licence; of a data set its rows. It \
+lies then where the hub's own Python tool finds it (docs/pull.md). Standard output has its directory. After Ctrl-C or a \
+cut connection the same command goes on where it was.
+
+Examples:
+  qwen-tui pull qwen-1_8b
+  qwen-tui pull Qwen/Qwen-1_8B-Chat --hub hf --to ~/models/chat
+  qwen-tui pull jd-sentiment-zh")]
+pub struct Arguments {
+    /// A model type (qwen-1_8b), a data set's name (jd-sentiment-zh), or OWNER/NAME on a hub
+    name: String,
+    /// Ask this hub alone
+    #[arg(long)]
+    hub: Option<Named>,
+    /// Branch, tag or commit
+    #[arg(long)]
+    revision: Option<String>,
+    /// Put the files into this directory instead of the hub's cache
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// OWNER/NAME is a data set
+    #[arg(long)]
+    dataset: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Named {
+    Modelscope,
+    Hf,
+}
+
+impl Named {
+    fn hub(self) -> Hub {
+        match self {
+            Named::Modelscope => Hub::ModelScope,
+            Named::Hf => Hub::Hf,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<i32> {
+    let repos = repos(arguments)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let flag = Arc::clone(&flag);
+        unsafe { signal_hook_registry::register(signal, move || flag.store(true, Ordering::SeqCst)) }
+            .internal("catching signals")?;
+    }
+    let options = PullOptions { to: arguments.to.clone(), ..PullOptions::default() };
+    let mut screen = Screen::for_stderr();
+    let cancelled = || interrupted.load(Ordering::SeqCst);
+    let pulled = pull_first(&repos, &options, &mut |progress| screen.show(progress), &cancelled);
+    screen.close();
+    match pulled {
+        Ok((repo, dir)) => {
+            out::note(&format!("{} is whole", qwen_tui::hub::client::called(&repo)));
+            out::line(&dir.display().to_string()).map(|()| 0)
+        }
+        Err(_) if cancelled() => {
+            out::note(&format!("stopped; {}", screen.kept()));
+            Ok(INTERRUPTED)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// The repositories that the name may mean, in the order in which they are asked.
+fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
+    let first = arguments.hub.map_or_else(|| first_hub(None), Named::hub);
+    let revision = arguments.revision.as_deref();
+    let name = arguments.name.trim();
+    let known = DataSet::by_name(name);
+    let mut repos = match known {
+        Some(set) => vec![Repo { revision: revision.map(str::to_owned), ..set.repo() }],
+        None => model_repos(name, revision, first),
+    };
+    if known.is_none() && arguments.dataset {
+        repos.iter_mut().for_each(|repo| repo.sort = Sort::Dataset);
+    }
+    if let Some(named) = arguments.hub {
+        repos.retain(|repo| repo.hub == named.hub());
+        if repos.is_empty() && known.is_some() {
+            return Err(Error::user(format!("{name} is on no other hub than ModelScope")));
+        }
+    }
+    if repos.is_empty() {
+        return Err(Error::user(format!(
+            "{name:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
+             qwen-1_8b`, or the name as it stands on its page"
+        )));
+    }
+    Ok(repos)
+}
