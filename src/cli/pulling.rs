@@ -60,7 +60,7 @@ impl Screen {
     /// What is left where it was stopped.
     pub fn kept(&self) -> String {
         match self.done {
-            0 => "nothing has come yet".to_owned(),
+            0 => "what had come is kept, and the same command goes on from there".to_owned(),
             done => format!(
                 "{} of {} are kept, and the same command goes on from there",
                 human::bytes(done),

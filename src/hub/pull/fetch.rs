@@ -28,7 +28,7 @@ pub async fn fetch(
     let mut wrong = 0;
     loop {
         let fetched = one(client, url, file, part, shared).await;
-        match fetched {
+        match fetched.map_err(|fault| fault.about(&file.path)) {
             // Once more from its beginning: what was there from before may have been wrong.
             Err(fault) if fault.kind == Kind::Checksum => {
                 let _ = std::fs::remove_file(part);
@@ -39,7 +39,7 @@ pub async fn fetch(
                 }
                 shared.note(format!("{}; it is fetched once more", fault.message));
             }
-            other => return other.map_err(|fault| fault.about(&file.path)),
+            other => return other,
         }
     }
 }
@@ -176,9 +176,8 @@ fn check(client: &Client, file: &RemoteFile, it: Part<'_>) -> Result<(), Fault> 
         if got != wanted {
             let server = client.server();
             let message = format!(
-                "{}: {kind} of what came from {server} is {got}, where the hub's listing says {wanted}: it is thrown away. \
-                 Where this stays so, something on the way changes what it passes on",
-                file.path
+                "{kind} of what came from {server} is {got}, where the hub's listing says {wanted}: it is thrown away. \
+                 Where this stays so, something on the way changes what it passes on"
             );
             return Err(Fault::new(Kind::Checksum, message));
         }

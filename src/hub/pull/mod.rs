@@ -114,35 +114,47 @@ async fn whole(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Fault> {
     let shared = Arc::new(Shared::new());
-    let mut tick = || told(&shared.progress());
+    let result = stages(repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
+    // What came last.
+    told(&shared.progress());
+    result
+}
+
+async fn stages(
+    repo: &Repo,
+    options: &PullOptions,
+    shared: &Arc<Shared>,
+    tick: &mut dyn FnMut(),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<PathBuf, Fault> {
     let client = Arc::new(Client::new(repo, &options.network)?);
-    let mut listing = until(cancelled, &mut tick, client.list()).await?;
+    let mut listing = until(cancelled, tick, client.list()).await?;
     choose(&mut listing, repo, options)?;
     let target = Target::new(repo, options, &listing)?;
     shared.files(listing.needed());
     shared.stage(Stage::Checking);
-    let mut open = until(cancelled, &mut tick, target.missing(&listing, &shared)).await?;
+    let mut open = until(cancelled, tick, target.missing(&listing, shared)).await?;
     if open.is_empty() && target.is_placed(&listing) {
         // Without a lock: the place may be one that only others write.
         return Ok(target.dir);
     }
-    let (staging, waited) = until(cancelled, &mut tick, enter(&target, &shared)).await?;
+    let (staging, waited) = until(cancelled, tick, enter(&target, shared)).await?;
     let staging = Arc::new(staging);
     target.recover(&listing, &staging);
     if waited {
         shared.stage(Stage::Checking);
-        open = until(cancelled, &mut tick, target.missing(&listing, &shared)).await?;
+        open = until(cancelled, tick, target.missing(&listing, shared)).await?;
     }
+    open.iter().for_each(|file| shared.had(&file.path, staging.has(file)));
     if !open.is_empty() {
         check_room(&open, &staging)?;
         shared.stage(Stage::Fetching);
-        until(cancelled, &mut tick, fetch_all(&client, &listing, &open, &staging, &shared)).await?;
+        until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await?;
     }
     shared.stage(Stage::Placing);
     tick();
     target.place(&listing, &open, &staging)?;
     staging.leave();
-    tick();
     Ok(target.dir)
 }
 
