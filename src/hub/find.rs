@@ -133,9 +133,7 @@ impl Wanted {
     /// Names that mean nothing.
     pub fn absent(&self, caches: &Caches) -> Result<Vec<Absent>> {
         let places = [self.model(caches)?].into_iter().chain(self.data(caches)?);
-        Ok(places
-            .filter_map(|place| if let Place::Absent(absent) = place { Some(absent) } else { None })
-            .collect())
+        Ok(places.filter_map(|place| place.absent().cloned()).collect())
     }
 
     /// Finds all of it; `fetch` is asked for what is not on this machine. `before` is what the run was given last time:
@@ -160,11 +158,24 @@ impl Wanted {
         if !by_name {
             return Ok(Located::default());
         }
+        let mut absent: Vec<Absent> =
+            data.iter().chain([&model]).filter_map(Place::absent).cloned().collect();
         let mut fetched = |place: &mut Place, notes: &mut Vec<String>| -> Result<()> {
             match place {
                 Place::Path(_) => {}
                 Place::Cached(cached) => notes.push(cached.to_string()),
-                Place::Absent(absent) => *place = Place::Path(fetch(absent)?),
+                Place::Absent(this) => {
+                    absent.retain(|other| other.name != this.name);
+                    // One message names all that has to be brought.
+                    let dir = fetch(this).map_err(|e| match e {
+                        Error::User(message) => {
+                            let others = absent.iter().map(|other| format!("\n{}", other.error(&[])));
+                            Error::User(message + &others.collect::<String>())
+                        }
+                        e => e,
+                    })?;
+                    *place = Place::Path(dir);
+                }
             }
             Ok(())
         };
@@ -220,6 +231,10 @@ fn look_in(caches: &Caches, key: &'static str, name: &str, repos: Vec<Repo>) -> 
 }
 
 impl Place {
+    fn absent(&self) -> Option<&Absent> {
+        if let Place::Absent(absent) = self { Some(absent) } else { None }
+    }
+
     /// The directory or file; of something absent what it would be called.
     pub fn path(&self) -> &Path {
         match self {
