@@ -69,7 +69,17 @@ pub fn pull_first(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Repo, PathBuf)> {
-    let mut failed = Vec::new();
+    try_first(repos, options, told, cancelled).map_err(|(_, error)| error)
+}
+
+/// [`pull_first`], which also tells what kind of fault the last hub's was.
+pub(super) fn try_first(
+    repos: &[Repo],
+    options: &PullOptions,
+    told: &mut dyn FnMut(&Progress),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Repo, PathBuf), (Option<Kind>, crate::error::Error)> {
+    let (mut failed, mut last) = (Vec::new(), None);
     for repo in repos {
         match try_pull(repo, options, told, cancelled) {
             Ok(dir) => return Ok((repo.clone(), dir)),
@@ -77,19 +87,21 @@ pub fn pull_first(
                 let next =
                     matches!(kind, Some(Kind::Unreachable | Kind::Stalled | Kind::Missing | Kind::Denied));
                 failed.push(error);
+                last = kind;
                 if !next {
                     break;
                 }
             }
         }
     }
-    Err(match failed.len() {
+    let error = match failed.len() {
         1 => failed.remove(0),
         _ => {
             let all: Vec<String> = failed.iter().map(ToString::to_string).collect();
             crate::error::Error::user(all.join("\n"))
         }
-    })
+    };
+    Err((last, error))
 }
 
 fn try_pull(
