@@ -13,28 +13,25 @@ use super::pulling::Screen;
 /// Exit status of what Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Fetches it, with its progress on standard error. Ctrl-C and SIGTERM end the program: what has come is kept.
+/// Fetches it, with its progress on standard error. Ctrl-C ends the program: what has come is kept.
 ///
 /// # Errors
 /// No hub that may have it gives it.
 pub fn fetch(absent: &Absent) -> Result<PathBuf> {
     out::note(&absent.told());
     let stop = Arc::new(AtomicBool::new(false));
-    let mut caught = Vec::new();
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        let flag = Arc::clone(&stop);
-        // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
-        let id =
-            unsafe { signal_hook_registry::register(signal, move || flag.store(true, Ordering::SeqCst)) };
-        caught.push(id.internal("catching signals")?);
-    }
+    let flag = Arc::clone(&stop);
+    // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
+    let caught =
+        unsafe { signal_hook_registry::register(libc::SIGINT, move || flag.store(true, Ordering::SeqCst)) };
+    let caught = caught.internal("catching SIGINT")?;
     let mut screen = Screen::for_stderr();
     let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), &|| stop.load(Ordering::SeqCst));
     screen.close();
     match fetched {
         // Later ones are the job's.
         Ok(dir) if !stop.load(Ordering::SeqCst) => {
-            caught.into_iter().for_each(|id| drop(signal_hook_registry::unregister(id)));
+            signal_hook_registry::unregister(caught);
             out::note(&format!("{}: fetched into {}", absent.name, dir.display()));
             Ok(dir)
         }
