@@ -1,13 +1,14 @@
 //! `qwen-tui pull`: a model or a data set from a hub, by name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::hub::client::called;
 use qwen_tui::hub::names::{DataSet, first_hub, model_repos};
-use qwen_tui::hub::{Hub, PullOptions, Repo, Sort, pull_first};
+use qwen_tui::hub::{Caches, Hub, Layout, PullOptions, Repo, Sort, pull_first};
 
 use super::out;
 use super::pulling::Screen;
@@ -60,6 +61,15 @@ impl Named {
 
 pub fn run(arguments: &Arguments) -> Result<i32> {
     let repos = repos(arguments)?;
+    let there = if arguments.to.is_none() { there(&repos) } else { None };
+    if let Some((repo, dir, _)) = there.as_ref().filter(|(_, _, elsewhere)| *elsewhere) {
+        // A second copy would only take room.
+        out::note(&format!(
+            "{} is here already, where another tool put it; --to DIR fetches it anew",
+            called(repo)
+        ));
+        return out::line(&dir.display().to_string()).map(|()| 0);
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
@@ -75,15 +85,37 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
     screen.close();
     match pulled {
         Ok((repo, dir)) => {
-            out::note(&format!("{} is whole", qwen_tui::hub::client::called(&repo)));
+            out::note(&format!("{} is here and whole", called(&repo)));
             out::line(&dir.display().to_string()).map(|()| 0)
         }
         Err(_) if cancelled() => {
             out::note(&format!("stopped; {}", screen.kept()));
             Ok(INTERRUPTED)
         }
-        Err(e) => Err(e),
+        Err(failures) => match there.filter(|_| failures.unreached) {
+            Some((repo, dir, _)) => {
+                out::note(&format!("{}", Error::from(failures)));
+                out::note(&format!(
+                    "{} is here from before, and whole; whether it is the newest was not to be learned",
+                    called(&repo)
+                ));
+                out::line(&dir.display().to_string()).map(|()| 0)
+            }
+            None => Err(failures.into()),
+        },
     }
+}
+
+/// The first of the repositories that is whole in a cache, its directory, and whether that is another than a pull would
+/// put it into.
+fn there(repos: &[Repo]) -> Option<(Repo, PathBuf, bool)> {
+    let caches = Caches::here();
+    let (repo, found) = repos.iter().find_map(|repo| Some((repo.clone(), caches.find(repo)?)))?;
+    let place = caches.place(&repo, found.revision.as_deref().unwrap_or_default());
+    // Another layout, or another spelling of the name.
+    let folder = |dir: &Path| dir.ancestors().nth(2).map(Path::to_owned);
+    let elsewhere = found.layout == Layout::ModelScopeOld || folder(&place) != folder(&found.dir);
+    Some((repo, found.dir, elsewhere))
 }
 
 /// The repositories that the name may mean, in the order in which they are asked.

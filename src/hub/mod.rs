@@ -11,6 +11,6 @@ pub mod sources;
 pub use caches::{Caches, Found, Layout};
 pub use client::{Listing, Network, RemoteFile, list};
 pub use find::{Absent, Fetch, Located, Place, Wanted};
-pub use pull::{FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
+pub use pull::{Failures, FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
 pub use repo::{Hub, Repo, Sort};
 pub use sources::Sources;
