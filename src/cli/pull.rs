@@ -1,20 +1,15 @@
 //! `qwen-tui pull`: a model or a data set from a hub, by name.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
-use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::error::{Error, Result};
 use qwen_tui::hub::client::called;
 use qwen_tui::hub::names::{DataSet, first_hub, model_repos};
-use qwen_tui::hub::{Caches, Hub, Layout, PullOptions, Repo, Sort, pull_first};
+use qwen_tui::hub::{Caches, Hub, Layout, PullOptions, Repo, Sort};
 
 use super::out;
-use super::pulling::Screen;
-
-/// Exit status of what Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
+use super::pulling::{Brought, INTERRUPTED, bring};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -70,41 +65,33 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
         ));
         return out::line(&dir.display().to_string()).map(|()| 0);
     }
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        let flag = Arc::clone(&flag);
-        unsafe { signal_hook_registry::register(signal, move || flag.store(true, Ordering::SeqCst)) }
-            .internal("catching signals")?;
-    }
     let options = PullOptions { to: arguments.to.clone(), ..PullOptions::default() };
-    let mut screen = Screen::for_stderr();
-    let cancelled = || interrupted.load(Ordering::SeqCst);
-    let pulled = pull_first(&repos, &options, &mut |progress| screen.show(progress), &cancelled);
-    screen.close();
-    match pulled {
-        Ok((repo, dir)) => {
+    match bring(&repos, &options)? {
+        Brought::Here(repo, dir) => {
             out::note(&format!("{} is here and whole", called(&repo)));
             out::line(&dir.display().to_string()).map(|()| 0)
         }
-        Err(_) if cancelled() => {
-            out::note(&format!("stopped; {}", screen.kept()));
-            Ok(INTERRUPTED)
-        }
-        Err(failures) => match there.filter(|_| failures.unreached) {
+        Brought::Stopped => Ok(INTERRUPTED),
+        Brought::Failed(failures) => match there.filter(|_| failures.unreached) {
             Some((repo, dir, _)) => {
-                out::note(&format!("{}", Error::from(failures)));
+                out::note(&Error::from(failures).to_string());
+                let what = called(&repo);
                 out::note(&format!(
-                    "{} is here from before, and whole; whether it is the newest was not to be learned",
-                    called(&repo)
+                    "{what} is here from before, and whole; whether it is the newest was not to be learned"
                 ));
                 out::line(&dir.display().to_string()).map(|()| 0)
+            }
+            None if failures.unreached => {
+                Err(Error::from(failures).map(|message| format!("{message}\n{NO_NETWORK}")))
             }
             None => Err(failures.into()),
         },
     }
 }
+
+/// What to do where no hub answers.
+const NO_NETWORK: &str = "HTTPS_PROXY names a proxy, MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers. To bring it by \
+                          hand, run this with --to DIR where there is a network, and copy DIR here";
 
 /// The first of the repositories that is whole in a cache, its directory, and whether that is another than a pull would
 /// put it into.

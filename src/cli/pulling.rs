@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use qwen_tui::error::escaped;
-use qwen_tui::hub::{FileProgress, FileState, Progress, Stage};
+use qwen_tui::error::{Context, Result, escaped};
+use qwen_tui::hub::{Failures, FileProgress, FileState, Progress, PullOptions, Repo, Stage, pull_first};
 use qwen_tui::job::human;
 
 use super::out;
@@ -15,6 +18,48 @@ use super::out;
 const EVERY: Duration = Duration::from_secs(10);
 /// Cells of a file's name.
 const NAME: usize = 32;
+
+/// Exit status of what Ctrl-C ended.
+pub const INTERRUPTED: i32 = 130;
+
+/// How a pull ended.
+pub enum Brought {
+    Here(Repo, PathBuf),
+    /// By Ctrl-C or SIGTERM, which has been said.
+    Stopped,
+    Failed(Failures),
+}
+
+/// Pulls from the first of the hubs that has it, shown on standard error; Ctrl-C ends it.
+///
+/// # Errors
+/// Signals cannot be caught.
+pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let mut caught = Vec::new();
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let stopped = Arc::clone(&stopped);
+        // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
+        let id =
+            unsafe { signal_hook_registry::register(signal, move || stopped.store(true, Ordering::SeqCst)) };
+        caught.push(id.internal("catching signals")?);
+    }
+    let mut screen = Screen::for_stderr();
+    let cancelled = || stopped.load(Ordering::SeqCst);
+    let pulled = pull_first(repos, options, &mut |progress| screen.show(progress), &cancelled);
+    screen.close();
+    for id in caught {
+        signal_hook_registry::unregister(id);
+    }
+    Ok(match pulled {
+        Ok((repo, dir)) => Brought::Here(repo, dir),
+        Err(_) if cancelled() => {
+            out::note(&format!("stopped; {}", screen.kept()));
+            Brought::Stopped
+        }
+        Err(failures) => Brought::Failed(failures),
+    })
+}
 
 /// Where a pull is shown.
 pub struct Screen {
@@ -124,7 +169,7 @@ fn figures(progress: &Progress) -> String {
 }
 
 impl Bars {
-    fn show(&mut self, progress: &Progress) {
+    pub fn show(&mut self, progress: &Progress) {
         match progress.stage {
             Stage::Listing => self.whole.set_message("asking the hub what there is"),
             Stage::Waiting => self.whole.set_message(WAITING),
