@@ -3,13 +3,31 @@
 use std::path::PathBuf;
 
 use qwen_tui::error::Result;
-use qwen_tui::hub::Absent;
-use qwen_tui::hub::find::nothing_is_fetched;
+use qwen_tui::hub::{self, Absent, Failed};
 
-/// Fetches it, with its progress on standard error.
+use super::out;
+use super::pulling::{INTERRUPTED, Screen, Stop};
+
+/// Fetches it, with its progress on standard error. Ctrl-C and SIGTERM end the program: what has come is kept.
 ///
 /// # Errors
 /// No hub that may have it gives it.
 pub fn fetch(absent: &Absent) -> Result<PathBuf> {
-    nothing_is_fetched(absent)
+    out::note(&absent.told());
+    let stop = Stop::catch()?;
+    let mut screen = Screen::for_stderr();
+    let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), &|| stop.came());
+    screen.close();
+    match fetched {
+        // Later ones are the job's.
+        Ok(dir) if !stop.came() => {
+            out::note(&format!("{}: fetched into {}", absent.name, dir.display()));
+            Ok(dir)
+        }
+        Ok(_) | Err(Failed::Cancelled) => {
+            out::note(&format!("stopped; {}", screen.kept()));
+            std::process::exit(INTERRUPTED)
+        }
+        Err(e) => Err(e.into()),
+    }
 }

@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use qwen_tui::error::{Context, Result, escaped};
 use qwen_tui::hub::{Failures, FileProgress, FileState, Progress, PullOptions, Repo, Stage, pull_first};
 use qwen_tui::job::human;
+use signal_hook_registry::SigId;
 
 use super::out;
 
@@ -35,30 +36,53 @@ pub enum Brought {
 /// # Errors
 /// Signals cannot be caught.
 pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let mut caught = Vec::new();
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        let stopped = Arc::clone(&stopped);
-        // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
-        let id =
-            unsafe { signal_hook_registry::register(signal, move || stopped.store(true, Ordering::SeqCst)) };
-        caught.push(id.internal("catching signals")?);
-    }
+    let stop = Stop::catch()?;
     let mut screen = Screen::for_stderr();
-    let cancelled = || stopped.load(Ordering::SeqCst);
-    let pulled = pull_first(repos, options, &mut |progress| screen.show(progress), &cancelled);
+    let pulled = pull_first(repos, options, &mut |progress| screen.show(progress), &|| stop.came());
     screen.close();
-    for id in caught {
-        signal_hook_registry::unregister(id);
-    }
     Ok(match pulled {
         Ok((repo, dir)) => Brought::Here(repo, dir),
-        Err(_) if cancelled() => {
+        Err(_) if stop.came() => {
             out::note(&format!("stopped; {}", screen.kept()));
             Brought::Stopped
         }
         Err(failures) => Brought::Failed(failures),
     })
+}
+
+/// Hears Ctrl-C and SIGTERM, which do nothing else until this is dropped.
+pub struct Stop {
+    came: Arc<AtomicBool>,
+    caught: Vec<SigId>,
+}
+
+impl Stop {
+    /// # Errors
+    /// Signals cannot be caught.
+    pub fn catch() -> Result<Self> {
+        let mut stop = Self { came: Arc::new(AtomicBool::new(false)), caught: Vec::new() };
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            let came = Arc::clone(&stop.came);
+            // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
+            let id =
+                unsafe { signal_hook_registry::register(signal, move || came.store(true, Ordering::SeqCst)) };
+            stop.caught.push(id.internal("catching signals")?);
+        }
+        Ok(stop)
+    }
+
+    /// Whether one came.
+    pub fn came(&self) -> bool {
+        self.came.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        for id in self.caught.drain(..) {
+            signal_hook_registry::unregister(id);
+        }
+    }
 }
 
 /// Where a pull is shown.

@@ -169,7 +169,7 @@ impl Wanted {
                     // One message names all that has to be brought.
                     let dir = fetch(this).map_err(|e| match e {
                         Error::User(message) => {
-                            let others = absent.iter().map(|other| format!("\n{}", other.error(&[])));
+                            let others = absent.iter().map(|other| format!("\n{}", other.error(None)));
                             Error::User(message + &others.collect::<String>())
                         }
                         e => e,
@@ -214,7 +214,7 @@ impl Wanted {
 
 /// For places where nothing may be fetched: says that `absent` is not here.
 pub fn nothing_is_fetched(absent: &Absent) -> Result<PathBuf> {
-    Err(absent.error(&[]))
+    Err(absent.error(None))
 }
 
 /// Looks for `name` in the caches of the hubs that may have it.
@@ -279,12 +279,12 @@ impl Absent {
         )
     }
 
-    /// Why it cannot be had: `failures` are what the hubs answered, none where none was asked.
-    pub fn error(&self, failures: &[(Hub, Error)]) -> Error {
+    /// Why it cannot be had: `answers` is what the hubs said, a line each; none where none was asked.
+    pub fn error(&self, answers: Option<&Error>) -> Error {
         let mut text = String::new();
         let first = self.repos.first().map_or("", |repo| repo.id.as_str());
         let _ = write!(text, "{}: {} is not on this machine", self.key, name_and_id(&self.name, first));
-        text += if failures.is_empty() { "." } else { " and could not be fetched." };
+        text += if answers.is_none() { "." } else { " and could not be fetched." };
         let pickled = self.looks.iter().flat_map(|look| &look.unusable).find(|(_, why)| why.contains(".bin"));
         for (repo, look) in self.repos.iter().zip(&self.looks) {
             let caches = Caches::here();
@@ -307,9 +307,9 @@ impl Absent {
                 let _ = write!(text, "\n    there, and of no use: {place}{why}");
             }
         }
-        for (hub, failure) in failures {
-            let _ =
-                write!(text, "\n  asked {hub} ({} names another server): {failure}", server_variable(*hub));
+        let answers = answers.map(Error::to_string).unwrap_or_default();
+        for line in answers.lines() {
+            let _ = write!(text, "\n  {line}");
         }
         if pickled.is_none() {
             let _ = write!(text, "\n{}", self.by_hand());
@@ -351,12 +351,5 @@ fn cache_variable(hub: Hub) -> &'static str {
     match hub {
         Hub::ModelScope => "MODELSCOPE_CACHE",
         Hub::Hf => "HF_HUB_CACHE or HF_HOME",
-    }
-}
-
-fn server_variable(hub: Hub) -> &'static str {
-    match hub {
-        Hub::ModelScope => "MODELSCOPE_DOMAIN",
-        Hub::Hf => "HF_ENDPOINT",
     }
 }

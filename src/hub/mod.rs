@@ -2,6 +2,7 @@
 
 pub mod caches;
 pub mod client;
+pub mod fetch;
 pub mod find;
 pub mod names;
 pub mod pull;
@@ -10,6 +11,7 @@ pub mod sources;
 
 pub use caches::{Caches, Found, Layout};
 pub use client::{Listing, Network, RemoteFile, list};
+pub use fetch::{Failed, fetch};
 pub use find::{Absent, Fetch, Located, Place, Wanted};
 pub use pull::{Failures, FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
 pub use repo::{Hub, Repo, Sort};

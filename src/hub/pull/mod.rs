@@ -69,12 +69,13 @@ pub fn pull_first(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Repo, PathBuf), Failures> {
-    let mut failures = Failures { all: Vec::new(), unreached: true };
+    let mut failures = Failures { all: Vec::new(), last: None, unreached: true };
     for repo in repos {
         match try_pull(repo, options, told, cancelled) {
             Ok(dir) => return Ok((repo.clone(), dir)),
             Err((kind, error)) => {
                 failures.all.push((repo.hub, error));
+                failures.last = kind;
                 failures.unreached &= matches!(kind, Some(Kind::Unreachable | Kind::Stalled));
                 if !failures.unreached
                     && !matches!(kind, Some(Kind::Missing | Kind::Denied | Kind::Unreachable | Kind::Stalled))
@@ -92,6 +93,8 @@ pub fn pull_first(
 pub struct Failures {
     /// What each of them said, in the order in which they were asked.
     pub all: Vec<(Hub, Error)>,
+    /// What kind of fault the last of them was.
+    pub last: Option<Kind>,
     /// Whether none of them answered at all.
     pub unreached: bool,
 }
