@@ -1,19 +1,15 @@
 //! `qwen-tui pull`: a model or a data set from a hub, by name.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::error::{Error, Result};
+use qwen_tui::hub::client::called;
 use qwen_tui::hub::names::{DataSet, first_hub, model_repos};
-use qwen_tui::hub::{Hub, PullOptions, Repo, Sort, pull_first};
+use qwen_tui::hub::{Caches, Hub, Layout, PullOptions, Repo, Sort};
 
 use super::out;
-use super::pulling::Screen;
-
-/// Exit status of what Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
+use super::pulling::{Brought, INTERRUPTED, bring};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -60,30 +56,53 @@ impl Named {
 
 pub fn run(arguments: &Arguments) -> Result<i32> {
     let repos = repos(arguments)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        let flag = Arc::clone(&flag);
-        unsafe { signal_hook_registry::register(signal, move || flag.store(true, Ordering::SeqCst)) }
-            .internal("catching signals")?;
+    let there = if arguments.to.is_none() { there(&repos) } else { None };
+    if let Some((repo, dir, _)) = there.as_ref().filter(|(_, _, elsewhere)| *elsewhere) {
+        // A second copy would only take room.
+        out::note(&format!(
+            "{} is here already, where another tool put it; --to DIR fetches it anew",
+            called(repo)
+        ));
+        return out::line(&dir.display().to_string()).map(|()| 0);
     }
     let options = PullOptions { to: arguments.to.clone(), ..PullOptions::default() };
-    let mut screen = Screen::for_stderr();
-    let cancelled = || interrupted.load(Ordering::SeqCst);
-    let pulled = pull_first(&repos, &options, &mut |progress| screen.show(progress), &cancelled);
-    screen.close();
-    match pulled {
-        Ok((repo, dir)) => {
-            out::note(&format!("{} is whole", qwen_tui::hub::client::called(&repo)));
+    match bring(&repos, &options)? {
+        Brought::Here(repo, dir) => {
+            out::note(&format!("{} is here and whole", called(&repo)));
             out::line(&dir.display().to_string()).map(|()| 0)
         }
-        Err(_) if cancelled() => {
-            out::note(&format!("stopped; {}", screen.kept()));
-            Ok(INTERRUPTED)
-        }
-        Err(e) => Err(e),
+        Brought::Stopped => Ok(INTERRUPTED),
+        Brought::Failed(failures) => match there.filter(|_| failures.unreached) {
+            Some((repo, dir, _)) => {
+                out::note(&Error::from(failures).to_string());
+                let what = called(&repo);
+                out::note(&format!(
+                    "{what} is here from before, and whole; whether it is the newest was not to be learned"
+                ));
+                out::line(&dir.display().to_string()).map(|()| 0)
+            }
+            None if failures.unreached => {
+                Err(Error::from(failures).map(|message| format!("{message}\n{NO_NETWORK}")))
+            }
+            None => Err(failures.into()),
+        },
     }
+}
+
+/// What to do where no hub answers.
+const NO_NETWORK: &str = "HTTPS_PROXY names a proxy, MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers. To bring it by \
+                          hand, run this with --to DIR where there is a network, and copy DIR here";
+
+/// The first of the repositories that is whole in a cache, its directory, and whether that is another than a pull would
+/// put it into.
+fn there(repos: &[Repo]) -> Option<(Repo, PathBuf, bool)> {
+    let caches = Caches::here();
+    let (repo, found) = repos.iter().find_map(|repo| Some((repo.clone(), caches.find(repo)?)))?;
+    let place = caches.place(&repo, found.revision.as_deref().unwrap_or_default());
+    // Another layout, or another spelling of the name.
+    let folder = |dir: &Path| dir.ancestors().nth(2).map(Path::to_owned);
+    let elsewhere = found.layout == Layout::ModelScopeOld || folder(&place) != folder(&found.dir);
+    Some((repo, found.dir, elsewhere))
 }
 
 /// The repositories that the name may mean, in the order in which they are asked.

@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use qwen_tui::error::escaped;
-use qwen_tui::hub::{FileProgress, FileState, Progress, Stage};
+use qwen_tui::error::{Context, Result, escaped};
+use qwen_tui::hub::{Failures, FileProgress, FileState, Progress, PullOptions, Repo, Stage, pull_first};
 use qwen_tui::job::human;
+use signal_hook_registry::SigId;
 
 use super::out;
 
@@ -15,6 +19,72 @@ use super::out;
 const EVERY: Duration = Duration::from_secs(10);
 /// Cells of a file's name.
 const NAME: usize = 32;
+
+/// Exit status of what Ctrl-C ended.
+pub const INTERRUPTED: i32 = 130;
+
+/// How a pull ended.
+pub enum Brought {
+    Here(Repo, PathBuf),
+    /// By Ctrl-C or SIGTERM, which has been said.
+    Stopped,
+    Failed(Failures),
+}
+
+/// Pulls from the first of the hubs that has it, shown on standard error; Ctrl-C ends it.
+///
+/// # Errors
+/// Signals cannot be caught.
+pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
+    let stop = Stop::catch(&[libc::SIGINT, libc::SIGTERM])?;
+    let mut screen = Screen::for_stderr();
+    let pulled = pull_first(repos, options, &mut |progress| screen.show(progress), &|| stop.came());
+    screen.close();
+    Ok(match pulled {
+        Ok((repo, dir)) => Brought::Here(repo, dir),
+        Err(_) if stop.came() => {
+            out::note(&format!("stopped; {}", screen.kept()));
+            Brought::Stopped
+        }
+        Err(failures) => Brought::Failed(failures),
+    })
+}
+
+/// Hears signals, which do nothing else then: once caught they do not end the program any more, unless something else
+/// hears them.
+pub struct Stop {
+    came: Arc<AtomicBool>,
+    caught: Vec<SigId>,
+}
+
+impl Stop {
+    /// # Errors
+    /// Signals cannot be caught.
+    pub fn catch(signals: &[i32]) -> Result<Self> {
+        let mut stop = Self { came: Arc::new(AtomicBool::new(false)), caught: Vec::new() };
+        for &signal in signals {
+            let came = Arc::clone(&stop.came);
+            // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
+            let id =
+                unsafe { signal_hook_registry::register(signal, move || came.store(true, Ordering::SeqCst)) };
+            stop.caught.push(id.internal("catching signals")?);
+        }
+        Ok(stop)
+    }
+
+    /// Whether one came.
+    pub fn came(&self) -> bool {
+        self.came.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        for id in self.caught.drain(..) {
+            signal_hook_registry::unregister(id);
+        }
+    }
+}
 
 /// Where a pull is shown.
 pub struct Screen {
@@ -124,7 +194,7 @@ fn figures(progress: &Progress) -> String {
 }
 
 impl Bars {
-    fn show(&mut self, progress: &Progress) {
+    pub fn show(&mut self, progress: &Progress) {
         match progress.stage {
             Stage::Listing => self.whole.set_message("asking the hub what there is"),
             Stage::Waiting => self.whole.set_message(WAITING),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::client::fault::Kind;
 use super::find::Absent;
 use super::names::files_of;
-use super::pull::{Progress, PullOptions, try_first};
+use super::pull::{Progress, PullOptions, pull_first};
 use super::repo::Sort;
 use crate::error::Error;
 
@@ -43,11 +43,14 @@ pub fn fetch(
     let data = absent.repos.first().filter(|repo| repo.sort == Sort::Dataset);
     let files = data.map_or_else(Vec::new, |repo| files_of(repo).into_iter().map(str::to_owned).collect());
     let options = PullOptions { files, ..PullOptions::default() };
-    match try_first(&absent.repos, &options, told, cancelled) {
-        Ok((_, dir)) => Ok(dir),
-        Err((Some(Kind::Cancelled), _)) => Err(Failed::Cancelled),
-        Err((_, e @ Error::NoRoom(_))) => Err(Failed::ForNow(e)),
-        Err((kind, e)) => {
+    let failures = match pull_first(&absent.repos, &options, told, cancelled) {
+        Ok((_, dir)) => return Ok(dir),
+        Err(failures) => failures,
+    };
+    match (failures.last, Error::from(failures)) {
+        (Some(Kind::Cancelled), _) => Err(Failed::Cancelled),
+        (_, e @ Error::NoRoom(_)) => Err(Failed::ForNow(e)),
+        (kind, e) => {
             let e = absent.error(Some(&e));
             Err(match kind {
                 Some(Kind::Unreachable | Kind::Stalled | Kind::Cut | Kind::Server | Kind::Busy(_)) => {

@@ -348,6 +348,9 @@ impl Absent {
         for line in answers.lines() {
             let _ = write!(text, "\n  {line}");
         }
+        if !answers.is_empty() {
+            text += "\n  (MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers, HTTPS_PROXY a proxy)";
+        }
         if pickled.is_none() {
             let _ = write!(text, "\n{}", self.by_hand());
         }
@@ -363,7 +366,7 @@ impl Absent {
                     format!("--dataset DIR/{} --custom_val_dataset_path DIR/{}", set.train, set.validation)
                 });
                 format!(
-                    "To bring it by hand: `qwen-tui pull {} --dataset --to DIR` on a machine with a network, copy DIR \
+                    "To bring it by hand: `qwen-tui pull {} --to DIR` on a machine with a network, copy DIR \
                      here, and give {files}",
                     self.name
                 )

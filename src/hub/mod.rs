@@ -13,6 +13,6 @@ pub use caches::{Caches, Found, Layout};
 pub use client::{Listing, Network, RemoteFile, list};
 pub use fetch::{Failed, fetch};
 pub use find::{Absent, Fetch, Located, Place, Wanted};
-pub use pull::{FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
+pub use pull::{Failures, FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
 pub use repo::{Hub, Repo, Sort};
 pub use sources::Sources;

@@ -122,7 +122,9 @@ fn refusals_say_what_to_do() {
     assert_eq!(from.hub, Hub::Hf);
     bench.check(&dir);
     let repos = [none.clone(), Repo { hub: Hub::Hf, ..none }];
-    let e = pull_first(&repos, &bench.options("none"), &mut |_| {}, &|| false).unwrap_err().to_string();
+    let e = pull_first(&repos, &bench.options("none"), &mut |_| {}, &|| false).unwrap_err();
+    assert!(!e.unreached && e.all.iter().map(|(hub, _)| *hub).eq([Hub::ModelScope, Hub::Hf]));
+    let e = Error::from(e).to_string();
     assert!(e.contains("on ModelScope") && e.contains("on Hugging Face"), "{e}");
 }
 
@@ -236,7 +238,9 @@ fn nobody_at_the_address_is_told_at_once() {
     let network = Network { server: Some(format!("http://{free}")), ..Network::default() };
     let options =
         PullOptions { to: Some("/nonexistent".into()), network: network.clone(), ..PullOptions::default() };
-    let e = pull_first(&repos, &options, &mut |_| {}, &|| false).unwrap_err().to_string();
+    let e = pull_first(&repos, &options, &mut |_| {}, &|| false).unwrap_err();
+    assert!(e.unreached);
+    let e = Error::from(e).to_string();
     assert_eq!(e.matches(&format!("cannot reach http://{free}")).count(), 2, "{e}");
     let e = list(&repos[0], &network, &|| true).unwrap_err();
     assert_eq!(e.to_string(), "stopped");

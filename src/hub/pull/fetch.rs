@@ -145,11 +145,11 @@ async fn stream(
             response.content_length()
         }
     };
-    if let (Some(size), Some(announced)) = (file.size, announced) {
-        if size != announced {
-            let message = format!("{from_where} has {announced} bytes where the hub's listing says {size}");
-            return Err(Fault::new(Kind::Checksum, message));
-        }
+    if let (Some(size), Some(announced)) = (file.size, announced)
+        && size != announced
+    {
+        let message = format!("{from_where} has {announced} bytes where the hub's listing says {size}");
+        return Err(Fault::new(Kind::Checksum, message));
     }
     while let Some(chunk) = client.chunk(&mut response).await? {
         let room = file.size.map_or(u64::MAX, |size| size - it.done);

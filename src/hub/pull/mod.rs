@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 
 use super::client::fault::{Fault, Kind};
 use super::client::{self, Client, Listing, Network, RemoteFile, called, until};
-use super::{Repo, Sort};
-use crate::error::Result;
+use super::{Hub, Repo, Sort};
+use crate::error::{Error, Result};
 use crate::run::free_bytes;
 use stage::Staging;
 use state::Shared;
@@ -61,47 +61,59 @@ pub fn pull(
 /// [`pull`] from the first of `repos` that has it: one hub after the other.
 ///
 /// # Errors
-/// What each of them said. Only a hub that cannot be reached, and one that has no such repository or opens it to nobody,
-/// leads to the next.
+/// What each that was asked said. Only a hub that cannot be reached, and one that has no such repository or opens it to
+/// nobody, leads to the next.
 pub fn pull_first(
     repos: &[Repo],
     options: &PullOptions,
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
-) -> Result<(Repo, PathBuf)> {
-    try_first(repos, options, told, cancelled).map_err(|(_, error)| error)
-}
-
-/// [`pull_first`], which also tells what kind of fault the last hub's was.
-pub(super) fn try_first(
-    repos: &[Repo],
-    options: &PullOptions,
-    told: &mut dyn FnMut(&Progress),
-    cancelled: &dyn Fn() -> bool,
-) -> Result<(Repo, PathBuf), (Option<Kind>, crate::error::Error)> {
-    let (mut failed, mut last) = (Vec::new(), None);
+) -> Result<(Repo, PathBuf), Failures> {
+    let mut failures = Failures { all: Vec::new(), last: None, unreached: true };
     for repo in repos {
         match try_pull(repo, options, told, cancelled) {
             Ok(dir) => return Ok((repo.clone(), dir)),
             Err((kind, error)) => {
-                let next =
-                    matches!(kind, Some(Kind::Unreachable | Kind::Stalled | Kind::Missing | Kind::Denied));
-                failed.push(error);
-                last = kind;
-                if !next {
+                failures.all.push((repo.hub, error));
+                failures.last = kind;
+                failures.unreached &= matches!(kind, Some(Kind::Unreachable | Kind::Stalled));
+                if !failures.unreached
+                    && !matches!(kind, Some(Kind::Missing | Kind::Denied | Kind::Unreachable | Kind::Stalled))
+                {
                     break;
                 }
             }
         }
     }
-    let error = match failed.len() {
-        1 => failed.remove(0),
-        _ => {
-            let all: Vec<String> = failed.iter().map(ToString::to_string).collect();
-            crate::error::Error::user(all.join("\n"))
+    Err(failures)
+}
+
+/// Why none of several hubs gave something.
+#[derive(Debug)]
+pub struct Failures {
+    /// What each of them said, in the order in which they were asked.
+    pub all: Vec<(Hub, Error)>,
+    /// What kind of fault the last of them was.
+    pub last: Option<Kind>,
+    /// Whether none of them answered at all.
+    pub unreached: bool,
+}
+
+impl From<Failures> for Error {
+    fn from(mut failures: Failures) -> Error {
+        match failures.all.len() {
+            1 => failures.all.remove(0).1,
+            _ => {
+                let lines: Vec<String> = failures.all.iter().map(|(_, error)| error.to_string()).collect();
+                let text = lines.join("\n");
+                // The last one is what ended it.
+                match failures.all.pop() {
+                    Some((_, last)) => last.map(|_| text),
+                    None => Error::internal("no hub was asked"),
+                }
+            }
         }
-    };
-    Err((last, error))
+    }
 }
 
 fn try_pull(
@@ -109,7 +121,7 @@ fn try_pull(
     options: &PullOptions,
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
-) -> Result<PathBuf, (Option<Kind>, crate::error::Error)> {
+) -> Result<PathBuf, (Option<Kind>, Error)> {
     let mut kind = None;
     let result = client::run(async {
         let result = whole(repo, options, told, cancelled).await;
