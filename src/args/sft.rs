@@ -258,9 +258,8 @@ arguments! {
         Status::NoEffect("libtorch chooses its attention kernels");
     /// Leave out flags that are unknown, with a warning, instead of refusing them.
     ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
-    /// Ask the hub for newer weights.
-    check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true),
-        Status::NoEffect("models are read from disk");
+    /// Ask the hub whether it has newer files of a model that was found by its name; nothing waits for the answer.
+    check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true), WORKS;
     /// Folder of TensorBoard's files; not set: runs in the run's own folder.
     logging_dir: Option<String>, Saving, Kind::Path, Null, WORKS;
     /// Programs to report to: tensorboard (all is the same) or none.

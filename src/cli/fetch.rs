@@ -1,9 +1,10 @@
 //! Fetching what a job names and this machine does not have, before the engine is started.
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 use qwen_tui::error::Result;
-use qwen_tui::hub::{self, Absent, Failed};
+use qwen_tui::hub::{self, Absent, Cached, Failed, latest};
 
 use super::out;
 use super::pulling::{INTERRUPTED, Screen, Stop};
@@ -30,5 +31,23 @@ pub fn fetch(absent: &Absent) -> Result<PathBuf> {
             std::process::exit(INTERRUPTED)
         }
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether a hub has newer files of the model, asked beside the job.
+pub struct Newer(JoinHandle<Option<String>>);
+
+impl Newer {
+    pub fn ask(model: Cached) -> Newer {
+        Newer(std::thread::spawn(move || latest::newer(&model)))
+    }
+
+    /// Says so, where the answer has come: beneath the progress, which it would tear before.
+    pub fn tell(self) {
+        if self.0.is_finished()
+            && let Ok(Some(told)) = self.0.join()
+        {
+            out::note(&told);
+        }
     }
 }

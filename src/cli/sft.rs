@@ -12,7 +12,7 @@ use qwen_tui::job::{
 };
 use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
-use super::fetch::fetch;
+use super::fetch::{Newer, fetch};
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -75,6 +75,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
     // Before the directory is made: what is told then leaves nothing behind.
     let located = locate(&args, &mut fetch)?;
     located.notes.iter().for_each(|note| out::note(note));
+    let newer = args.check_model_is_latest.then(|| located.model.map(Newer::ask)).flatten();
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let result = run
@@ -91,7 +92,9 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         run.discard(&there_before);
         return result.map(drop);
     }
-    end(&run, result)
+    let ended = end(&run, result);
+    newer.into_iter().for_each(Newer::tell);
+    ended
 }
 
 /// Goes on with a run in its own directory.

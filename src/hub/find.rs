@@ -89,6 +89,8 @@ pub struct Located {
     pub sources: Option<Sources>,
     /// What was found where, a line each.
     pub notes: Vec<String>,
+    /// The model, where it was found in a cache by its name.
+    pub model: Option<Cached>,
 }
 
 impl Wanted {
@@ -182,7 +184,8 @@ impl Wanted {
         // The small ones first: what is wrong with them shows sooner.
         let dirs = data.iter().map(&mut path).collect::<Result<Vec<_>>>()?;
         let sources = self.sources(path(&model)?, &data, dirs);
-        Ok(Located { sources: Some(sources), notes })
+        let model = if let Place::Cached(cached) = model { Some(cached) } else { None };
+        Ok(Located { sources: Some(sources), notes, model })
     }
 
     /// What of it can be read now, without asking anybody: a model that is not here keeps its name in the place of a

@@ -175,6 +175,11 @@ impl Bench {
 
     /// Starts a command in this folder; what it prints goes to files.
     pub fn start(&self, words: &[String], input: &str) -> Started {
+        self.start_with(words, input, &[])
+    }
+
+    /// [`start`](Self::start) with more in its environment.
+    pub fn start_with(&self, words: &[String], input: &str, environment: &[(&str, &str)]) -> Started {
         let io = tempfile::tempdir_in(self.dir.path()).unwrap();
         fs::write(io.path().join("in"), input).unwrap();
         let create = |name: &str| File::create(io.path().join(name)).unwrap();
@@ -189,6 +194,7 @@ impl Bench {
             .envs(SERVERS)
             .env_remove("USE_HF")
             .env_remove("HF_HUB_CACHE")
+            .envs(environment.iter().copied())
             .stdin(File::open(io.path().join("in")).unwrap())
             .stdout(create("out"))
             .stderr(create("err"))

@@ -2,6 +2,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod served;
+#[path = "../hub/server/mod.rs"]
+mod server;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
-use crate::hub::{self, Absent, Fetch, Progress, Sources};
+use crate::hub::{self, Absent, Cached, Fetch, Progress, Sources};
 use crate::job::{Begin, Session, Worker, human, locate, ready_engine};
 use crate::run::{RunDir, existing};
 use crate::tui::action::Notice;
@@ -23,6 +23,8 @@ pub struct Started {
     pub there_before: PathBuf,
     /// What the user should know of its beginning.
     pub notes: Vec<String>,
+    /// The model, where its hub is to be asked for a newer one.
+    pub model: Option<Cached>,
 }
 
 /// Makes the run directory, writes its arguments, starts the worker in a session of its own. `fetch` is asked for what is
@@ -46,6 +48,7 @@ pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>) -> Result<Started> {
         return Err(Error::internal("a new run goes on with none"));
     };
     let located = locate(&args, fetch)?;
+    let model = located.model.filter(|_| args.check_model_is_latest);
     notes.extend(located.notes);
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
@@ -54,7 +57,7 @@ pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>) -> Result<Started> {
         .and_then(|()| Sources::write(located.sources.as_ref(), run.path()))
         .and_then(|()| Worker::start_engine(&engine, run.path(), Session::Background));
     match started {
-        Ok(worker) => Ok(Started { run, worker, there_before, notes }),
+        Ok(worker) => Ok(Started { run, worker, there_before, notes, model }),
         Err(e) => {
             run.discard(&there_before);
             Err(e)

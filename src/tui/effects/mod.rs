@@ -22,6 +22,7 @@ use super::message::Message;
 use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
+use crate::hub::latest;
 use crate::job::event::Command;
 use crate::job::merge::AtWork;
 use crate::job::tell::tell;
@@ -93,9 +94,18 @@ impl Effects {
             }
             Action::StartJob(args) => {
                 let followed = Arc::clone(&self.followed);
+                let sender = self.sender.clone();
                 self.background(move |send| {
                     match job::start(&args, &mut |absent| job::fetch(absent, send)) {
-                        Ok(started) => follow_new(started, &followed, send),
+                        Ok(mut started) => {
+                            if let Some(model) = started.model.take() {
+                                // Beside the job, which waits for no hub.
+                                let tell = move |told| drop(sender.send(Message::Notice(Notice::info(told))));
+                                let ask = move || latest::newer(&model).into_iter().for_each(tell);
+                                drop(std::thread::Builder::new().name("newer".to_owned()).spawn(ask));
+                            }
+                            follow_new(started, &followed, send);
+                        }
                         Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                     }
                 });
@@ -225,7 +235,7 @@ impl Drop for Effects {
 
 /// Follows a new run; where its worker goes before its first event, nothing is left of it but what it said.
 fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message)) {
-    let job::Started { run, worker, there_before, notes } = started;
+    let job::Started { run, worker, there_before, notes, .. } = started;
     let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
     let wanted = || followed.load(Ordering::Relaxed) == this;
     notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
@@ -280,7 +290,8 @@ mod tests {
         std::fs::write(run.args_file(), "{}").unwrap();
         let worker = Worker::start_engine(Path::new("/bin/false"), &path, Session::Background).unwrap();
         let heard = Mutex::new(Vec::new());
-        let started = job::Started { run, worker, there_before: dir.path().to_owned(), notes: Vec::new() };
+        let started =
+            job::Started { run, worker, there_before: dir.path().to_owned(), notes: Vec::new(), model: None };
         follow_new(started, &AtomicU64::new(0), &|message| heard.lock().unwrap().push(message));
         let heard = heard.into_inner().unwrap();
         assert!(matches!(&heard[0], Message::Opened(opened) if *opened == path), "{heard:?}");
