@@ -8,13 +8,14 @@ use qwen_tui::hub::{self, Absent, Failed};
 use super::out;
 use super::pulling::{INTERRUPTED, Screen, Stop};
 
-/// Fetches it, with its progress on standard error. Ctrl-C and SIGTERM end the program: what has come is kept.
+/// Fetches it, with its progress on standard error. Ctrl-C ends the program: what has come is kept.
 ///
 /// # Errors
 /// No hub that may have it gives it.
 pub fn fetch(absent: &Absent) -> Result<PathBuf> {
     out::note(&absent.told());
-    let stop = Stop::catch()?;
+    // SIGTERM ends the program by itself: once caught it would be lost on what follows.
+    let stop = Stop::catch(&[libc::SIGINT])?;
     let mut screen = Screen::for_stderr();
     let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), &|| stop.came());
     screen.close();

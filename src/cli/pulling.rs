@@ -38,7 +38,7 @@ pub enum Brought {
 /// # Errors
 /// Signals cannot be caught.
 pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
-    let stop = Stop::catch()?;
+    let stop = Stop::catch(&[libc::SIGINT, libc::SIGTERM])?;
     let mut screen = Screen::for_stderr();
     let pulled = pull_first(repos, options, &mut |progress| screen.show(progress), &|| stop.came());
     screen.close();
@@ -52,7 +52,8 @@ pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
     })
 }
 
-/// Hears Ctrl-C and SIGTERM, which do nothing else until this is dropped.
+/// Hears signals, which do nothing else then: once caught they do not end the program any more, unless something else
+/// hears them.
 pub struct Stop {
     came: Arc<AtomicBool>,
     caught: Vec<SigId>,
@@ -61,9 +62,9 @@ pub struct Stop {
 impl Stop {
     /// # Errors
     /// Signals cannot be caught.
-    pub fn catch() -> Result<Self> {
+    pub fn catch(signals: &[i32]) -> Result<Self> {
         let mut stop = Self { came: Arc::new(AtomicBool::new(false)), caught: Vec::new() };
-        for signal in [libc::SIGINT, libc::SIGTERM] {
+        for &signal in signals {
             let came = Arc::clone(&stop.came);
             // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
             let id =

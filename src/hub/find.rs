@@ -127,13 +127,13 @@ impl Wanted {
         self.dataset.iter().map(place).collect()
     }
 
-    /// What is not on this machine and would be fetched.
+    /// What its names, where they are none of paths, have been found to be.
     ///
     /// # Errors
     /// Names that mean nothing.
-    pub fn absent(&self, caches: &Caches) -> Result<Vec<Absent>> {
+    pub fn names(&self, caches: &Caches) -> Result<Vec<Place>> {
         let places = [self.model(caches)?].into_iter().chain(self.data(caches)?);
-        Ok(places.filter_map(|place| place.absent().cloned()).collect())
+        Ok(places.filter(|place| !matches!(place, Place::Path(_))).collect())
     }
 
     /// Finds all of it; `fetch` is asked for what is not on this machine. `before` is what the run was given last time:
@@ -145,8 +145,7 @@ impl Wanted {
         let caches = Caches::here();
         let before = before.filter(|before| before.answers(self));
         let mut notes = Vec::new();
-        let mut model = self.model(&caches)?;
-        let mut data = self.data(&caches)?;
+        let (mut model, data) = (self.model(&caches)?, self.data(&caches)?);
         if let (Some(before), Place::Cached(_) | Place::Absent(_)) = (before, &model)
             && check_model(&before.model).is_ok()
         {
@@ -160,45 +159,65 @@ impl Wanted {
         }
         let mut absent: Vec<Absent> =
             data.iter().chain([&model]).filter_map(Place::absent).cloned().collect();
-        let mut fetched = |place: &mut Place, notes: &mut Vec<String>| -> Result<()> {
+        let mut path = |place: &Place| -> Result<PathBuf> {
             match place {
-                Place::Path(_) => {}
-                Place::Cached(cached) => notes.push(cached.to_string()),
+                Place::Path(path) => Ok(path.clone()),
+                Place::Cached(cached) => {
+                    notes.push(cached.to_string());
+                    Ok(cached.found.dir.clone())
+                }
                 Place::Absent(this) => {
                     absent.retain(|other| other.name != this.name);
                     // One message names all that has to be brought.
-                    let dir = fetch(this).map_err(|e| match e {
+                    fetch(this).map_err(|e| match e {
                         Error::User(message) => {
                             let others = absent.iter().map(|other| format!("\n{}", other.error(None)));
                             Error::User(message + &others.collect::<String>())
                         }
                         e => e,
-                    })?;
-                    *place = Place::Path(dir);
+                    })
                 }
             }
-            Ok(())
         };
         // The small ones first: what is wrong with them shows sooner.
-        let sets: Vec<Option<&DataSet>> = data
-            .iter()
-            .zip(&self.dataset)
-            .map(|(place, name)| DataSet::by_name(name).filter(|_| !matches!(place, Place::Path(_))))
-            .collect();
-        data.iter_mut().try_for_each(|place| fetched(place, &mut notes))?;
-        fetched(&mut model, &mut notes)?;
+        let dirs = data.iter().map(&mut path).collect::<Result<Vec<_>>>()?;
+        let sources = self.sources(path(&model)?, &data, dirs);
+        Ok(Located { sources: Some(sources), notes })
+    }
+
+    /// What of it can be read now, without asking anybody: a model that is not here keeps its name in the place of a
+    /// directory, and where none is named there is none.
+    ///
+    /// # Errors
+    /// A data set that is not here.
+    pub fn here(&self) -> Result<Sources> {
+        let caches = Caches::here();
+        let (model, data) = (self.model(&caches), self.data(&caches)?);
+        if let Some(absent) = data.iter().find_map(Place::absent) {
+            return Err(Error::user(format!(
+                "{} is not on this machine: starting the job fetches it, and so does `qwen-tui pull {}`",
+                absent.called(),
+                absent.name
+            )));
+        }
+        let dirs = data.iter().map(|place| place.path().to_owned()).collect();
+        let model = model.map_or_else(|_| PathBuf::new(), |place| place.path().to_owned());
+        Ok(self.sources(model, &data, dirs))
+    }
+
+    /// The files behind the data sets, which are in `dirs`.
+    fn sources(&self, model: PathBuf, data: &[Place], dirs: Vec<PathBuf>) -> Sources {
         let (mut train, mut validation) = (Vec::new(), Vec::new());
-        for (place, set) in data.iter().zip(sets) {
-            match set {
-                None => train.push(place.path().to_owned()),
+        for ((place, name), dir) in data.iter().zip(&self.dataset).zip(dirs) {
+            match DataSet::by_name(name).filter(|_| !matches!(place, Place::Path(_))) {
+                None => train.push(dir),
                 Some(set) => {
-                    train.push(place.path().join(set.train));
-                    validation.push(place.path().join(set.validation));
+                    train.push(dir.join(set.train));
+                    validation.push(dir.join(set.validation));
                 }
             }
         }
-        let sources = Sources { wanted: self.clone(), model: model.path().to_owned(), train, validation };
-        Ok(Located { sources: Some(sources), notes })
+        Sources { wanted: self.clone(), model, train, validation }
     }
 
     /// Whether both name the same model, whatever data beside it.
@@ -231,7 +250,8 @@ fn look_in(caches: &Caches, key: &'static str, name: &str, repos: Vec<Repo>) -> 
 }
 
 impl Place {
-    fn absent(&self) -> Option<&Absent> {
+    /// What is not on this machine.
+    pub fn absent(&self) -> Option<&Absent> {
         if let Place::Absent(absent) = self { Some(absent) } else { None }
     }
 
@@ -241,6 +261,19 @@ impl Place {
             Place::Path(path) => path,
             Place::Cached(cached) => &cached.found.dir,
             Place::Absent(absent) => Path::new(&absent.name),
+        }
+    }
+}
+
+/// The line that says where it is, or that it would be fetched.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Path(path) => write!(f, "{}", path.display()),
+            Place::Cached(cached) => write!(f, "{cached}"),
+            Place::Absent(absent) => {
+                write!(f, "{}: not on this machine; it is fetched from {}", absent.called(), absent.hubs())
+            }
         }
     }
 }
@@ -259,31 +292,35 @@ impl std::fmt::Display for Cached {
 }
 
 impl Absent {
-    /// The one line that says so before it is fetched.
-    pub fn told(&self) -> String {
+    /// Its name, with the id that it stands for where that is another.
+    pub fn called(&self) -> String {
+        let id = self.repos.first().map_or("", |repo| repo.id.as_str());
+        match self.name.eq_ignore_ascii_case(id) {
+            true => id.to_owned(),
+            false => format!("{} ({id})", self.name),
+        }
+    }
+
+    /// Where it may be had: `ModelScope, else from Hugging Face`.
+    fn hubs(&self) -> String {
         let hubs: Vec<String> = self.repos.iter().map(|repo| repo.hub.to_string()).collect();
-        let first = self.repos.first().map_or("", |repo| repo.id.as_str());
-        format!(
-            "{}: not on this machine; fetching it from {}",
-            name_and_id(&self.name, first),
-            hubs.join(", else from ")
-        )
+        hubs.join(", else from ")
+    }
+
+    /// The line that says so before it is fetched.
+    pub fn told(&self) -> String {
+        format!("{}: not on this machine; fetching it from {}", self.called(), self.hubs())
     }
 
     /// The line that says so when a job is put into the queue.
     pub fn told_later(&self) -> String {
-        let first = self.repos.first().map_or("", |repo| repo.id.as_str());
-        format!(
-            "{} is not on this machine: it is fetched when the job's turn has come",
-            name_and_id(&self.name, first)
-        )
+        format!("{} is not on this machine: the queue fetches it", self.called())
     }
 
     /// Why it cannot be had: `answers` is what the hubs said, a line each; none where none was asked.
     pub fn error(&self, answers: Option<&Error>) -> Error {
         let mut text = String::new();
-        let first = self.repos.first().map_or("", |repo| repo.id.as_str());
-        let _ = write!(text, "{}: {} is not on this machine", self.key, name_and_id(&self.name, first));
+        let _ = write!(text, "{}: {} is not on this machine", self.key, self.called());
         text += if answers.is_none() { "." } else { " and could not be fetched." };
         let pickled = self.looks.iter().flat_map(|look| &look.unusable).find(|(_, why)| why.contains(".bin"));
         for (repo, look) in self.repos.iter().zip(&self.looks) {
@@ -311,6 +348,9 @@ impl Absent {
         for line in answers.lines() {
             let _ = write!(text, "\n  {line}");
         }
+        if !answers.is_empty() {
+            text += "\n  (MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers, HTTPS_PROXY a proxy)";
+        }
         if pickled.is_none() {
             let _ = write!(text, "\n{}", self.by_hand());
         }
@@ -326,7 +366,7 @@ impl Absent {
                     format!("--dataset DIR/{} --custom_val_dataset_path DIR/{}", set.train, set.validation)
                 });
                 format!(
-                    "To bring it by hand: `qwen-tui pull {} --dataset --to DIR` on a machine with a network, copy DIR \
+                    "To bring it by hand: `qwen-tui pull {} --to DIR` on a machine with a network, copy DIR \
                      here, and give {files}",
                     self.name
                 )
@@ -336,14 +376,6 @@ impl Absent {
                  --model_id_or_path DIR. {USE_HF}=1 or --hub hf asks Hugging Face first."
             ),
         }
-    }
-}
-
-/// A name, with the id that it stands for where that is another.
-fn name_and_id(name: &str, id: &str) -> String {
-    match name.eq_ignore_ascii_case(id) {
-        true => id.to_owned(),
-        false => format!("{name} ({id})"),
     }
 }
 

@@ -76,7 +76,10 @@ impl Sources {
         let mut validation = texts(&self.validation)?;
         validation.extend(args.custom_val_dataset_path.iter().cloned());
         Ok(SftArgs {
-            model_cache_dir: Some(text(&self.model)?),
+            model_cache_dir: match self.model.as_os_str().is_empty() {
+                true => args.model_cache_dir.clone(),
+                false => Some(text(&self.model)?),
+            },
             dataset: texts(&self.train)?,
             custom_val_dataset_path: validation,
             ..args.clone()

@@ -53,9 +53,14 @@ impl From<Missing> for Error {
 }
 
 impl Inputs {
-    /// The names that are not on this machine, each with what a start would do about it.
+    /// What its names, where they are none of paths, stand for; nothing where they mean nothing.
+    pub fn names(&self) -> Vec<Place> {
+        self.wanted.names(&Caches::here()).unwrap_or_default()
+    }
+
+    /// What is not on this machine and would be fetched.
     pub fn absent(&self) -> Vec<Absent> {
-        self.wanted.absent(&Caches::here()).unwrap_or_default()
+        self.names().iter().filter_map(Place::absent).cloned().collect()
     }
 
     /// Looks for the model, then for the data.

@@ -45,6 +45,7 @@ pub enum ConfigNews {
     Found {
         inputs: Box<Inputs>,
         missing: Vec<Missing>,
+        names: Names,
     },
     /// The job is in the queue.
     Queued,
@@ -52,6 +53,15 @@ pub enum ConfigNews {
     NotStarted(String),
     /// The error is the loader's.
     Preview(Result<Box<Preview>, String>),
+}
+
+/// What the names among the inputs stand for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Where each is, or that it would be fetched: a line each.
+    pub lines: Vec<String>,
+    /// The directory of a model that is named and is on this machine.
+    pub model: Option<PathBuf>,
 }
 
 /// A look at the rows that a job would be trained on.

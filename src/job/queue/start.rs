@@ -131,7 +131,7 @@ fn look(file: &Path) -> Result<Ready> {
 }
 
 /// Lets the job wait on where there was no room, or else tells in its place why it cannot be started.
-fn put_aside(queue: &Queue, number: u64, e: Error) -> Result<Start> {
+pub(super) fn put_aside(queue: &Queue, number: u64, e: Error) -> Result<Start> {
     let (state, start) = match e {
         Error::NoRoom(why) => (State::Waiting { note: Some(why.clone()) }, Start::Held(why)),
         e => (State::Failed { message: e.to_string() }, Start::Failed(e.to_string())),

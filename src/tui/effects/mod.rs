@@ -22,7 +22,6 @@ use super::message::Message;
 use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::hub::find::nothing_is_fetched;
 use crate::job::event::Command;
 use crate::job::merge::AtWork;
 use crate::job::tell::tell;
@@ -94,9 +93,11 @@ impl Effects {
             }
             Action::StartJob(args) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match job::start(&args, &mut nothing_is_fetched) {
-                    Ok(started) => follow_new(started, &followed, send),
-                    Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
+                self.background(move |send| {
+                    match job::start(&args, &mut |absent| job::fetch(absent, send)) {
+                        Ok(started) => follow_new(started, &followed, send),
+                        Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
+                    }
                 });
             }
             Action::Queue(work) => {
@@ -136,12 +137,14 @@ impl Effects {
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match crate::job::resume(&checkpoint, &mut nothing_is_fetched) {
-                    Ok((run, worker, notes)) => {
-                        notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
-                        follow(&run, Some(worker), &followed, send);
+                self.background(move |send| {
+                    match crate::job::resume(&checkpoint, &mut |absent| job::fetch(absent, send)) {
+                        Ok((run, worker, notes)) => {
+                            notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
+                            follow(&run, Some(worker), &followed, send);
+                        }
+                        Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                     }
-                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
             Action::Merge { checkpoint, overwrite } => {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
 use crate::job::inputs::{Inputs, Missing};
+use crate::tui::configs::Names;
 
 /// A line of the list.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +27,7 @@ impl PartialEq for Row {
 }
 
 /// Inputs that were looked for, and what of them is not there.
-type Found = Vec<(Inputs, Vec<Missing>)>;
+type Found = Vec<(Inputs, Vec<Missing>, Names)>;
 
 /// The arguments of the next job.
 #[derive(Debug)]
@@ -130,14 +131,20 @@ impl Form {
 
     /// What of `inputs` is not there; none where that is not known.
     pub fn missing(&self, inputs: &Inputs) -> Option<&[Missing]> {
-        self.found.iter().find(|(known, _)| known == inputs).map(|(_, missing)| missing.as_slice())
+        self.found.iter().find(|(known, ..)| known == inputs).map(|(_, missing, _)| missing.as_slice())
+    }
+
+    /// What the names of the form as it is stand for; none where that is not known.
+    pub fn names(&self) -> Option<&Names> {
+        let inputs = self.inputs.as_ref()?;
+        self.found.iter().find(|(known, ..)| known == inputs).map(|(.., names)| names)
     }
 
     /// Keeps what was found, and of what was found before only what is of the form as it is: what is typed meanwhile
     /// may be thrown away.
-    pub fn hear_found(&mut self, inputs: Inputs, missing: Vec<Missing>) {
-        self.found.retain(|(known, _)| Some(known) == self.inputs.as_ref() && *known != inputs);
-        self.found.push((inputs, missing));
+    pub fn hear_found(&mut self, inputs: Inputs, missing: Vec<Missing>, names: Names) {
+        self.found.retain(|(known, ..)| Some(known) == self.inputs.as_ref() && *known != inputs);
+        self.found.push((inputs, missing, names));
     }
 
     /// The argument that stands in the way of a start.
