@@ -17,6 +17,8 @@ use super::out;
 
 /// Between two lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
+/// Between two lines at least.
+const AT_MOST: Duration = Duration::from_secs(2);
 /// Cells of a file's name.
 const NAME: usize = 32;
 
@@ -168,7 +170,8 @@ impl Screen {
             return;
         }
         let finished = progress.files.iter().filter(|file| file.state == FileState::Done).count();
-        if finished != self.finished || self.said.elapsed() > EVERY {
+        let (all, since) = (finished == progress.files.len(), self.said.elapsed());
+        if finished != self.finished && (all || since > AT_MOST) || since > EVERY {
             (self.finished, self.said) = (finished, Instant::now());
             out::note(&format!("{finished}/{} files, {}", progress.files.len(), figures(progress)));
         }

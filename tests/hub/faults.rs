@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use qwen_tui::error::Error;
 use qwen_tui::hub::{Hub, Network, PullOptions, Repo, Sort, list, pull, pull_first};
 
+use crate::common::Disk;
 use crate::server::{Fault, Repository};
 use crate::tools::{Bench, MODEL, NEEDED, WEIGHTS, is_weights, model, noise, repo};
-
-#[path = "../common/disk.rs"]
-mod disk;
 
 #[track_caller]
 fn refused(bench: &Bench, hub: Hub, words: &[&str]) -> Error {
@@ -201,7 +199,7 @@ fn what_no_job_could_use_is_refused() {
 #[test]
 fn a_disk_without_room_is_told_before_and_while_it_fills() {
     let bench = Bench::new(vec![model(20_000_000)]);
-    let Some(small) = disk::Disk::new(bench.path("disk")) else { return };
+    let Some(small) = Disk::new(bench.path("disk")) else { return };
     let e = bench.pull(Hub::ModelScope, "disk/model").unwrap_err();
     assert!(matches!(e, Error::NoRoom(_)) && e.to_string().contains("are free"), "{e}");
     assert!(bench.server.seen().iter().all(|r| !is_weights(r)), "nothing is fetched that would not fit");
@@ -214,7 +212,7 @@ fn a_disk_without_room_is_told_before_and_while_it_fills() {
     let size = ["-t", "tmpfs", "-o", "size=24m", "tmpfs"];
     let mounted = std::process::Command::new("mount").args(size).arg(&place).status();
     assert!(mounted.unwrap().success());
-    let disk = Arc::new(disk::Disk(place));
+    let disk = Arc::new(Disk(place));
     let filled = Arc::clone(&disk);
     bench.server.fault(move |request| {
         if is_weights(request) {

@@ -36,9 +36,9 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// The variables that name another server, first come first served, and the server where none is set.
-pub fn variables(hub: Hub) -> (&'static [&'static str], &'static str) {
+fn variables(hub: Hub) -> (&'static [&'static str], &'static str) {
     match hub {
-        Hub::ModelScope => (&["MODELSCOPE_DOMAIN", "MODELSCOPE_ENDPOINT"], "https://www.modelscope.cn"),
+        Hub::ModelScope => (&["MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"], "https://www.modelscope.cn"),
         Hub::Hf => (&["HF_ENDPOINT"], "https://huggingface.co"),
     }
 }

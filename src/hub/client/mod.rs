@@ -9,12 +9,14 @@ mod http;
 mod huggingface;
 mod listing;
 mod modelscope;
+mod network;
 mod refused;
 mod text;
 
-pub use address::{called, endpoint, variables};
-pub use http::{Answer, Client, Network, host};
+pub use address::called;
+pub use http::{Answer, Client, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
+pub use network::Network;
 
 use reqwest::Url;
 

@@ -72,7 +72,7 @@ impl Part<'_> {
 }
 
 fn hasher(file: &RemoteFile) -> Option<Hasher> {
-    Some(Hasher::new(file.checksum.as_ref()?, file.size?))
+    Hasher::new(file.checksum.as_ref()?, file.size)
 }
 
 async fn one(

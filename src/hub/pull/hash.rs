@@ -19,11 +19,11 @@ pub enum Hasher {
 }
 
 impl Hasher {
-    /// Of a file of `size` bytes, which git counts in.
-    pub fn new(kind: &Checksum, size: u64) -> Self {
+    /// Of a file of `size` bytes, which git counts in: without it there is none of git's.
+    pub fn new(kind: &Checksum, size: Option<u64>) -> Option<Self> {
         match kind {
-            Checksum::Sha256(_) => Hasher::Sha256(Sha256::new()),
-            Checksum::GitBlob(_) => Hasher::GitBlob(Sha1::new_with_prefix(format!("blob {size}\0"))),
+            Checksum::Sha256(_) => Some(Hasher::Sha256(Sha256::new())),
+            Checksum::GitBlob(_) => Some(Hasher::GitBlob(Sha1::new_with_prefix(format!("blob {}\0", size?)))),
         }
     }
 
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn both_kinds_are_as_their_tools_count_them() {
         let of = |kind: &str| {
-            let mut hasher = Hasher::new(&Checksum::of(kind).unwrap(), 6);
+            let mut hasher = Hasher::new(&Checksum::of(kind).unwrap(), Some(6)).unwrap();
             hasher.update(b"hel");
             hasher.update(b"lo\n");
             hasher.hex()

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ const LOCK: &str = "lock";
 pub struct Staging {
     dir: PathBuf,
     _lock: File,
+    left: AtomicBool,
 }
 
 /// Where what goes to `target` is fetched to. What belongs to a hub's cache lies in the repository's folder, in which the
@@ -63,7 +65,7 @@ impl Staging {
             let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
             let still = fs::symlink_metadata(&path).ok().zip(lock.metadata().ok());
             if still.is_some_and(|(named, held)| same(named, held)) {
-                return Ok(Some(Self { dir: dir.to_owned(), _lock: lock }));
+                return Ok(Some(Self { dir: dir.to_owned(), _lock: lock, left: AtomicBool::new(false) }));
             }
         }
     }
@@ -102,8 +104,24 @@ impl Staging {
                 let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             }
         }
-        let _ = fs::remove_file(self.dir.join(LOCK));
-        let _ = fs::remove_dir(&self.dir);
+        self.take_lock_away();
+    }
+
+    fn take_lock_away(&self) {
+        // Once: the next one's lock may lie there then.
+        if !self.left.swap(true, Ordering::SeqCst) {
+            let _ = fs::remove_file(self.dir.join(LOCK));
+            let _ = fs::remove_dir(&self.dir);
+        }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Nothing came that could be gone on with.
+        if fs::read_dir(&self.dir).is_ok_and(|entries| entries.count() == 1) {
+            self.take_lock_away();
+        }
     }
 }
 
@@ -119,6 +137,7 @@ mod tests {
         let first = Staging::enter(&folder).unwrap().unwrap();
         assert!(Staging::enter(&folder).unwrap().is_none());
         drop(first);
+        assert!(!folder.exists(), "there is nothing to go on with");
         let second = Staging::enter(&folder).unwrap().unwrap();
         fs::write(second.dir.join("x.part"), "x").unwrap();
         second.leave();

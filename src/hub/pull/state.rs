@@ -59,6 +59,8 @@ pub struct Progress {
 
 /// Time that the rate is taken over.
 const WINDOW: Duration = Duration::from_secs(10);
+/// Seconds after which the rate says something.
+const SETTLED: f64 = 1.0;
 /// Notes that wait to be told.
 const MOST_NOTES: usize = 100;
 
@@ -92,7 +94,11 @@ impl Shared {
     }
 
     pub fn stage(&self, stage: Stage) {
-        self.state().stage = stage;
+        let mut state = self.state();
+        state.stage = stage;
+        if stage == Stage::Fetching {
+            state.marks = VecDeque::from([(Instant::now(), state.came)]);
+        }
     }
 
     pub fn files<'a>(&self, files: impl Iterator<Item = &'a RemoteFile>) {
@@ -150,8 +156,9 @@ impl Shared {
         let total = state.files.iter().map(|file| file.size).sum();
         let done = state.files.iter().map(|file| file.done).sum();
         let open = total as f64 - done as f64;
-        let left =
-            (rate > 1.0 && open > 0.0).then(|| Duration::try_from_secs_f64(open / rate).ok()).flatten();
+        let left = (rate > 1.0 && open > 0.0 && seconds >= SETTLED)
+            .then(|| Duration::try_from_secs_f64(open / rate).ok())
+            .flatten();
         Progress {
             stage: state.stage,
             files: state.files.clone(),

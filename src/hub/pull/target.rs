@@ -87,7 +87,7 @@ impl Target {
         shared: &Shared,
     ) -> Result<bool, Fault> {
         shared.set(&file.path, 0, FileState::Checking);
-        let mut hasher = Hasher::new(checksum, size);
+        let Some(mut hasher) = Hasher::new(checksum, Some(size)) else { return Ok(false) };
         count(path, size, &mut hasher, &|done| shared.had(&file.path, done)).await?;
         Ok(hasher.hex() == checksum.hex())
     }
