@@ -38,7 +38,7 @@ if the run had never ended (docs/resume.md). With --resume_only_model true a new
 and starts by itself (docs/jobs.md). Standard output then has two lines, `job: N` and `place: N`.
 
 Examples:
-  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path DIR
+  qwen-tui sft --config configs/jd-sentiment.json
   qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
