@@ -8,6 +8,7 @@ pub mod latest;
 pub mod names;
 pub mod pull;
 pub mod repo;
+pub mod shelf;
 pub mod sources;
 
 pub use caches::{Caches, Found, Layout};

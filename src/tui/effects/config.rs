@@ -9,7 +9,8 @@ use crate::data::template::Row;
 use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::data::{Template, Tokenizer, Truncation, encode_rows};
 use crate::error::{Error, Result};
-use crate::hub::{Place, Sort, Wanted};
+use crate::hub::{Place, Sort, Wanted, shelf};
+use crate::job::human;
 use crate::run::write_atomic;
 use crate::tui::action::Notice;
 use crate::tui::configs::{CONFIGS, ConfigNews, ConfigWork, Names, Part, Preview, Unit};
@@ -35,6 +36,14 @@ pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
             let is_model = |place: &&Place| matches!(place, Place::Cached(c) if c.repo.sort == Sort::Model);
             let model = places.iter().find(is_model).map(|place| place.path().to_owned());
             Ok(ConfigNews::Found { inputs, missing, names: Names { lines, model } })
+        }
+        ConfigWork::Shelves => Ok(ConfigNews::Shelves(shelf::items())),
+        ConfigWork::Size { name, repos } => {
+            let told = shelf::download(&repos).map(|(hub, bytes, files)| {
+                let files = human::counted(files as u64, "file");
+                format!("{} in {files} from {hub}: starting a job fetches it", human::bytes(bytes))
+            });
+            Ok(ConfigNews::Size { name, told: told.map_err(|e| e.to_string()) })
         }
         ConfigWork::Preview(args) => {
             let this = previews.fetch_add(1, Ordering::Relaxed) + 1;

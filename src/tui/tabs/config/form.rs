@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
+use crate::hub::Sort;
+use crate::hub::shelf::Item;
 use crate::job::inputs::{Inputs, Missing};
 use crate::tui::configs::Names;
 
@@ -95,6 +97,41 @@ impl Form {
         self.draft.set(field, value)?;
         self.check();
         Ok(())
+    }
+
+    /// Sets what names `item`; returns the argument.
+    ///
+    /// # Errors
+    /// Why it cannot be set.
+    pub fn take(&mut self, item: &Item) -> Result<&'static str, String> {
+        let mut draft = self.draft.clone();
+        let field = |name: &str| FIELDS.iter().find(|field| field.name == name);
+        let mut set = |name: &str, value: Option<Value>| match (field(name), value) {
+            (Some(field), Some(value)) => draft.set(field, &value),
+            (Some(field), None) => {
+                draft.reset(field);
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        };
+        let name = match item.sort {
+            Sort::Dataset => {
+                set("dataset", Some(vec![item.name.clone()].into()))?;
+                "dataset"
+            }
+            Sort::Model => {
+                if let Some(model_type) = &item.model_type {
+                    set("model_type", Some(model_type.clone().into()))?;
+                }
+                set("model_id_or_path", Some(item.name.clone().into()))?;
+                // They said where another one lies.
+                set("model_cache_dir", None)?;
+                set("model_revision", None)?;
+                "model_id_or_path"
+            }
+        };
+        self.replace(draft);
+        Ok(name)
     }
 
     pub fn reset(&mut self, field: &'static Field) {

@@ -52,6 +52,16 @@ impl Config {
                 }
                 self.form.hear_found(inputs.as_ref().clone(), missing.clone(), names.clone());
             }
+            ConfigNews::Shelves(items) => {
+                if let Page::Shelves(shelves) = &mut self.page {
+                    shelves.found(items);
+                }
+            }
+            ConfigNews::Size { name, told } => {
+                if let Page::Shelves(shelves) = &mut self.page {
+                    shelves.sized(name, told);
+                }
+            }
             // The queue keeps it.
             ConfigNews::Queued => self.started = self.queueing.take().or(self.started.take()),
             ConfigNews::NotStarted(why) => {
