@@ -61,7 +61,7 @@ impl Caches {
     }
 
     /// The caches that `env` names.
-    fn of(env: impl Fn(&str) -> Option<OsString>) -> Caches {
+    pub(super) fn of(env: impl Fn(&str) -> Option<OsString>) -> Caches {
         let set = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = set("HOME").or_else(std::env::home_dir).unwrap_or_default();
         let within_home = |path: PathBuf| match path.strip_prefix("~") {

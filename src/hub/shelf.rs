@@ -243,3 +243,65 @@ fn names(dir: &Path) -> Vec<String> {
 fn files(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().take(MOST).map(|entry| entry.path()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// Links to the demo's base in a directory of a cache.
+    fn put(dir: &Path, leave_out: &str) {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join(DEMO);
+        fs::create_dir_all(dir).unwrap();
+        for file in files(&base).iter().filter(|file| !file.ends_with(leave_out)) {
+            symlink(file, dir.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_here_comes_before_what_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = |place: &str| home.path().join(place);
+        put(&cache("modelscope/models/Qwen--Qwen-1_8B/snapshots/master"), "-");
+        put(&cache("modelscope/hub/me/我的"), "-");
+        put(&cache("modelscope/hub/models/me/my___qwen"), "-");
+        put(&cache("modelscope/hub/qwen/Qwen-7B"), "model.safetensors");
+        put(&cache(&format!("hf/models--me--hub-only/snapshots/{}", "a".repeat(40))), "-");
+        // Another family's.
+        fs::create_dir_all(cache("modelscope/hub/models/baichuan/b")).unwrap();
+        fs::write(cache("modelscope/hub/models/baichuan/b/config.json"), r#"{"model_type":"baichuan"}"#)
+            .unwrap();
+        let env = [("MODELSCOPE_CACHE", cache("modelscope")), ("HF_HUB_CACHE", cache("hf"))];
+        let caches =
+            Caches::of(|name| env.iter().find(|(n, _)| *n == name).map(|(_, path)| path.clone().into()));
+        let items = of(&caches);
+        let told = |item: &Item| {
+            let place = match &item.place {
+                Shelf::Cache(hub, _) => hub.to_string(),
+                Shelf::Directory(_) => "directory".to_owned(),
+                Shelf::Broken(_, why) => why.split(':').next_back().unwrap_or_default().trim().to_owned(),
+                Shelf::Absent(repos) => format!("{} hubs", repos.len()),
+            };
+            format!("{} {} {} {place}", item.name, item.family, item.dtype.as_deref().unwrap_or("-"))
+        };
+        let all: Vec<String> = items.iter().map(told).collect();
+        let here: Vec<&str> = all.iter().map(String::as_str).filter(|line| !line.contains(" hubs")).collect();
+        assert_eq!(
+            here[..4],
+            [
+                "qwen/Qwen-1_8B Qwen-1.8B fp16 ModelScope",
+                "me/my.qwen 4 layers of 256 fp16 ModelScope",
+                "me/hub-only 4 layers of 256 fp16 Hugging Face",
+                "demo/base 4 layers of 256 fp16 directory",
+            ],
+            "{all:#?}"
+        );
+        assert!(here[4].starts_with("qwen/Qwen-7B Qwen-7B - ") && here.len() == 5, "{all:#?}");
+        let base =
+            files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(DEMO)).iter().map(|file| size(file)).sum();
+        assert_eq!(items[0].bytes, Some(base));
+        // Every other name of the table, and the data set.
+        assert!(all.contains(&"qwen/Qwen-72B-Chat Qwen-72B-Chat - 2 hubs".to_owned()), "{all:#?}");
+        assert_eq!(all.last().unwrap(), "jd-sentiment-zh DAMO_NLP/jd - 1 hubs");
+    }
+}

@@ -1,6 +1,7 @@
 //! The Config tab.
 
 mod files;
+mod shelf;
 mod text;
 
 use std::path::PathBuf;
