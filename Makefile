@@ -37,7 +37,9 @@ chaos: build ## kill -9 a small run 120 times and go on with it (CHAOS_KILLS, CH
 soak: build ## two hours of jobs under one cockpit: memory and open files stay flat (SOAK_MINUTES)
 	$(CARGO) test --release --workspace --test soak -- --ignored --nocapture
 
-interop: build ## compare with PEFT, SWIFT 1.5.3 and transformers, which it installs into .cache (1.7 GB)
+interop: build ## compare with PEFT, SWIFT 1.5.3, transformers and the hubs' tools, which it installs into .cache (2.1 GB)
+	$(CARGO) build --release --workspace --examples
+	python3 tests/hub/interop.py
 	python3 tests/interop/run.py
 
 # BENCH: more arguments, such as BENCH='--shape qwen-1_8b --json' (`qwen-tui bench --help`).

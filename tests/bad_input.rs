@@ -42,7 +42,11 @@ fn no_such_model_directory() {
     );
     refused(&bench, &["--model_cache_dir", "/nowhere/cache"], &["/nowhere/cache", "no such model directory"]);
     refused(&bench, &["--model_id_or_path", "rows.jsonl"], &["rows.jsonl", "directory"]);
-    refused(&bench, &["--model_id_or_path", "qwen/Qwen-1_8B"], &["qwen/Qwen-1_8B", "set model_id_or_path"]);
+    refused(
+        &bench,
+        &["--model_id_or_path", "qwen/Qwen-1_8B"],
+        &["qwen/Qwen-1_8B", "not on this machine", "--model_id_or_path DIR"],
+    );
     for file in ["config.json", "qwen.tiktoken", "model.safetensors"] {
         let bench = Bench::new();
         fs::remove_file(bench.path("model").join(file)).unwrap();

@@ -23,9 +23,11 @@ const FREE: [&str; 12] = [
 ];
 
 /// Where model and data lie: what is found there is compared when the run goes on, and not its path.
-const PLACES: [&str; 5] = [
+const PLACES: [&str; 7] = [
     "model_id_or_path",
+    "model_revision",
     "model_cache_dir",
+    "hub",
     "dataset",
     "custom_train_dataset_path",
     "custom_val_dataset_path",

@@ -20,10 +20,12 @@ arguments! {
     model_type: String, Model, Kind::Choice(models::MODEL_TYPES), Null, WORKS;
     /// Directory of the base model, or its id on a hub; not set: the checkpoint's.
     model_id_or_path: Option<String>, Model, Kind::Path, Null, WORKS;
-    /// Version of the model on the hub.
-    model_revision: Option<String>, Model, Kind::Text, Null, Status::NoEffect("models are read from disk");
+    /// Branch, tag or commit of the model on the hub; not set: the checkpoint's.
+    model_revision: Option<String>, Model, Kind::Text, Null, WORKS;
     /// Directory that holds the base model's files; not set: the checkpoint's.
     model_cache_dir: Option<String>, Model, Kind::Path, Null, WORKS;
+    /// Hub whose copies and downloads come first; not set: the checkpoint's, else modelscope, or hf with USE_HF=1.
+    hub: Option<String>, Model, Kind::Choice(models::HUBS), Null, WORKS;
     /// Whether the checkpoint is an adapter (lora) or a whole model (full); not set: the checkpoint's.
     sft_type: String, Model, Kind::Choice(&["lora", "full"]), Str("lora"), WORKS;
     /// How query and response become the model's text; AUTO: the model type's own.

@@ -187,11 +187,12 @@ fn load_with(flags: &[String], uses: &Uses) -> Result<(Loaded<InferArgs>, Vec<St
 }
 
 /// What SWIFT takes over from a checkpoint's arguments, and beside it the model's directory.
-const FROM_CHECKPOINT: [&str; 12] = [
+const FROM_CHECKPOINT: [&str; 13] = [
     "model_type",
     "model_id_or_path",
     "model_revision",
     "model_cache_dir",
+    "hub",
     "sft_type",
     "template_type",
     "dtype",
@@ -260,12 +261,14 @@ fn from_checkpoint(values: &mut Values, trained_dtype: bool) -> Result<Option<St
         |key: &str| FROM_CHECKPOINT.contains(&key) || (dataset && DATASET_FROM_CHECKPOINT.contains(&key));
     checkpoint.take_file(File::of_dir(&dir)?, wanted)?;
     // A model named by a flag replaces the checkpoint's whole naming of it.
-    let names = ["model_type", "model_id_or_path", "model_cache_dir"];
-    let renamed = names.iter().any(|key| values.source(key) != Source::Default);
+    let flagged = |names: &[&str]| names.iter().any(|key| values.source(key) != Source::Default);
+    let renamed = flagged(&["model_type", "model_id_or_path", "model_cache_dir"]);
+    let moved = flagged(&["model_id_or_path", "model_cache_dir"]);
     for key in FROM_CHECKPOINT.into_iter().chain(DATASET_FROM_CHECKPOINT) {
         let set = values.source(key) != Source::Default
             || checkpoint.source(key) == Source::Default
             || (renamed && key == "model_cache_dir")
+            || (moved && ["model_revision", "hub"].contains(&key))
             || (key == "dtype" && !trained_dtype);
         if !set {
             values.put(key, checkpoint.get(key).clone());
@@ -333,7 +336,8 @@ fn model_is_there(values: &Values) -> Result<()> {
     let named = ["model_cache_dir", "model_id_or_path"].into_iter().find(|key| !values.is_null(key));
     let Some(key) = named.filter(|key| values.source(key) == Source::Default) else { return Ok(()) };
     let path = Path::new(values.text(key));
-    if path.exists() || models::by_id(values.text(key)).is_some() {
+    // A hub's name is looked for by whoever starts the engine.
+    if path.exists() || (key == "model_id_or_path" && models::is_id(values.text(key))) {
         return Ok(());
     }
     let from = match path.is_relative() {

@@ -7,7 +7,8 @@ use super::infer::INFER_FIELDS;
 use super::sft::FIELDS;
 
 /// Arguments that SWIFT does not have.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
+    "hub",
     "resume_only_model",
     "save_minutes",
     "adam_epsilon",

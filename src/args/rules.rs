@@ -133,7 +133,6 @@ pub fn usual(values: &Values, key: &str) -> Option<Value> {
             Some(values.get(key).clone())
         }
         "hub_model_id" => Some(format!("{}-{}", values.text("model_type"), values.text("sft_type")).into()),
-        "model_revision" => Some("master".into()),
         _ => None,
     }
 }
@@ -154,8 +153,11 @@ fn model(values: &mut Values) -> Result<()> {
                 );
                 return Err(values.refuse("model_type", &allowed));
             }
-            // The flag names another model than the file: the file's id goes.
+            // The flag names another model than the file: the file's id goes, and its version.
             values.put("model_id_or_path", Value::Null);
+            if values.source("model_revision") == Source::File {
+                values.put("model_revision", Value::Null);
+            }
         }
     }
     let Some(model) = models::by_type(values.text("model_type")) else {

@@ -92,10 +92,12 @@ arguments! {
     model_type: String, Model, Kind::Choice(models::MODEL_TYPES), Null, WORKS;
     /// Directory of the base model, or its id on a hub.
     model_id_or_path: Option<String>, Model, Kind::Path, Null, WORKS;
-    /// Version of the model on the hub.
-    model_revision: Option<String>, Model, Kind::Text, Null, Status::NoEffect("models are read from disk");
+    /// Branch, tag or commit of the model on the hub; not set: the newest.
+    model_revision: Option<String>, Model, Kind::Text, Null, WORKS;
     /// Directory that holds the base model's files.
     model_cache_dir: Option<String>, Model, Kind::Path, Null, WORKS;
+    /// Hub whose copies and downloads come first; not set: modelscope, or hf with USE_HF=1 in the environment.
+    hub: Option<String>, Model, Kind::Choice(models::HUBS), Null, WORKS;
     /// Train a small adapter beside the frozen weights (lora), or the weights themselves (full).
     sft_type: String, Model, Kind::Choice(&["lora", "full"]), Str("lora"), WORKS;
     /// Full training: this share of the weights, from the first on, stays as it is.
@@ -256,9 +258,8 @@ arguments! {
         Status::NoEffect("libtorch chooses its attention kernels");
     /// Leave out flags that are unknown, with a warning, instead of refusing them.
     ignore_args_error: bool, Elsewhere, Kind::Bool, Bool(false), WORKS;
-    /// Ask the hub for newer weights.
-    check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true),
-        Status::NoEffect("models are read from disk");
+    /// Ask the hub whether it has newer files of a model that was found by its name; nothing waits for the answer.
+    check_model_is_latest: bool, Elsewhere, Kind::Bool, Bool(true), WORKS;
     /// Folder of TensorBoard's files; not set: runs in the run's own folder.
     logging_dir: Option<String>, Saving, Kind::Path, Null, WORKS;
     /// Programs to report to: tensorboard (all is the same) or none.

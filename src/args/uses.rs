@@ -36,10 +36,12 @@ pub const MERGE: Uses = Uses {
 
 const ONLY_MERGE: [&str; 2] = ["output", "overwrite"];
 
-const MERGE_KEYS: [&str; 8] = [
+const MERGE_KEYS: [&str; 10] = [
     "model_type",
     "model_id_or_path",
+    "model_revision",
     "model_cache_dir",
+    "hub",
     "sft_type",
     "ckpt_dir",
     "load_args_from_ckpt_dir",
@@ -47,10 +49,12 @@ const MERGE_KEYS: [&str; 8] = [
     "threads",
 ];
 
-const CLASSIFY_KEYS: [&str; 11] = [
+const CLASSIFY_KEYS: [&str; 13] = [
     "model_type",
     "model_id_or_path",
+    "model_revision",
     "model_cache_dir",
+    "hub",
     "sft_type",
     "template_type",
     "ckpt_dir",

@@ -2,8 +2,12 @@
 
 mod demo;
 mod doctor;
+mod fetch;
+mod found;
 mod jobs;
 mod out;
+mod pull;
+mod pulling;
 mod queue;
 mod sft;
 mod tokenize;
@@ -82,6 +86,8 @@ enum Command {
     NewModel(NewModelArguments),
     /// Time a training step, an evaluation, a label and the loading of a model
     Bench(BenchArguments),
+    /// Fetch a model or a data set from ModelScope or Hugging Face
+    Pull(pull::Arguments),
     /// Turn JSON strings into lists of token ids, a line each
     Tokenize(tokenize::Arguments),
     /// Run the whole job on real Chinese reviews with a small model
@@ -203,6 +209,7 @@ fn run(command: Command) -> Result<i32> {
         // Checked here, read there.
         Command::Bench(_) => run_engine("bench", &rest()),
         Command::NewModel(_) => run_engine("new-model", &rest()),
+        Command::Pull(arguments) => pull::run(&arguments),
         Command::Tokenize(arguments) => tokenize::run(&arguments).map(|()| 0),
         Command::Demo(arguments) => demo::run(arguments.args),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -252,7 +259,7 @@ fn pass_on(subcommand: &str, help: &str, uses: &Uses, args: &[OsString]) -> Resu
         let fields: Vec<Field> = INFER_FIELDS.iter().copied().filter(|f| (uses.works)(f.name)).collect();
         return out::help(&format!("{help}\n{}", help_text(&fields))).map(|()| 0);
     }
-    run_engine(subcommand, args)
+    run_engine(subcommand, &found::with_paths(subcommand, args)?)
 }
 
 fn wants_help(args: &[OsString]) -> bool {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
-use qwen_tui::job::inputs::Inputs;
+use qwen_tui::hub::Sources;
 use qwen_tui::job::runs::RunStatus;
-use qwen_tui::job::{Begin, Event, Outcome, Resume, ready_engine, resume_foreground, run_foreground};
+use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
+use super::fetch::{Newer, fetch};
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -36,7 +37,7 @@ if the run had never ended (docs/resume.md). With --resume_only_model true a new
 and starts by itself (docs/jobs.md). Standard output then has two lines, `job: N` and `place: N`.
 
 Examples:
-  qwen-tui sft --config configs/jd-sentiment.json --model_id_or_path DIR
+  qwen-tui sft --config configs/jd-sentiment.json
   qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
@@ -74,14 +75,22 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         }
     };
     // Before the directory is made: what is told then leaves nothing behind.
-    Inputs::from(args.as_ref()).look()?;
+    let located = locate(&args, &mut fetch)?;
+    located.notes.iter().for_each(|note| out::note(note));
+    let newer = args.check_model_is_latest.then(|| located.model.map(Newer::ask)).flatten();
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
-    let result =
-        run.write_args(&args.to_json()).and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
+    let result = run
+        .write_args(&args.to_json())
+        .and_then(|()| Sources::write(located.sources.as_ref(), run.path()))
+        .and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
     let refused = matches!(result, Err(Error::User(_) | Error::NoRoom(_))) && !began(&run);
     match result.transpose() {
-        Some(result) if !refused => end(&run, result),
+        Some(result) if !refused => {
+            let ended = end(&run, result);
+            newer.into_iter().for_each(Newer::tell);
+            ended
+        }
         // A mistake in an argument or a file: what is left of it would only be in the way of the next attempt.
         Some(result) => {
             run.discard(&there_before);
@@ -112,7 +121,7 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
         None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
     });
-    resume.look()?;
+    resume.locate(&mut fetch)?.iter().for_each(|note| out::note(note));
     let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
     let told = events().len();
     let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm);

@@ -4,19 +4,16 @@
 use std::path::{Path, PathBuf, absolute};
 
 use crate::args::{SftArgs, models};
-use crate::data::rows::{check_file, resolve_dataset_name};
-use crate::data::tokenizer::VOCABULARY_FILE;
+use crate::data::rows::check_file;
 use crate::error::{Error, Result};
+use crate::hub::{Absent, Caches, Place, Wanted};
 use crate::job::initial_adapter::InitialAdapter;
-use crate::model::weight_files;
+pub use crate::model::check_model_dir;
 
 /// The arguments that name what a training reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inputs {
-    model_type: String,
-    model_cache_dir: Option<String>,
-    model_id_or_path: Option<String>,
-    dataset: Vec<String>,
+    wanted: Wanted,
     custom_train_dataset_path: Vec<String>,
     custom_val_dataset_path: Vec<String>,
     init_adapter: Option<InitialAdapter>,
@@ -25,10 +22,7 @@ pub struct Inputs {
 impl From<&SftArgs> for Inputs {
     fn from(args: &SftArgs) -> Inputs {
         Inputs {
-            model_type: args.model_type.clone(),
-            model_cache_dir: args.model_cache_dir.clone(),
-            model_id_or_path: args.model_id_or_path.clone(),
-            dataset: args.dataset.clone(),
+            wanted: args.into(),
             custom_train_dataset_path: args.custom_train_dataset_path.clone(),
             custom_val_dataset_path: args.custom_val_dataset_path.clone(),
             init_adapter: InitialAdapter::of(args),
@@ -59,6 +53,16 @@ impl From<Missing> for Error {
 }
 
 impl Inputs {
+    /// What its names, where they are none of paths, stand for; nothing where they mean nothing.
+    pub fn names(&self) -> Vec<Place> {
+        self.wanted.names(&Caches::here()).unwrap_or_default()
+    }
+
+    /// What is not on this machine and would be fetched.
+    pub fn absent(&self) -> Vec<Absent> {
+        self.names().iter().filter_map(Place::absent).cloned().collect()
+    }
+
     /// Looks for the model, then for the data.
     ///
     /// # Errors
@@ -67,17 +71,21 @@ impl Inputs {
         self.missing().into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// What is not there, the model first; of each argument the first thing.
+    /// What is not there, the model first; of each argument the first thing. What a hub may have is not missing.
     pub fn missing(&self) -> Vec<Missing> {
         let missing = |key| move |e: Error| Missing { key, message: format!("{key}: {e}") };
-        let (cache_dir, id_or_path) = (self.model_cache_dir.as_deref(), self.model_id_or_path.as_deref());
-        let key = if cache_dir.is_some() { "model_cache_dir" } else { "model_id_or_path" };
-        let dir = named_model_dir(&self.model_type, cache_dir, id_or_path);
-        let model = dir.and_then(check_model_dir).map_err(missing(key));
+        let caches = Caches::here();
+        let key = if self.wanted.model_cache_dir.is_some() { "model_cache_dir" } else { "model_id_or_path" };
+        let model = self.wanted.model(&caches).and_then(|place| match place {
+            Place::Path(dir) => check_model_dir(&dir),
+            Place::Cached(_) | Place::Absent(_) => Ok(()),
+        });
+        let model = model.map_err(missing(key));
         let key = "dataset";
-        let named = self.dataset.iter().try_for_each(|name| {
-            let path = resolve_dataset_name(name).map_err(|e| Missing { key, message: e.to_string() })?;
-            check_file(&path).map_err(missing(key))
+        let named = self.wanted.data(&caches).map_err(|e| Missing { key, message: e.to_string() });
+        let named = named.and_then(|places| {
+            let files = places.iter().filter(|place| matches!(place, Place::Path(_)));
+            files.map(Place::path).try_for_each(check_file).map_err(missing(key))
         });
         let files = [
             ("custom_train_dataset_path", &self.custom_train_dataset_path),
@@ -103,7 +111,7 @@ pub fn model_dir(args: &SftArgs) -> Result<&Path> {
 /// The directory that `model_cache_dir` names, or else `model_id_or_path`.
 ///
 /// # Errors
-/// A hub's id that is no directory here: nothing is downloaded yet.
+/// A hub's id that is no directory here: names are found by whoever starts a job (`hub`), not by who reads.
 pub fn named_model_dir<'a>(
     model_type: &str,
     cache_dir: Option<&'a str>,
@@ -116,40 +124,14 @@ pub fn named_model_dir<'a>(
         ))
     })?;
     let path = Path::new(dir);
-    if cache_dir.is_none() && !path.exists() && models::by_id(dir).is_some() {
+    if cache_dir.is_none() && !path.exists() && models::is_id(dir) {
         return Err(Error::user(format!(
-            "{dir} (model_type {model_type}) is a hub's name, and there is no directory {}; download the model and set \
-             model_id_or_path to its directory",
+            "{dir} (model_type {model_type}) is a hub's name, and there is no directory {}; set \
+             model_id_or_path to the model's directory",
             whole(path).display()
         )));
     }
     Ok(path)
-}
-
-/// Says what a model directory lacks before it is read.
-///
-/// # Errors
-/// The first thing that is missing.
-pub fn check_model_dir(dir: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Err(Error::user(format!(
-            "{}: no such model directory; set model_id_or_path to the directory of a Qwen-1 model (config.json, \
-             model.safetensors, qwen.tiktoken)",
-            whole(dir).display()
-        )));
-    }
-    if !dir.is_dir() {
-        return Err(Error::user(format!("{}: is a file; a model is a directory", whole(dir).display())));
-    }
-    for file in ["config.json", VOCABULARY_FILE] {
-        if !dir.join(file).is_file() {
-            return Err(Error::user(format!(
-                "{}: missing; a Qwen-1 model directory has it",
-                whole(dir).join(file).display()
-            )));
-        }
-    }
-    weight_files(dir).map(drop)
 }
 
 /// `path` with all that leads to it: where a relative one was looked for.

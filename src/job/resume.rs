@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::{ARGS_FILE, Change, SftArgs};
 use crate::error::{Error, Result};
+use crate::hub::Fetch;
 use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
 use crate::job::inputs::{Inputs, Missing};
@@ -126,8 +127,13 @@ impl Resume {
     /// # Errors
     /// `Error::User` names what is not there.
     pub fn look(&self) -> Result<()> {
-        let init_adapter = self.args.init_adapter.clone().filter(|_| self.step.is_none());
-        look(self.run.path(), &SftArgs { init_adapter, ..self.args.clone() })
+        self.look_by(&self.args)
+    }
+
+    /// [`look`](Self::look), by arguments that name the same in another way.
+    pub(super) fn look_by(&self, args: &SftArgs) -> Result<()> {
+        let init_adapter = args.init_adapter.clone().filter(|_| self.step.is_none());
+        look(self.run.path(), &SftArgs { init_adapter, ..args.clone() })
     }
 
     /// Refuses arguments in the run's own file that are not those its checkpoint was trained with: whoever has edited
@@ -252,11 +258,12 @@ fn none_whole(run: &RunDir, needed: Needed, broken: &[(u64, Error)]) -> Error {
 const WEIGHTS_ALONE: &str =
     "its weights alone can begin a new run, where they are whole (resume_only_model true)";
 
-/// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own.
+/// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own; also returns what was found where.
+/// `fetch` is asked for what is not on this machine.
 ///
 /// # Errors
 /// `Error::User` as [`Resume::of`], and where the run is finished or there is no engine.
-pub fn resume(dir: &Path) -> Result<(PathBuf, Worker)> {
+pub fn resume(dir: &Path, fetch: &mut Fetch<'_>) -> Result<(PathBuf, Worker, Vec<String>)> {
     let engine = ready_engine()?;
     let resume = Resume::of(dir)?;
     let run = resume.run.path();
@@ -266,9 +273,9 @@ pub fn resume(dir: &Path) -> Result<(PathBuf, Worker)> {
             run.display()
         )));
     }
-    resume.look()?;
+    let notes = resume.locate(fetch)?;
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
-    Ok((run.to_owned(), worker))
+    Ok((run.to_owned(), worker, notes))
 }
 
 /// Whether a worker on the run in `dir` has arguments that it can read, a model and data: without them its first word

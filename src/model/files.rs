@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::error::{Context, Error, Result, brief};
 use crate::plain;
 
@@ -63,4 +64,35 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
         "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
         dir.display()
     )))
+}
+
+/// Says what a model directory lacks before it is read.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check_model_dir(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Err(Error::user(format!(
+            "{}: no such model directory; set model_id_or_path to the directory of a Qwen-1 model (config.json, \
+             model.safetensors, qwen.tiktoken)",
+            absolute(dir).display()
+        )));
+    }
+    if !dir.is_dir() {
+        return Err(Error::user(format!("{}: is a file; a model is a directory", absolute(dir).display())));
+    }
+    for file in ["config.json", VOCABULARY_FILE] {
+        if !dir.join(file).is_file() {
+            return Err(Error::user(format!(
+                "{}: missing; a Qwen-1 model directory has it",
+                absolute(dir).join(file).display()
+            )));
+        }
+    }
+    weight_files(dir).map(drop)
+}
+
+/// `path` with all that leads to it: where a relative one was looked for.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

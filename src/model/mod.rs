@@ -7,6 +7,6 @@ mod places;
 mod shard;
 
 pub use config::QwenConfig;
-pub use files::weight_files;
+pub use files::{check_model_dir, weight_files};
 pub use places::Places;
 pub use shard::Shard;

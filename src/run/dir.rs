@@ -20,6 +20,8 @@ pub const MERGED: &str = "merged.json";
 pub const EVENTS: &str = "events.jsonl";
 /// What the worker and the native libraries in it print.
 pub const WORKER_LOG: &str = "worker.log";
+/// Where model and data lie that the arguments name.
+pub const SOURCES: &str = "sources.json";
 /// How the worker ended, where whoever started it saw that.
 pub const WORKER_EXIT: &str = "worker.exit";
 
@@ -115,13 +117,14 @@ impl RunDir {
     /// empty, up to but not including `kept`. What else lies there stays.
     pub fn discard(self, kept: &Path) {
         // A file that cannot be removed keeps its directory, and nobody is worse off.
-        let exit = self.root.join(WORKER_EXIT);
+        let (exit, sources) = (self.root.join(WORKER_EXIT), self.root.join(SOURCES));
         let made = [
             self.args_file(),
             self.training_args_file(),
             self.events_file(),
             self.worker_log(),
             exit,
+            sources,
             self.lock(),
             self.socket(),
         ];

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::args::{ReadDraft, SftArgs};
+use crate::hub::Repo;
+use crate::hub::shelf::Item;
 use crate::job::inputs::{Inputs, Missing};
 
 /// Where files of arguments are looked for and saved, beneath the working directory.
@@ -22,6 +24,13 @@ pub enum ConfigWork {
     },
     /// Looks whether model and data are there.
     Find(Box<Inputs>),
+    /// Looks for models and data sets to choose from.
+    Shelves,
+    /// Asks a hub how large the first of these is that one has; nothing is fetched.
+    Size {
+        name: String,
+        repos: Vec<Repo>,
+    },
     /// Reads the rows that the arguments name; a newer look ends this one.
     Preview(Box<SftArgs>),
 }
@@ -45,6 +54,14 @@ pub enum ConfigNews {
     Found {
         inputs: Box<Inputs>,
         missing: Vec<Missing>,
+        names: Names,
+    },
+    /// Models and data sets to choose from.
+    Shelves(Vec<Item>),
+    /// How large something on a hub is, in words.
+    Size {
+        name: String,
+        told: Result<String, String>,
     },
     /// The job is in the queue.
     Queued,
@@ -52,6 +69,15 @@ pub enum ConfigNews {
     NotStarted(String),
     /// The error is the loader's.
     Preview(Result<Box<Preview>, String>),
+}
+
+/// What the names among the inputs stand for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Where each is, or that it would be fetched: a line each.
+    pub lines: Vec<String>,
+    /// The directory of a model that is named and is on this machine.
+    pub model: Option<PathBuf>,
 }
 
 /// A look at the rows that a job would be trained on.

@@ -90,6 +90,8 @@ bindings! {
     AS_JSON: [char('e'), key(KeyCode::F(4))], "e, F4", "JSON", "Edit all as JSON";
     LOAD: [char('o'), key(KeyCode::F(3))], "o, F3", "open", "Open a file of arguments";
     SAVE_AS: [char('w'), key(KeyCode::F(2))], "w, F2", "write", "Write the arguments to a file";
+    MODELS: [char('m'), key(KeyCode::F(9))], "m, F9", "models", "Choose model and data: what is here, what a name would fetch";
+    SIZE: [char('i')], "i", "size", "Ask the hub how large it is; nothing is fetched";
     FILTER: [char('/')], "/", "find", "Show only what has these words";
     PAGE_UP: [key(KeyCode::PageUp)], "PgUp", "page up", "A page up";
     PAGE_DOWN: [key(KeyCode::PageDown)], "PgDn", "page down", "A page down";
@@ -182,11 +184,13 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &START,
             &TO_QUEUE,
             &DATA,
+            &MODELS,
             &AS_JSON,
             &LOAD,
             &SAVE_AS,
         ],
     ),
+    ("Config, models and data", &[&UP, &DOWN, &FIRST, &LAST, &CHOOSE, &SIZE, &REFRESH, &CLOSE]),
     (
         "Config, while typing",
         &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &OPEN_FILE, &WRITE_FILE, &ABOVE, &BELOW, &EMPTY, &UNDO],

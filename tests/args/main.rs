@@ -95,7 +95,7 @@ fn swifts_own_file_loads_silently_and_comes_out_the_same() {
     let ours: Vec<_> = written.keys().filter(|key| !expected.contains_key(*key)).collect();
     assert_eq!(
         ours,
-        ["resume_only_model", "adam_epsilon", "save_minutes", "init_adapter", "device", "threads"]
+        ["hub", "resume_only_model", "adam_epsilon", "save_minutes", "init_adapter", "device", "threads"]
     );
 
     // Flags change what the file's other values followed from: still nothing to warn about.

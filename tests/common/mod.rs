@@ -26,6 +26,12 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qwen-tui");
 /// minutes.
 const LIMIT: Duration = Duration::from_secs(400);
 
+/// The folders of a bench that stand for the hubs' caches.
+const HUBS: [(&str, &str); 2] = [("MODELSCOPE_CACHE", "modelscope"), ("HF_HOME", "huggingface")];
+/// Servers that nobody listens at.
+const SERVERS: [(&str, &str); 2] =
+    [("MODELSCOPE_DOMAIN", "http://127.0.0.1:9"), ("HF_ENDPOINT", "http://127.0.0.1:9")];
+
 pub const HIDDEN: usize = 16;
 /// Each MLP matrix has half of it.
 pub const INTERMEDIATE: usize = 48;
@@ -170,6 +176,11 @@ impl Bench {
 
     /// Starts a command in this folder; what it prints goes to files.
     pub fn start(&self, words: &[String], input: &str) -> Started {
+        self.start_with(words, input, &[])
+    }
+
+    /// [`start`](Self::start) with more in its environment.
+    pub fn start_with(&self, words: &[String], input: &str, environment: &[(&str, &str)]) -> Started {
         let io = tempfile::tempdir_in(self.dir.path()).unwrap();
         fs::write(io.path().join("in"), input).unwrap();
         let create = |name: &str| File::create(io.path().join(name)).unwrap();
@@ -179,6 +190,12 @@ impl Bench {
             .env_remove("QWEN_TUI_ENGINE")
             // Where running jobs are registered, and others' would be found.
             .env("XDG_STATE_HOME", self.path("state"))
+            // Where models and data are found by name; no hub can be reached.
+            .envs(HUBS.map(|(name, place)| (name, self.path(place))))
+            .envs(SERVERS)
+            .env_remove("USE_HF")
+            .env_remove("HF_HUB_CACHE")
+            .envs(environment.iter().copied())
             .stdin(File::open(io.path().join("in")).unwrap())
             .stdout(create("out"))
             .stderr(create("err"))

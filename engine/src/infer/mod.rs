@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::{Template, Tokenizer};
 use qwen_tui::error::Result;
+use qwen_tui::hub::Sources;
 use qwen_tui::job::inputs::{check_model_dir, named_model_dir};
 use tch::{Device, Kind};
 
@@ -65,7 +66,7 @@ pub struct Base {
 impl Base {
     fn load(args: &InferArgs) -> Result<(Self, Tokenizer)> {
         let device = device::choose(&args.device)?;
-        let dir = base_dir(args)?.to_owned();
+        let dir = base_dir(args)?;
         check_model_dir(&dir)?;
         let config = QwenConfig::load(&dir)?;
         let tokenizer = config.tokenizer(&dir)?;
@@ -92,17 +93,21 @@ fn is_whole(ckpt: &Path) -> bool {
     ckpt.join("config.json").is_file()
 }
 
-/// The directory of the base that `args` name; a whole model's checkpoint is its own.
+/// The directory of the base that `args` name; a whole model's checkpoint is its own, and a checkpoint of a run that was
+/// started by a model's name has the directory that the run was given.
 ///
 /// # Errors
 /// No directory is named, or a hub's id that is none here.
-pub fn base_dir(args: &InferArgs) -> Result<&Path> {
-    match args.ckpt_dir.as_deref().map(Path::new).filter(|ckpt| is_whole(ckpt)) {
-        Some(whole) => Ok(whole),
-        None => named_model_dir(
-            &args.model_type,
-            args.model_cache_dir.as_deref(),
-            args.model_id_or_path.as_deref(),
-        ),
+pub fn base_dir(args: &InferArgs) -> Result<PathBuf> {
+    let ckpt = args.ckpt_dir.as_deref().map(Path::new);
+    if let Some(whole) = ckpt.filter(|ckpt| is_whole(ckpt)) {
+        return Ok(whole.to_owned());
+    }
+    let (cache_dir, named) = (args.model_cache_dir.as_deref(), args.model_id_or_path.as_deref());
+    let is_name = cache_dir.is_none() && named.is_some_and(|name| !Path::new(name).exists());
+    let given = ckpt.filter(|_| is_name).and_then(Sources::of_checkpoint);
+    match given.filter(|given| given.wanted.same_model(&args.into())) {
+        Some(given) => Ok(given.model),
+        None => named_model_dir(&args.model_type, cache_dir, named).map(Path::to_owned),
     }
 }

@@ -130,7 +130,7 @@ impl Server {
                 (args, Vec::new())
             }
         };
-        let loaded = !same(base_dir(&args)?, &self.base.dir);
+        let loaded = !same(&base_dir(&args)?, &self.base.dir);
         if loaded {
             (self.session, self.base) = Session::open_with_base(&args)?;
         } else {
@@ -164,7 +164,7 @@ impl Server {
         })?;
         let (mut args, mut warnings) = (loaded.args, loaded.warnings);
         args.threads = self.args.threads;
-        let named = base_dir(&args).map(Path::to_owned);
+        let named = base_dir(&args);
         if !named.as_ref().is_ok_and(|dir| dir.is_dir()) {
             let named = named.map_or_else(|e| e.to_string(), |dir| dir.display().to_string());
             warnings.push(format!("{dir}: its base model is not there ({named}); {base} takes its place"));

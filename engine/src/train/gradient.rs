@@ -8,7 +8,6 @@ use tch::Tensor;
 
 use super::fit::{self, OutOfMemory};
 use super::metrics::{AccStrategy, Tally, weigh_step};
-use super::model_dir;
 use super::optimizer;
 use super::step::{self, Pending, WeightedRow};
 use super::trainer::Trainer;
@@ -149,7 +148,7 @@ impl Trainer<'_> {
     /// The error of one row that does not fit.
     pub fn too_long(&self, row: &str, ids: &[u32], error: &OutOfMemory) -> Error {
         // The text is a help to find the row; without it there are number and length.
-        let tokenizer = model_dir(self.args).and_then(|dir| self.config.tokenizer(dir)).ok();
+        let tokenizer = self.config.tokenizer(self.model_dir).ok();
         let (recompute, device) = (self.progress.passes.recompute, self.trainable.theta().0.device());
         fit::too_long(row, ids, tokenizer.as_ref(), recompute, device, error)
     }

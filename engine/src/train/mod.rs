@@ -31,6 +31,7 @@ use qwen_tui::args::{
 use qwen_tui::data;
 use qwen_tui::data::template::Example;
 use qwen_tui::error::{Error, Result};
+use qwen_tui::hub::sources::reading;
 use qwen_tui::job::branch::kept;
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::job::human::counted;
@@ -129,7 +130,9 @@ fn recipe<'a>(
     };
 
     // The data: cheap, and where most mistakes are.
-    let dir = model_dir(args)?;
+    // Names stay in what is written down.
+    let reading = reading(run.path(), args)?;
+    let dir = model_dir(&reading)?;
     check_model_dir(dir)?;
     let config = QwenConfig::load(dir)?;
     let initial = InitialAdapter::of(args).filter(|_| from.is_none());
@@ -138,7 +141,7 @@ fn recipe<'a>(
         None => None,
     };
     emit(Event::Stage { stage: Stage::ReadingData })?;
-    let rows = data::load::read(&args.into())?;
+    let rows = data::load::read(&(&reading).into())?;
     for message in &rows.warnings {
         emit(Event::Warning { message: message.clone() })?;
     }
@@ -266,6 +269,7 @@ fn recipe<'a>(
     let answering = args.predict_with_generate.then(|| Answering::new(args, tokenizer)).transpose()?;
     let mut trainer = Trainer {
         args,
+        model_dir: dir,
         run,
         emit,
         commands,

@@ -1,5 +1,6 @@
 //! A run in progress: the parts of the recipe that need all of it.
 
+use std::path::Path;
 use std::time::Instant;
 
 use qwen_tui::args::SftArgs;
@@ -18,12 +19,14 @@ use super::optimizer::Optimizer;
 use super::reports::Reports;
 use super::resume::Progress;
 use super::room::Waiting;
-use super::{Asked, Commands, Sink, checkpoint, model_dir};
+use super::{Asked, Commands, Sink, checkpoint};
 use crate::model::{Qwen, QwenConfig, Trainable, adapter, weights};
 
 /// A run in progress.
 pub struct Trainer<'a> {
     pub args: &'a SftArgs,
+    /// The base model's directory.
+    pub model_dir: &'a Path,
     pub run: &'a RunDir,
     pub emit: &'a mut Sink<'a>,
     pub commands: Commands<'a>,
@@ -174,7 +177,7 @@ impl Trainer<'_> {
         // As with the log: what the checkpoint goes on from is on disk before it is.
         self.patiently(Waiting::new(), |t| t.reports.sync())?;
         self.warn()?;
-        let model_dir = model_dir(self.args)?;
+        let model_dir = self.model_dir;
         let events = self.patiently(Waiting::with_much(self.run.path()), |t| {
             let state = checkpoint::State {
                 args: t.args,

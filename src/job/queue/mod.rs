@@ -14,6 +14,7 @@
 
 mod changes;
 mod device;
+mod fetching;
 mod folder;
 mod put;
 mod runner;

@@ -51,7 +51,10 @@ impl Queue {
                 (args, vec![format!("the job goes on with {place}")])
             }
         };
-        Inputs::from(&args).look()?;
+        let inputs = Inputs::from(&args);
+        inputs.look()?;
+        let fetched = inputs.absent().into_iter().map(|absent| absent.told_later());
+        let notes = notes.into_iter().chain(fetched).collect();
         // Whoever starts it stands elsewhere.
         if let Ok(absolute) = std::path::absolute(&args.output_dir)
             && let Some(text) = absolute.to_str()

@@ -1,14 +1,16 @@
 //! The runner: starts the waiting jobs, each when its device is free, and ends where there is nothing left to do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::device::{Device, Devices};
+use super::fetching::{Fetching, absent};
 use super::folder::{Listing, Queue};
-use super::start::{End, Start, settle, start};
-use super::state::{Job, State};
+use super::start::{End, Start, put_aside, settle, start};
+use super::state::{Job, State, arguments_file};
 use crate::error::Result;
+use crate::hub::Failed;
 use crate::job::{Worker, register};
 
 /// How often the queue and the workers are looked at.
@@ -27,8 +29,15 @@ pub fn run(queue: &Queue, say: &mut dyn FnMut(&str)) -> Result<()> {
         say(if there { "another process runs the queue already" } else { "the queue is empty" });
         return Ok(());
     };
-    let mut runner =
-        Runner { queue, devices: Devices::default(), own: HashMap::new(), held: HashMap::new(), told: None };
+    let mut runner = Runner {
+        queue,
+        devices: Devices::default(),
+        own: HashMap::new(),
+        held: HashMap::new(),
+        fetching: None,
+        fetched: HashSet::new(),
+        told: None,
+    };
     loop {
         match runner.step(say) {
             // It may pass: a disk that is full has room again some time.
@@ -51,6 +60,10 @@ struct Runner<'a> {
     own: HashMap<u64, Worker>,
     /// The jobs that could not be started, since when and why.
     held: HashMap<u64, (Instant, String)>,
+    /// The job that models or data are fetched for.
+    fetching: Option<Fetching>,
+    /// The jobs of which nothing has to be fetched any more.
+    fetched: HashSet<u64>,
     /// What was said last of what may pass.
     told: Option<String>,
 }
@@ -73,6 +86,7 @@ impl Runner<'_> {
         }
         let listing = self.queue.list()?;
         if listing.has_work() {
+            self.fetch(&listing, say)?;
             self.start_waiting(&listing, say)?;
         }
         Ok(listing.has_work())
@@ -103,6 +117,55 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Fetches what the first waiting jobs lack, for one job at a time; what trains meanwhile trains on.
+    fn fetch(&mut self, listing: &Listing, say: &mut dyn FnMut(&str)) -> Result<()> {
+        // A job that was taken out of the queue needs it no more.
+        self.fetching.take_if(|fetching| !listing.waiting().any(|job| job.number == fetching.job));
+        if let Some(outcome) = self.fetching.as_mut().and_then(Fetching::outcome)
+            && let Some(Fetching { job, .. }) = self.fetching.take()
+        {
+            match outcome {
+                Ok(()) => drop(self.fetched.insert(job)),
+                Err(Failed::Cancelled) => {}
+                Err(Failed::ForNow(e)) => self.hold(job, e.to_string(), say),
+                Err(Failed::ForGood(e)) => {
+                    say(&format!("job {job} cannot be started: {e}"));
+                    put_aside(self.queue, job, e)?;
+                }
+            }
+        }
+        if self.fetching.is_some() || listing.paused {
+            return Ok(());
+        }
+        for job in listing.waiting().filter(|job| job.what.is_ok()) {
+            if self.fetched.contains(&job.number) || self.rests(job.number) {
+                continue;
+            }
+            let absent = absent(&arguments_file(self.queue.dir(), job.number));
+            if absent.is_empty() {
+                self.fetched.insert(job.number);
+                continue;
+            }
+            absent.iter().for_each(|absent| say(&format!("job {}: {}", job.number, absent.told())));
+            self.fetching = Some(Fetching::begin(job.number, absent));
+            break;
+        }
+        Ok(())
+    }
+
+    /// Whether a job was held so lately that it is left alone.
+    fn rests(&self, job: u64) -> bool {
+        self.held.get(&job).is_some_and(|(since, _)| since.elapsed() < TRY_AGAIN)
+    }
+
+    /// Leaves a job alone for a while.
+    fn hold(&mut self, job: u64, why: String, say: &mut dyn FnMut(&str)) {
+        let new = self.held.insert(job, (Instant::now(), why.clone()));
+        if new.is_none_or(|(_, before)| before != why) {
+            say(&format!("job {job} cannot be started yet: {why}"));
+        }
+    }
+
     /// Starts the first waiting job of each device that is free.
     fn start_waiting(&mut self, listing: &Listing, say: &mut dyn FnMut(&str)) -> Result<()> {
         let mut busy = self.busy(listing);
@@ -121,8 +184,14 @@ impl Runner<'_> {
                 self.note(job, note.as_deref());
                 continue;
             }
-            let resting = self.held.get(&job.number).filter(|(since, _)| since.elapsed() < TRY_AGAIN);
-            if resting.is_some() || listing.paused {
+            if let Some(fetching) = self.fetching.as_ref().filter(|fetching| fetching.job == job.number) {
+                self.note(job, Some(&fetching.words()));
+            } else if !self.fetched.contains(&job.number) {
+                // The list has a line for each.
+                let held = self.held.get(&job.number).and_then(|(_, why)| why.lines().next());
+                self.note(job, held.or(job.note()));
+            }
+            if !self.fetched.contains(&job.number) || self.rests(job.number) || listing.paused {
                 busy.push((device, None));
                 continue;
             }
@@ -133,11 +202,8 @@ impl Runner<'_> {
                     busy.push((device, Some(run)));
                 }
                 Start::Held(why) => {
-                    let new = self.held.insert(job.number, (Instant::now(), why.clone()));
-                    if new.is_none_or(|(_, before)| before != why) {
-                        say(&format!("job {} cannot be started yet: {why}", job.number));
-                    }
                     self.note(job, Some(&why));
+                    self.hold(job.number, why, say);
                     busy.push((device, None));
                 }
                 Start::Failed(why) => say(&format!("job {} cannot be started: {why}", job.number)),

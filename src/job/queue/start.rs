@@ -11,9 +11,11 @@ use super::folder::{Queue, is_held};
 use super::state::{State, arguments_file, lock_file};
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
+use crate::hub::Sources;
+use crate::hub::find::nothing_is_fetched;
 use crate::job::begin::Begin;
 use crate::job::engine::ready_engine;
-use crate::job::inputs::Inputs;
+use crate::job::locate::locate;
 use crate::job::runs::{head_and_tail, last_words};
 use crate::job::{Event, Worker};
 use crate::run::{EVENTS, RunDir, WORKER_LOG, existing, list_checkpoints};
@@ -34,6 +36,8 @@ pub(super) enum Start {
 /// What a job begins with.
 struct Ready {
     args: SftArgs,
+    /// What a new run is given to read.
+    sources: Option<Sources>,
     /// The run that it goes on with, and the step of the checkpoint; none for a new one.
     resumes: Option<(RunDir, Option<u64>)>,
 }
@@ -78,6 +82,7 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         if new {
             queue.set_state(number, State::is_taken, &taken(Some(path.clone()), Some(log_length(&path))))?;
             run.write_args(&ready.args.to_json())?;
+            Sources::write(ready.sources.as_ref(), &path)?;
         }
         let lock = lock_file(queue.dir(), number);
         let held = OpenOptions::new().create(true).append(true).read(true).open(&lock);
@@ -101,10 +106,10 @@ fn look(file: &Path) -> Result<Ready> {
     let args = SftArgs::from_file(file)?;
     match Begin::from(args)? {
         Begin::New { args, .. } => {
-            Inputs::from(args.as_ref()).look()?;
+            let located = locate(&args, &mut nothing_is_fetched)?;
             // Told now: a run that is there is not this job's.
             vacant(&args)?;
-            Ok(Ready { args: *args, resumes: None })
+            Ok(Ready { args: *args, sources: located.sources, resumes: None })
         }
         Begin::Resume { mut resume, args } => {
             resume.take(*args)?;
@@ -112,8 +117,8 @@ fn look(file: &Path) -> Result<Ready> {
                 let run = resume.run.path().display();
                 return Err(Error::user(format!("{run} is finished; nothing is left to train")));
             }
-            Inputs::from(&resume.args).look()?;
-            Ok(Ready { args: resume.args, resumes: Some((resume.run, resume.step)) })
+            resume.locate(&mut nothing_is_fetched)?;
+            Ok(Ready { args: resume.args, sources: None, resumes: Some((resume.run, resume.step)) })
         }
     }
 }
@@ -131,7 +136,7 @@ pub(super) fn vacant(args: &SftArgs) -> Result<()> {
 }
 
 /// Lets the job wait on where there was no room, or else tells in its place why it cannot be started.
-fn put_aside(queue: &Queue, number: u64, e: Error) -> Result<Start> {
+pub(super) fn put_aside(queue: &Queue, number: u64, e: Error) -> Result<Start> {
     let (state, start) = match e {
         Error::NoRoom(why) => (State::Waiting { note: Some(why.clone()) }, Start::Held(why)),
         e => (State::Failed { message: e.to_string() }, Start::Failed(e.to_string())),

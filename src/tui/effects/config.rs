@@ -9,9 +9,11 @@ use crate::data::template::Row;
 use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::data::{Template, Tokenizer, Truncation, encode_rows};
 use crate::error::{Error, Result};
+use crate::hub::{Place, Sort, Wanted, shelf};
+use crate::job::human;
 use crate::run::write_atomic;
 use crate::tui::action::Notice;
-use crate::tui::configs::{CONFIGS, ConfigNews, ConfigWork, Part, Preview, Unit};
+use crate::tui::configs::{CONFIGS, ConfigNews, ConfigWork, Names, Part, Preview, Unit};
 use crate::tui::message::Message;
 
 /// The file that the form begins with where none is named.
@@ -29,7 +31,19 @@ pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
         ConfigWork::Save { path, text, overwrite } => save(path, text, overwrite),
         ConfigWork::Find(inputs) => {
             let missing = inputs.missing();
-            Ok(ConfigNews::Found { inputs, missing })
+            let places = inputs.names();
+            let lines = places.iter().map(ToString::to_string).collect();
+            let is_model = |place: &&Place| matches!(place, Place::Cached(c) if c.repo.sort == Sort::Model);
+            let model = places.iter().find(is_model).map(|place| place.path().to_owned());
+            Ok(ConfigNews::Found { inputs, missing, names: Names { lines, model } })
+        }
+        ConfigWork::Shelves => Ok(ConfigNews::Shelves(shelf::items())),
+        ConfigWork::Size { name, repos } => {
+            let told = shelf::download(&repos).map(|(hub, bytes, files)| {
+                let files = human::counted(files as u64, "file");
+                format!("{} in {files} from {hub}: starting a job fetches it", human::bytes(bytes))
+            });
+            Ok(ConfigNews::Size { name, told: told.map_err(|e| e.to_string()) })
         }
         ConfigWork::Preview(args) => {
             let this = previews.fetch_add(1, Ordering::Relaxed) + 1;
@@ -108,6 +122,7 @@ fn save(path: PathBuf, text: String, overwrite: bool) -> Result<ConfigNews> {
 
 /// Reads, chooses and measures the rows as a training does; none where it is no longer wanted.
 fn look(args: &SftArgs, wanted: &dyn Fn() -> bool) -> Result<Option<Preview>> {
+    let args = &Wanted::from(args).here()?.apply(args)?;
     let Chosen { train, validation, skipped, warnings, unplain } = read(&Sources::from(args))?;
     if !wanted() {
         return Ok(None);

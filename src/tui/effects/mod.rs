@@ -24,6 +24,7 @@ use super::message::Message;
 use super::repl::{News, Order};
 use super::state::State;
 use crate::error::{Error, Result};
+use crate::hub::latest;
 use crate::job::event::Command;
 use crate::job::merge::AtWork;
 use crate::job::tell::tell;
@@ -98,9 +99,20 @@ impl Effects {
             }
             Action::StartJob(args) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match job::start(&args) {
-                    Ok(started) => follow_new(started, &followed, send),
-                    Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
+                let sender = self.sender.clone();
+                self.background(move |send| {
+                    match job::start(&args, &mut |absent| job::fetch(absent, send)) {
+                        Ok(mut started) => {
+                            if let Some(model) = started.model.take() {
+                                // Beside the job, which waits for no hub.
+                                let tell = move |told| drop(sender.send(Message::Notice(Notice::info(told))));
+                                let ask = move || latest::newer(&model).into_iter().for_each(tell);
+                                drop(std::thread::Builder::new().name("newer".to_owned()).spawn(ask));
+                            }
+                            follow_new(started, &followed, send);
+                        }
+                        Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
+                    }
                 });
             }
             Action::Queue(work) => {
@@ -139,9 +151,14 @@ impl Effects {
             }
             Action::Resume(checkpoint) => {
                 let followed = Arc::clone(&self.followed);
-                self.background(move |send| match crate::job::resume(&checkpoint) {
-                    Ok((run, worker)) => follow(&run, Some(worker), &followed, send),
-                    Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                self.background(move |send| {
+                    match crate::job::resume(&checkpoint, &mut |absent| job::fetch(absent, send)) {
+                        Ok((run, worker, notes)) => {
+                            notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
+                            follow(&run, Some(worker), &followed, send);
+                        }
+                        Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                    }
                 });
             }
             Action::Merge { checkpoint, overwrite } => {
@@ -222,7 +239,7 @@ impl Drop for Effects {
 
 /// Follows a new run; where its worker goes before its first event, nothing is left of it but what it said.
 fn follow_new(started: job::Started, followed: &AtomicU64, send: &dyn Fn(Message)) {
-    let job::Started { run, worker, there_before, notes } = started;
+    let job::Started { run, worker, there_before, notes, .. } = started;
     let this = followed.fetch_add(1, Ordering::Relaxed) + 1;
     let wanted = || followed.load(Ordering::Relaxed) == this;
     notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
@@ -301,7 +318,8 @@ mod tests {
         std::fs::write(run.args_file(), "{}").unwrap();
         let worker = Worker::start_engine(Path::new("/bin/false"), &path, Session::Background).unwrap();
         let heard = Mutex::new(Vec::new());
-        let started = job::Started { run, worker, there_before: dir.path().to_owned(), notes: Vec::new() };
+        let started =
+            job::Started { run, worker, there_before: dir.path().to_owned(), notes: Vec::new(), model: None };
         follow_new(started, &AtomicU64::new(0), &|message| heard.lock().unwrap().push(message));
         let heard = heard.into_inner().unwrap();
         assert!(matches!(&heard[0], Message::Opened(opened) if *opened == path), "{heard:?}");

@@ -1,6 +1,7 @@
 //! The Config tab.
 
 mod files;
+mod shelf;
 mod text;
 
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use qwen_tui::data::sentiment_prompt;
 use qwen_tui::job::inputs::Missing;
 use qwen_tui::tui::action::Action;
 use qwen_tui::tui::app::App;
-use qwen_tui::tui::configs::{ConfigNews, ConfigWork, Part, Preview, Unit};
+use qwen_tui::tui::configs::{ConfigNews, ConfigWork, Names, Part, Preview, Unit};
 use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
 use qwen_tui::tui::repl::{Model, News, Order};
@@ -45,7 +46,7 @@ fn find(cockpit: &mut Cockpit, actions: &[Action], found: Result<(), Missing>) -
     asked
         .map(|inputs| {
             let missing = found.clone().err().into_iter().collect();
-            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing }))
+            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing, names: Names::default() }))
         })
         .count()
 }
@@ -55,7 +56,7 @@ fn answers(cockpit: &mut Cockpit, actions: &[Action], missing: &[Missing]) -> Ve
     match actions {
         [Action::Config(ConfigWork::Find(inputs))] => {
             let (inputs, missing) = (inputs.clone(), missing.to_vec());
-            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing }))
+            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing, names: Names::default() }))
         }
         other => panic!("{other:?}"),
     }

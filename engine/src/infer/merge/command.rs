@@ -37,7 +37,7 @@ fn job(args: &InferArgs) -> Result<Job> {
         None => usual_target(&checkpoint)?,
     };
     Ok(Job {
-        base: base_dir(args)?.to_owned(),
+        base: base_dir(args)?,
         checkpoint,
         target,
         overwrite: args.overwrite,

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use crate::args::models::is_id;
 use crate::args::{ARGS_FILE, INFER_FIELDS, SftArgs, typed};
 use crate::error::{Error, Result};
+use crate::hub::{Caches, Place, Sources, Wanted};
 use crate::job::repl::{Generate, Open};
 use crate::job::runs;
 use crate::plain;
@@ -108,21 +110,49 @@ fn checkpoint(dir: &Path) -> Result<Source> {
     }
     let name = dir.display().to_string();
     let args = SftArgs::from_run_dir(dir).ok();
+    let mut flags = vec!["--ckpt_dir".to_owned(), name.clone()];
+    // The engine is told directories. What is named by its path, it finds by itself.
+    let is_name = |args: &&SftArgs| {
+        args.model_cache_dir.is_none()
+            && args.model_id_or_path.as_ref().is_some_and(|name| is_id(name) && !Path::new(name).exists())
+            && !dir.join("config.json").is_file()
+    };
+    let run = dir.canonicalize().ok().and_then(|dir| Some(dir.parent()?.to_owned()));
+    if let Some(args) = args.as_ref().filter(is_name)
+        && let Ok(base) = model_of(args, run.as_deref().unwrap_or(dir))
+    {
+        flags.extend(["--model_cache_dir".to_owned(), base]);
+    }
     Ok(Source {
-        flags: vec!["--ckpt_dir".to_owned(), name.clone()],
+        flags,
         open: Open::CkptDir(name),
         template: args.as_ref().map(template),
         how: args.map_or_else(usual, |args| drawn(&args)),
     })
 }
 
+/// The directory of the base model that the `args` of the run in `run` name: the one that it was given, or what is on this
+/// machine by that name.
+///
+/// # Errors
+/// They name none, or it is not here.
+fn model_of(args: &SftArgs, run: &Path) -> Result<String> {
+    let wanted = Wanted::from(args);
+    let given = Sources::read(run).ok().flatten().filter(|given| given.wanted.same_model(&wanted));
+    let dir = match given.filter(|given| given.model.is_dir()) {
+        Some(given) => given.model,
+        None => match wanted.model(&Caches::here())? {
+            Place::Absent(absent) => return Err(absent.error(None)),
+            place => place.path().to_owned(),
+        },
+    };
+    dir.to_str().map(str::to_owned).ok_or_else(|| Error::user(format!("{}: not UTF-8", dir.display())))
+}
+
 fn base_of(run: &Path) -> Result<Source> {
     let args = SftArgs::from_run_dir(run)?;
-    // The rules have put a hub's id where no directory was named; the engine says what to do about that.
-    let dir = args.model_cache_dir.as_ref().or(args.model_id_or_path.as_ref()).ok_or_else(|| {
-        Error::user(format!("{}: its sft_args.json names no base model (model_id_or_path)", run.display()))
-    })?;
-    let mut source = base(dir, &args.model_type, &args.template_type, args.system.as_deref());
+    let dir = model_of(&args, run).map_err(|e| e.context(format!("{}: its base model", run.display())))?;
+    let mut source = base(&dir, &args.model_type, &args.template_type, args.system.as_deref());
     source.flags.extend(["--dtype".to_owned(), args.dtype.clone()]);
     source.how = drawn(&args);
     Ok(source)

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
+use crate::hub::Sort;
+use crate::hub::shelf::Item;
 use crate::job::inputs::{Inputs, Missing};
+use crate::tui::configs::Names;
 
 /// A line of the list.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +29,7 @@ impl PartialEq for Row {
 }
 
 /// Inputs that were looked for, and what of them is not there.
-type Found = Vec<(Inputs, Vec<Missing>)>;
+type Found = Vec<(Inputs, Vec<Missing>, Names)>;
 
 /// The arguments of the next job.
 #[derive(Debug)]
@@ -96,6 +99,41 @@ impl Form {
         Ok(())
     }
 
+    /// Sets what names `item`; returns the argument.
+    ///
+    /// # Errors
+    /// Why it cannot be set.
+    pub fn take(&mut self, item: &Item) -> Result<&'static str, String> {
+        let mut draft = self.draft.clone();
+        let field = |name: &str| FIELDS.iter().find(|field| field.name == name);
+        let mut set = |name: &str, value: Option<Value>| match (field(name), value) {
+            (Some(field), Some(value)) => draft.set(field, &value),
+            (Some(field), None) => {
+                draft.reset(field);
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        };
+        let name = match item.sort {
+            Sort::Dataset => {
+                set("dataset", Some(vec![item.name.clone()].into()))?;
+                "dataset"
+            }
+            Sort::Model => {
+                if let Some(model_type) = &item.model_type {
+                    set("model_type", Some(model_type.clone().into()))?;
+                }
+                set("model_id_or_path", Some(item.name.clone().into()))?;
+                // They said where another one lies.
+                set("model_cache_dir", None)?;
+                set("model_revision", None)?;
+                "model_id_or_path"
+            }
+        };
+        self.replace(draft);
+        Ok(name)
+    }
+
     pub fn reset(&mut self, field: &'static Field) {
         self.draft.reset(field);
         self.check();
@@ -130,14 +168,20 @@ impl Form {
 
     /// What of `inputs` is not there; none where that is not known.
     pub fn missing(&self, inputs: &Inputs) -> Option<&[Missing]> {
-        self.found.iter().find(|(known, _)| known == inputs).map(|(_, missing)| missing.as_slice())
+        self.found.iter().find(|(known, ..)| known == inputs).map(|(_, missing, _)| missing.as_slice())
+    }
+
+    /// What the names of the form as it is stand for; none where that is not known.
+    pub fn names(&self) -> Option<&Names> {
+        let inputs = self.inputs.as_ref()?;
+        self.found.iter().find(|(known, ..)| known == inputs).map(|(.., names)| names)
     }
 
     /// Keeps what was found, and of what was found before only what is of the form as it is: what is typed meanwhile
     /// may be thrown away.
-    pub fn hear_found(&mut self, inputs: Inputs, missing: Vec<Missing>) {
-        self.found.retain(|(known, _)| Some(known) == self.inputs.as_ref() && *known != inputs);
-        self.found.push((inputs, missing));
+    pub fn hear_found(&mut self, inputs: Inputs, missing: Vec<Missing>, names: Names) {
+        self.found.retain(|(known, ..)| Some(known) == self.inputs.as_ref() && *known != inputs);
+        self.found.push((inputs, missing, names));
     }
 
     /// The argument that stands in the way of a start.

@@ -294,7 +294,11 @@ fn ready(form: &Form, state: &State) -> Vec<(String, Style)> {
             match form.inputs_found() {
                 Some(Err(missing)) => words.push((format!("✗ {}", missing.message), theme.bad)),
                 _ if matches!(state.engine, Some(Err(_))) => {}
-                Some(Ok(())) => words.push(("✓ s starts the training".to_owned(), theme.good)),
+                Some(Ok(())) => {
+                    words.push(("✓ s starts the training".to_owned(), theme.good));
+                    let lines = form.names().map(|names| names.lines.as_slice()).unwrap_or_default();
+                    words.extend(lines.iter().map(|line| (line.clone(), theme.dim)));
+                }
                 None => words.push((LOOKING.to_owned(), theme.dim)),
             }
         }

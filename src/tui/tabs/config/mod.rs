@@ -7,6 +7,7 @@ mod list;
 mod news;
 mod picker;
 mod preview;
+mod shelf;
 mod start;
 mod typing;
 
@@ -27,6 +28,7 @@ use edit::Line;
 use form::{Form, Row};
 use json::{Edited, Editor};
 use picker::{Picked, Picker};
+use shelf::{Chosen, Shelves};
 use typing::{Typing, ValueLine};
 
 /// Seconds after which what was missing is looked for again.
@@ -70,6 +72,7 @@ enum Page {
     Typing(Typing),
     Editor(Box<Editor>),
     Picker(Box<Picker>),
+    Shelves(Box<Shelves>),
     Data,
 }
 
@@ -162,6 +165,9 @@ impl Config {
             return self.look(state);
         } else if keys::AS_JSON.is(key) {
             self.page = Page::Editor(Box::new(Editor::whole(&self.form.draft, state)));
+        } else if keys::MODELS.is(key) {
+            self.page = Page::Shelves(Box::default());
+            return Handled::with(Action::Config(ConfigWork::Shelves));
         } else if keys::LOAD.is(key) {
             self.page = Page::Picker(Box::new(Picker::open()));
             return Handled::with(Action::Config(ConfigWork::List));
@@ -211,6 +217,28 @@ impl Config {
         Handled::with(Action::Config(work))
     }
 
+    fn on_shelves(&mut self, key: &KeyEvent) -> Handled {
+        let Page::Shelves(shelves) = &mut self.page else { return Handled::No };
+        match shelves.handle(key) {
+            Chosen::No => Handled::No,
+            Chosen::Stay => Handled::done(),
+            Chosen::Again => Handled::with(Action::Config(ConfigWork::Shelves)),
+            Chosen::Size(name, repos) => Handled::with(Action::Config(ConfigWork::Size { name, repos })),
+            Chosen::Told(what) => tell(what),
+            Chosen::Closed => {
+                self.page = Page::Form;
+                Handled::done()
+            }
+            Chosen::Take(item) => {
+                self.page = Page::Form;
+                match self.form.take(&item) {
+                    Ok(key) => tell(format!("{key} is {}", item.name)),
+                    Err(why) => tell_error(why),
+                }
+            }
+        }
+    }
+
     fn on_key(&mut self, key: &KeyEvent, state: &State) -> Handled {
         match &mut self.page {
             Page::Form => self.on_form(key, state),
@@ -220,6 +248,7 @@ impl Config {
                 self.after_edit(edited)
             }
             Page::Picker(_) => self.on_picker(key, state),
+            Page::Shelves(_) => self.on_shelves(key),
             Page::Data if keys::CLOSE.is(key) || keys::DATA.is(key) => {
                 self.page = Page::Form;
                 Handled::done()
@@ -232,7 +261,7 @@ impl Config {
 
     fn on_paste(&mut self, text: &str) -> Handled {
         match &mut self.page {
-            Page::Form | Page::Data => return Handled::No,
+            Page::Form | Page::Data | Page::Shelves(_) => return Handled::No,
             Page::Typing(Typing::Value(value)) => {
                 value.line.paste(text);
                 value.judge(&self.form.draft);
@@ -284,6 +313,7 @@ impl Component for Config {
                     &keys::START,
                     &keys::TO_QUEUE,
                     &keys::DATA,
+                    &keys::MODELS,
                     &keys::AS_JSON,
                     &keys::LOAD,
                     &keys::SAVE_AS,
@@ -315,6 +345,11 @@ impl Component for Config {
                 all
             }
             Page::Data => main(&[&keys::CLOSE, &keys::START, &keys::TO_QUEUE]),
+            Page::Shelves(_) => {
+                let mut all = main(&[&keys::CHOOSE, &keys::SIZE, &keys::REFRESH, &keys::CLOSE]);
+                all.extend([&keys::UP, &keys::DOWN, &keys::FIRST, &keys::LAST].map(CommandInfo::other));
+                all
+            }
         }
     }
 
@@ -369,6 +404,10 @@ impl Component for Config {
                 editor.draw(frame, area, missing, state);
             }
             Page::Picker(picker) => picker.draw(frame, area, state),
+            Page::Shelves(shelves) => {
+                list::draw(frame, area, &self.form, None, state);
+                shelves.draw(frame, area, state);
+            }
             Page::Data => preview::draw(frame, area, self.look.as_ref(), state),
         }
     }

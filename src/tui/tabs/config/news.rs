@@ -1,5 +1,7 @@
 //! What the effects tell the tab, and what they are asked to look for.
 
+use std::path::PathBuf;
+
 use super::typing::Typing;
 use super::{Config, LOOK_AGAIN, Page, Sought};
 use crate::args::SftArgs;
@@ -44,11 +46,21 @@ impl Config {
                 ];
                 return vec![Action::Ask(Box::new(Question::new("Write", words, choices)))];
             }
-            ConfigNews::Found { inputs, missing } => {
+            ConfigNews::Found { inputs, missing, names } => {
                 if let Some(sought) = self.sought.as_mut().filter(|s| s.inputs == **inputs) {
                     sought.answered = true;
                 }
-                self.form.hear_found(inputs.as_ref().clone(), missing.clone());
+                self.form.hear_found(inputs.as_ref().clone(), missing.clone(), names.clone());
+            }
+            ConfigNews::Shelves(items) => {
+                if let Page::Shelves(shelves) = &mut self.page {
+                    shelves.found(items);
+                }
+            }
+            ConfigNews::Size { name, told } => {
+                if let Page::Shelves(shelves) = &mut self.page {
+                    shelves.sized(name, told);
+                }
             }
             // The queue keeps it.
             ConfigNews::Queued => self.started = self.queueing.take().or(self.started.take()),
@@ -102,7 +114,10 @@ impl Config {
     pub(super) fn name_base(&mut self) -> Option<Action> {
         let base = match (&self.form.checked, self.form.inputs_found()) {
             (Ok(_), None) => return None,
-            (Ok(loaded), Some(found)) if !found.is_err_and(Missing::is_model) => base_model(&loaded.args),
+            (Ok(loaded), Some(found)) if !found.is_err_and(Missing::is_model) => {
+                let found = self.form.names().and_then(|names| names.model.clone());
+                base_model(&loaded.args, found)
+            }
             _ => None,
         };
         (base != self.named).then_some(())?;
@@ -111,9 +126,10 @@ impl Config {
     }
 }
 
-fn base_model(args: &SftArgs) -> Option<BaseModel> {
+/// The base model of `args`, which was `found` where they name it.
+fn base_model(args: &SftArgs, found: Option<PathBuf>) -> Option<BaseModel> {
     Some(BaseModel {
-        dir: model_dir(args).ok()?.to_owned(),
+        dir: found.or_else(|| Some(model_dir(args).ok()?.to_owned()))?,
         model_type: args.model_type.clone(),
         template_type: args.template_type.clone(),
         system: args.system.clone(),

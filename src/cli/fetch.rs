@@ -1,0 +1,53 @@
+//! Fetching what a job names and this machine does not have, before the engine is started.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use qwen_tui::error::Result;
+use qwen_tui::hub::{self, Absent, Cached, Failed, latest};
+
+use super::out;
+use super::pulling::{INTERRUPTED, Screen, Stop};
+
+/// Fetches it, with its progress on standard error. Ctrl-C ends the program: what has come is kept.
+///
+/// # Errors
+/// No hub that may have it gives it.
+pub fn fetch(absent: &Absent) -> Result<PathBuf> {
+    out::note(&absent.told());
+    // SIGTERM ends the program by itself: once caught it would be lost on what follows.
+    let stop = Stop::catch(&[libc::SIGINT])?;
+    let mut screen = Screen::for_stderr();
+    let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), &|| stop.came());
+    screen.close();
+    match fetched {
+        // Later ones are the job's.
+        Ok(dir) if !stop.came() => {
+            out::note(&format!("{}: fetched into {}", absent.name, dir.display()));
+            Ok(dir)
+        }
+        Ok(_) | Err(Failed::Cancelled) => {
+            out::note(&format!("stopped; {}", screen.kept()));
+            std::process::exit(INTERRUPTED)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Whether a hub has newer files of the model, asked beside the job.
+pub struct Newer(JoinHandle<Option<String>>);
+
+impl Newer {
+    pub fn ask(model: Cached) -> Newer {
+        Newer(std::thread::spawn(move || latest::newer(&model)))
+    }
+
+    /// Says so, where the answer has come: beneath the progress, which it would tear before.
+    pub fn tell(self) {
+        if self.0.is_finished()
+            && let Ok(Some(told)) = self.0.join()
+        {
+            out::note(&told);
+        }
+    }
+}

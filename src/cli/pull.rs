@@ -1,0 +1,134 @@
+//! `qwen-tui pull`: a model or a data set from a hub, by name.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use qwen_tui::error::{Error, Result};
+use qwen_tui::hub::client::called;
+use qwen_tui::hub::names::{DataSet, first_hub, model_repos};
+use qwen_tui::hub::{Caches, Hub, Layout, PullOptions, Repo, Sort};
+
+use super::out;
+use super::pulling::{Brought, INTERRUPTED, bring};
+
+#[derive(Args)]
+#[command(after_help = "\
+ModelScope is asked first and Hugging Face where it does not have it; USE_HF=1 turns that round, --hub asks one alone. \
+Only what a job needs is fetched: weights in safetensors, configuration, tokenizer, licence; of a data set its rows. It \
+lies then where the hub's own Python tool finds it (docs/pull.md). Standard output has its directory. After Ctrl-C or a \
+cut connection the same command goes on where it was.
+
+Examples:
+  qwen-tui pull qwen-1_8b
+  qwen-tui pull Qwen/Qwen-1_8B-Chat --hub hf --to ~/models/chat
+  qwen-tui pull jd-sentiment-zh")]
+pub struct Arguments {
+    /// A model type (qwen-1_8b), a data set's name (jd-sentiment-zh), or OWNER/NAME on a hub
+    name: String,
+    /// Ask this hub alone
+    #[arg(long)]
+    hub: Option<Named>,
+    /// Branch, tag or commit
+    #[arg(long)]
+    revision: Option<String>,
+    /// Put the files into this directory instead of the hub's cache
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// OWNER/NAME is a data set
+    #[arg(long)]
+    dataset: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Named {
+    Modelscope,
+    Hf,
+}
+
+impl Named {
+    fn hub(self) -> Hub {
+        match self {
+            Named::Modelscope => Hub::ModelScope,
+            Named::Hf => Hub::Hf,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<i32> {
+    let repos = repos(arguments)?;
+    let there = if arguments.to.is_none() { there(&repos) } else { None };
+    if let Some((repo, dir, _)) = there.as_ref().filter(|(_, _, elsewhere)| *elsewhere) {
+        // A second copy would only take room.
+        out::note(&format!(
+            "{} is here already, where another tool put it; --to DIR fetches it anew",
+            called(repo)
+        ));
+        return out::line(&dir.display().to_string()).map(|()| 0);
+    }
+    let options = PullOptions { to: arguments.to.clone(), ..PullOptions::default() };
+    match bring(&repos, &options)? {
+        Brought::Here(repo, dir) => {
+            out::note(&format!("{} is here and whole", called(&repo)));
+            out::line(&dir.display().to_string()).map(|()| 0)
+        }
+        Brought::Stopped => Ok(INTERRUPTED),
+        Brought::Failed(failures) => match there.filter(|_| failures.unreached) {
+            Some((repo, dir, _)) => {
+                out::note(&Error::from(failures).to_string());
+                let what = called(&repo);
+                out::note(&format!(
+                    "{what} is here from before, and whole; whether it is the newest was not to be learned"
+                ));
+                out::line(&dir.display().to_string()).map(|()| 0)
+            }
+            None if failures.unreached => {
+                Err(Error::from(failures).map(|message| format!("{message}\n{NO_NETWORK}")))
+            }
+            None => Err(failures.into()),
+        },
+    }
+}
+
+/// What to do where no hub answers.
+const NO_NETWORK: &str = "HTTPS_PROXY names a proxy, MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers. To bring it by \
+                          hand, run this with --to DIR where there is a network, and copy DIR here";
+
+/// The first of the repositories that is whole in a cache, its directory, and whether that is another than a pull would
+/// put it into.
+fn there(repos: &[Repo]) -> Option<(Repo, PathBuf, bool)> {
+    let caches = Caches::here();
+    let (repo, found) = repos.iter().find_map(|repo| Some((repo.clone(), caches.find(repo)?)))?;
+    let place = caches.place(&repo, found.revision.as_deref().unwrap_or_default());
+    // Another layout, or another spelling of the name.
+    let folder = |dir: &Path| dir.ancestors().nth(2).map(Path::to_owned);
+    let elsewhere = found.layout == Layout::ModelScopeOld || folder(&place) != folder(&found.dir);
+    Some((repo, found.dir, elsewhere))
+}
+
+/// The repositories that the name may mean, in the order in which they are asked.
+fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
+    let first = arguments.hub.map_or_else(|| first_hub(None), Named::hub);
+    let revision = arguments.revision.as_deref();
+    let name = arguments.name.trim();
+    let known = DataSet::by_name(name);
+    let mut repos = match known {
+        Some(set) => vec![Repo { revision: revision.map(str::to_owned), ..set.repo() }],
+        None => model_repos(name, revision, first),
+    };
+    if known.is_none() && arguments.dataset {
+        repos.iter_mut().for_each(|repo| repo.sort = Sort::Dataset);
+    }
+    if let Some(named) = arguments.hub {
+        repos.retain(|repo| repo.hub == named.hub());
+        if repos.is_empty() && known.is_some() {
+            return Err(Error::user(format!("{name} is on no other hub than ModelScope")));
+        }
+    }
+    if repos.is_empty() {
+        return Err(Error::user(format!(
+            "{name:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
+             qwen-1_8b`, or the name as it stands on its page"
+        )));
+    }
+    Ok(repos)
+}

@@ -1,0 +1,86 @@
+//! What can go wrong between here and a hub.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// Which kind of thing went wrong: what is tried again, and where another hub is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nobody answers at that address.
+    Unreachable,
+    /// 401, 403.
+    Denied,
+    /// 404: no such repository, revision or file.
+    Missing,
+    /// 429, with the wait it asks for.
+    Busy(Option<Duration>),
+    /// 5xx.
+    Server,
+    /// The connection ended before the answer did.
+    Cut,
+    /// Nothing came for too long.
+    Stalled,
+    /// What came is not what the hub's listing tells.
+    Checksum,
+    /// The disk is full.
+    NoRoom,
+    /// Whoever waited wants no more.
+    Cancelled,
+    /// The rest: nothing that another attempt would change.
+    Other,
+}
+
+/// What went wrong, and what to tell of it.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub kind: Kind,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub fn cancelled() -> Self {
+        Self::new(Kind::Cancelled, "stopped")
+    }
+
+    /// Whether the same request may go well in a moment.
+    pub fn passes(&self) -> bool {
+        matches!(self.kind, Kind::Unreachable | Kind::Busy(_) | Kind::Server | Kind::Cut | Kind::Stalled)
+    }
+
+    /// The same with `what` before its message.
+    pub fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault.kind {
+            Kind::NoRoom => Error::NoRoom(fault.message),
+            _ => Error::User(fault.message),
+        }
+    }
+}
+
+/// The fault of a file operation.
+pub fn disk(doing: &str, path: &std::path::Path, e: &std::io::Error) -> Fault {
+    use std::io::ErrorKind;
+    let message = format!("cannot {doing} {}: {e}", path.display());
+    match e.kind() {
+        ErrorKind::StorageFull => Fault::new(
+            Kind::NoRoom,
+            format!("{message}; free some space there, or choose another disk with --to"),
+        ),
+        ErrorKind::QuotaExceeded => Fault::new(Kind::NoRoom, format!("{message}; your quota is used up")),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Fault::new(Kind::Other, format!("{message}; choose a directory that you may write with --to"))
+        }
+        _ => Fault::new(Kind::Other, message),
+    }
+}

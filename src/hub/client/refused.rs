@@ -1,0 +1,108 @@
+//! What a hub's refusal means, and what to do about it.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use super::address::called;
+use super::fault::{Fault, Kind};
+use super::http::Client;
+use crate::error::brief;
+use crate::hub::Hub;
+
+/// The fault of an answer with another status than 200 or 206; `said` is what it says.
+pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u8]) -> Fault {
+    let repo = &client.repo;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let (what, server) = (called(repo), client.server());
+    let code = status.as_u16();
+    let words = words(said).or_else(|| text("x-error-message").map(|m| brief(&m)));
+    let words = words.map(|words| format!(" It says: {words}")).unwrap_or_default();
+    match code {
+        401 | 403 => {
+            let login = match (client.token_from(), repo.hub) {
+                (Some(from), _) => format!("the token of {from} does not open it"),
+                (None, Hub::Hf) => "set HF_TOKEN, or log in with `hf auth login`".to_owned(),
+                (None, Hub::ModelScope) => {
+                    "set MODELSCOPE_API_TOKEN to the token of your account's page".to_owned()
+                }
+            };
+            let why = match text("x-error-code") {
+                Some("GatedRepo") => "its page asks to accept terms first",
+                Some("RepoNotFound") => "there is none of this name, or it is private",
+                _ => "it is private, its terms are not accepted yet, or there is none of this name",
+            };
+            Fault::new(Kind::Denied, format!("{server} refuses {what} ({code}): {why}; {login}.{words}"))
+        }
+        404 | 410 => {
+            let revision = repo.revision();
+            let message = match text("x-error-code") {
+                Some("RevisionNotFound") => format!("{what} has no revision {revision} ({server})."),
+                Some("EntryNotFound") => format!("{what} has lost a file that its listing names ({server})."),
+                _ => format!(
+                    "there is no {} in its revision {revision} ({server}): is the name right?",
+                    &what[4..]
+                ),
+            };
+            Fault::new(Kind::Missing, format!("{message}{words}"))
+        }
+        429 => {
+            let wait = headers.get(RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
+            let when = match wait {
+                Some(wait) => format!("try again in {} s", wait.as_secs()),
+                None => "try again later".to_owned(),
+            };
+            let advice =
+                if client.token_from().is_none() { ", or with a token, which is allowed more" } else { "" };
+            Fault::new(
+                Kind::Busy(wait),
+                format!("{server} had too many requests from here (429): {when}{advice}.{words}"),
+            )
+        }
+        500..=599 => Fault::new(
+            Kind::Server,
+            format!("{server} has a fault of its own ({code}): try again later.{words}"),
+        ),
+        _ => Fault::new(Kind::Other, format!("{server} answers with status {code} for {what}.{words}")),
+    }
+}
+
+/// The message of an answer in either hub's JSON.
+fn words(said: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(said).ok()?;
+    let words = ["Message", "error", "message"].iter().find_map(|key| value.get(key)?.as_str())?;
+    let words = words.trim();
+    (!words.is_empty()).then(|| brief(&words.chars().take(300).collect::<String>()))
+}
+
+/// How long a `Retry-After` asks to wait: seconds, or until a date.
+fn seconds(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(Duration::from_secs(u64::try_from(date.timestamp()).ok()?.saturating_sub(now.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date() {
+        assert_eq!(seconds(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(seconds("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        let later = chrono::Utc::now() + chrono::Duration::seconds(100);
+        let wait = seconds(&later.to_rfc2822()).unwrap();
+        assert!((90..=100).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(seconds("soon"), None);
+    }
+
+    #[test]
+    fn a_refusal_is_quoted_without_what_a_terminal_obeys() {
+        assert_eq!(words(br#"{"Code":1,"Message":"no\u001b[31m"}"#).unwrap(), "no\\u{1b}[31m");
+        assert_eq!(words(b"<html>"), None);
+    }
+}

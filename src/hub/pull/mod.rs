@@ -1,0 +1,290 @@
+//! A repository of a hub, or what a job needs of it, brought onto this machine: whole or not at all.
+
+mod fetch;
+mod hash;
+mod links;
+mod plain_dir;
+mod stage;
+mod state;
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::client::fault::{Fault, Kind};
+use super::client::{self, Client, Listing, Network, RemoteFile, called, until};
+use super::{Hub, Repo, Sort};
+use crate::error::{Error, Result};
+use crate::run::free_bytes;
+use stage::Staging;
+use state::Shared;
+use target::Target;
+
+pub use state::{FileProgress, FileState, Progress, Stage};
+
+/// Files that are fetched at once.
+pub(super) const AT_ONCE: usize = 4;
+/// Bytes that are left free beside what is fetched.
+const SPARE: u64 = 16 << 20;
+
+/// What is pulled where.
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    /// A directory of its own; not set: the cache of the hub's tool.
+    pub to: Option<PathBuf>,
+    /// These files alone; none: what a job needs.
+    pub files: Vec<String>,
+    pub network: Network,
+}
+
+/// Fetches what a job needs of `repo`, unless it is there already, and returns its directory. Several files come at once;
+/// what a cut leaves is gone on with the next time. `told` hears ten times a second how far it is, on this thread;
+/// `cancelled` ends it.
+///
+/// Blocking, on threads of its own; not to be called from an async task.
+///
+/// # Errors
+/// `Error::NoRoom` on a full disk, `Error::User` with one message for whatever else came in between. Nothing is placed
+/// then, and what has come stays for the next time.
+pub fn pull(
+    repo: &Repo,
+    options: &PullOptions,
+    told: &mut dyn FnMut(&Progress),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<PathBuf> {
+    try_pull(repo, options, told, cancelled).map_err(|(_, error)| error)
+}
+
+/// [`pull`] from the first of `repos` that has it: one hub after the other.
+///
+/// # Errors
+/// What each that was asked said. Only a hub that cannot be reached, and one that has no such repository or opens it to
+/// nobody, leads to the next.
+pub fn pull_first(
+    repos: &[Repo],
+    options: &PullOptions,
+    told: &mut dyn FnMut(&Progress),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Repo, PathBuf), Failures> {
+    let mut failures = Failures { all: Vec::new(), last: None, unreached: true };
+    for repo in repos {
+        match try_pull(repo, options, told, cancelled) {
+            Ok(dir) => return Ok((repo.clone(), dir)),
+            Err((kind, error)) => {
+                failures.all.push((repo.hub, error));
+                failures.last = kind;
+                failures.unreached &= matches!(kind, Some(Kind::Unreachable | Kind::Stalled));
+                if !failures.unreached
+                    && !matches!(kind, Some(Kind::Missing | Kind::Denied | Kind::Unreachable | Kind::Stalled))
+                {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failures)
+}
+
+/// Why none of several hubs gave something.
+#[derive(Debug)]
+pub struct Failures {
+    /// What each of them said, in the order in which they were asked.
+    pub all: Vec<(Hub, Error)>,
+    /// What kind of fault the last of them was.
+    pub last: Option<Kind>,
+    /// Whether none of them answered at all.
+    pub unreached: bool,
+}
+
+impl From<Failures> for Error {
+    fn from(mut failures: Failures) -> Error {
+        match failures.all.len() {
+            1 => failures.all.remove(0).1,
+            _ => {
+                let lines: Vec<String> = failures.all.iter().map(|(_, error)| error.to_string()).collect();
+                let text = lines.join("\n");
+                // The last one is what ended it.
+                match failures.all.pop() {
+                    Some((_, last)) => last.map(|_| text),
+                    None => Error::internal("no hub was asked"),
+                }
+            }
+        }
+    }
+}
+
+fn try_pull(
+    repo: &Repo,
+    options: &PullOptions,
+    told: &mut dyn FnMut(&Progress),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<PathBuf, (Option<Kind>, Error)> {
+    let mut kind = None;
+    let result = client::run(async {
+        let result = whole(repo, options, told, cancelled).await;
+        kind = result.as_ref().err().map(|fault| fault.kind);
+        result
+    });
+    result.map_err(|error| (kind, error))
+}
+
+async fn whole(
+    repo: &Repo,
+    options: &PullOptions,
+    told: &mut dyn FnMut(&Progress),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<PathBuf, Fault> {
+    let shared = Arc::new(Shared::new());
+    let result = stages(repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
+    // What came last.
+    told(&shared.progress());
+    result
+}
+
+async fn stages(
+    repo: &Repo,
+    options: &PullOptions,
+    shared: &Arc<Shared>,
+    tick: &mut dyn FnMut(),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<PathBuf, Fault> {
+    let client = Arc::new(Client::new(repo, &options.network)?);
+    let mut listing = until(cancelled, tick, client.list()).await?;
+    choose(&mut listing, repo, options)?;
+    let target = Target::new(repo, options, &listing)?;
+    shared.files(listing.needed());
+    shared.stage(Stage::Checking);
+    let mut open = until(cancelled, tick, target.missing(&listing, shared)).await?;
+    if open.is_empty() && target.is_placed(&listing) {
+        // Without a lock: the place may be one that only others write.
+        return Ok(target.dir);
+    }
+    let (staging, waited) = until(cancelled, tick, enter(&target, shared)).await?;
+    let staging = Arc::new(staging);
+    target.recover(&listing, &staging);
+    if waited {
+        shared.stage(Stage::Checking);
+        open = until(cancelled, tick, target.missing(&listing, shared)).await?;
+    }
+    open.iter().for_each(|file| shared.had(&file.path, staging.has(file)));
+    if !open.is_empty() {
+        check_room(&open, &staging)?;
+        shared.stage(Stage::Fetching);
+        until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await?;
+    }
+    shared.stage(Stage::Placing);
+    tick();
+    target.place(&listing, &open, &staging)?;
+    staging.leave();
+    Ok(target.dir)
+}
+
+/// Leaves only those files marked that were asked for, and refuses a repository that no job could use.
+fn choose(listing: &mut Listing, repo: &Repo, options: &PullOptions) -> Result<(), Fault> {
+    let refuse = |message: String| Err(Fault::new(Kind::Other, message));
+    if !options.files.is_empty() {
+        listing.files.iter_mut().for_each(|file| file.needed = options.files.contains(&file.path));
+        if let Some(missing) =
+            options.files.iter().find(|name| !listing.files.iter().any(|f| &f.path == *name))
+        {
+            let there: Vec<&str> = listing.files.iter().take(20).map(|file| file.path.as_str()).collect();
+            return refuse(format!("{} has no file {missing}; it has {}", called(repo), there.join(", ")));
+        }
+        return Ok(());
+    }
+    match repo.sort {
+        Sort::Model if !listing.has_weights() => refuse(match listing.has_pickles() {
+            true => format!(
+                "{} has its weights as Python pickles alone (.bin), which nothing here loads. Convert them once, in Python: \
+                 AutoModelForCausalLM.from_pretrained(\"{}\", trust_remote_code=True).save_pretrained(DIR, \
+                 safe_serialization=True), put its tokenizer's files beside them, and name DIR with --model_id_or_path",
+                called(repo),
+                repo.id
+            ),
+            false => format!("{} has no weights (*.safetensors): is it a model?", called(repo)),
+        }),
+        Sort::Model if !listing.needed().any(|file| file.path == "config.json") => {
+            refuse(format!("{} has no config.json: it is no model in Hugging Face's layout", called(repo)))
+        }
+        Sort::Dataset if listing.needed().next().is_none() => refuse(format!(
+            "{} has no rows in a format that is read here (.csv, .jsonl, .json)",
+            called(repo)
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for whoever fetches the same; whether there was somebody.
+async fn enter(target: &Target, shared: &Shared) -> Result<(Staging, bool), Fault> {
+    let mut waited = false;
+    loop {
+        if let Some(staging) = Staging::enter(&target.staging)? {
+            return Ok((staging, waited));
+        }
+        waited = true;
+        shared.stage(Stage::Waiting);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
+/// Refuses what would not fit.
+fn check_room(open: &[RemoteFile], staging: &Staging) -> Result<(), Fault> {
+    let wanted: u64 = open.iter().map(|file| file.size.unwrap_or(0) - staging.has(file)).sum();
+    match free_bytes(staging.dir()) {
+        Some(free) if free < wanted.saturating_add(SPARE) => Err(Fault::new(
+            Kind::NoRoom,
+            format!(
+                "{:.1} MB are to be fetched and {:.1} MB are free where {} lies: free some space there, or choose another \
+                 disk with --to",
+                wanted as f64 / 1e6,
+                free as f64 / 1e6,
+                staging.dir().display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Fetches files, several at once, the largest first. The first that cannot be had ends it.
+async fn fetch_all(
+    client: &Arc<Client>,
+    listing: &Listing,
+    open: &[RemoteFile],
+    staging: &Arc<Staging>,
+    shared: &Arc<Shared>,
+) -> Result<(), Fault> {
+    let mut files: Vec<&RemoteFile> = open.iter().collect();
+    files.sort_by_key(|file| std::cmp::Reverse(file.size));
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut parts = std::collections::HashSet::new();
+    let mut tasks = JoinSet::new();
+    for file in files {
+        let (part, url) = (staging.part(file), client.file(listing, &file.path)?);
+        if !parts.insert(part.clone()) {
+            // The same under another name.
+            shared.set(&file.path, file.size.unwrap_or(0), FileState::Done);
+            continue;
+        }
+        // Every task holds the lock: none may write after another process has it.
+        let (client, staging, shared) = (Arc::clone(client), Arc::clone(staging), Arc::clone(shared));
+        let (turns, file) = (Arc::clone(&turns), file.clone());
+        tasks.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            let fetched = fetch::fetch(&client, &url, &file, &part, &shared).await;
+            drop(staging);
+            fetched
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        let fetched =
+            done.unwrap_or_else(|e| Err(Fault::new(Kind::Other, format!("a task of the pull ended: {e}"))));
+        if fetched.is_err() {
+            tasks.shutdown().await;
+            return fetched;
+        }
+    }
+    Ok(())
+}

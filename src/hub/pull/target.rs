@@ -1,0 +1,137 @@
+//! Where a repository is placed, and what of it is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::hash::{Hasher, count};
+use super::stage::{Staging, folder};
+use super::state::{FileState, Shared};
+use super::{PullOptions, links, plain_dir};
+use crate::hub::client::fault::{Fault, Kind, disk};
+use crate::hub::client::{Checksum, Listing, RemoteFile};
+use crate::hub::{Caches, Hub, Repo};
+
+/// The place of a repository at a commit.
+pub struct Target {
+    pub repo: Repo,
+    /// The directory that holds the files, or links to them.
+    pub dir: PathBuf,
+    /// Whether it is a snapshot of Hugging Face's cache, of links to blobs.
+    pub links: bool,
+    /// Where files lie until all are there.
+    pub staging: PathBuf,
+}
+
+impl Target {
+    pub fn new(repo: &Repo, options: &PullOptions, listing: &Listing) -> Result<Self, Fault> {
+        let own = options.to.as_ref();
+        let dir = own.cloned().unwrap_or_else(|| Caches::here().place(repo, &listing.commit));
+        let dir = std::path::absolute(&dir).map_err(|e| disk("find", &dir, &e))?;
+        if fs::metadata(&dir).is_ok_and(|meta| !meta.is_dir()) {
+            return Err(Fault::new(Kind::Other, format!("{} is no directory", dir.display())));
+        }
+        let links = own.is_none() && repo.hub == Hub::Hf;
+        Ok(Self { repo: repo.clone(), staging: folder(&dir, own.is_none()), dir, links })
+    }
+
+    /// The files that are not there, or not as the hub has them.
+    ///
+    /// # Errors
+    /// What is there cannot be read, or is another file that somebody else put there.
+    pub async fn missing(&self, listing: &Listing, shared: &Shared) -> Result<Vec<RemoteFile>, Fault> {
+        let mut open = Vec::new();
+        for file in listing.needed() {
+            match self.is_there(file, shared).await? {
+                true => shared.set(&file.path, file.size.unwrap_or(0), FileState::Done),
+                false => {
+                    shared.set(&file.path, 0, FileState::Open);
+                    open.push(file.clone());
+                }
+            }
+        }
+        Ok(open)
+    }
+
+    async fn is_there(&self, file: &RemoteFile, shared: &Shared) -> Result<bool, Fault> {
+        if self.links {
+            return Ok(links::is_there(&self.dir, file));
+        }
+        plain_dir::check_way(&self.dir, &file.path)?;
+        let path = self.dir.join(&file.path);
+        let Ok(meta) = fs::metadata(&path) else { return Ok(false) };
+        if meta.is_file() && file.size.is_none_or(|size| size == meta.len()) {
+            let Some(checksum) = &file.checksum else { return Ok(true) };
+            if self.is_same(file, checksum, &path, meta.len(), shared).await? {
+                return Ok(true);
+            }
+        }
+        match plain_dir::is_ours(&self.dir, &file.path) {
+            true => Ok(false),
+            false => Err(Fault::new(
+                Kind::Other,
+                format!(
+                    "{} is another file than the hub has, and this program did not put it there: nothing was changed. \
+                     Update it with the tool that did, take the directory away, or name another with --to",
+                    path.display()
+                ),
+            )),
+        }
+    }
+
+    async fn is_same(
+        &self,
+        file: &RemoteFile,
+        checksum: &Checksum,
+        path: &Path,
+        size: u64,
+        shared: &Shared,
+    ) -> Result<bool, Fault> {
+        shared.set(&file.path, 0, FileState::Checking);
+        let Some(mut hasher) = Hasher::new(checksum, Some(size)) else { return Ok(false) };
+        count(path, size, &mut hasher, &|done| shared.had(&file.path, done)).await?;
+        Ok(hasher.hex() == checksum.hex())
+    }
+
+    /// Whether nothing is left to do where every file is there.
+    pub fn is_placed(&self, listing: &Listing) -> bool {
+        !self.links || links::is_placed(&self.dir, &self.repo, listing)
+    }
+
+    /// Takes back what a pull had begun to place that was killed then.
+    pub fn recover(&self, listing: &Listing, staging: &Staging) {
+        if !self.links {
+            plain_dir::recover(listing, staging);
+        }
+    }
+
+    /// Moves what was fetched to its place.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn place(&self, listing: &Listing, fetched: &[RemoteFile], staging: &Staging) -> Result<(), Fault> {
+        match self.links {
+            true => links::place(&self.dir, &self.repo, listing, fetched, staging),
+            false => plain_dir::place(&self.dir, &self.repo, fetched, staging),
+        }
+    }
+}
+
+/// What makes a directory look whole comes last, where files are placed one after the other.
+pub fn in_order(files: &[RemoteFile]) -> Vec<&RemoteFile> {
+    let mut files: Vec<&RemoteFile> = files.iter().collect();
+    files.sort_by_key(|file| (file.path == "config.json", file.path.ends_with(".json")));
+    files
+}
+
+/// Has the entries of a directory on the disk; a file system that cannot promises it some other way.
+pub fn sync(dir: &Path) {
+    if let Ok(dir) = fs::File::open(dir) {
+        let _ = dir.sync_all();
+    }
+}
+
+/// Makes the directory that holds `path`.
+pub fn make_parent(path: &Path) -> Result<(), Fault> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|e| disk("make the directory", parent, &e))
+}

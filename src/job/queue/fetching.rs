@@ -1,0 +1,69 @@
+//! Fetching what a waiting job names and this machine does not have, while it waits.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::args::SftArgs;
+use crate::hub::{Absent, Failed, fetch};
+use crate::job::human;
+use crate::job::inputs::Inputs;
+
+/// A fetch on a thread of its own. Dropping it ends it.
+pub(super) struct Fetching {
+    pub job: u64,
+    thread: Option<JoinHandle<Result<(), Failed>>>,
+    /// How far it is, in words.
+    told: Arc<Mutex<String>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// The names of the job in `file` that are not on this machine. What is wrong with its arguments shows at its start.
+pub(super) fn absent(file: &Path) -> Vec<Absent> {
+    SftArgs::from_file(file).map_or_else(|_| Vec::new(), |args| Inputs::from(&args).absent())
+}
+
+impl Fetching {
+    pub fn begin(job: u64, absent: Vec<Absent>) -> Fetching {
+        let (told, stop) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicBool::new(false)));
+        let (words, ended) = (Arc::clone(&told), Arc::clone(&stop));
+        let work = move || {
+            for absent in &absent {
+                let say = |text: String| *words.lock().unwrap_or_else(PoisonError::into_inner) = text;
+                say(format!("fetching {}", absent.name));
+                fetch(
+                    absent,
+                    &mut |progress| {
+                        if progress.total > 0 {
+                            let (done, total) = (human::bytes(progress.done), human::bytes(progress.total));
+                            say(format!("fetching {}: {done} of {total}", absent.name));
+                        }
+                    },
+                    &|| ended.load(Ordering::Relaxed),
+                )?;
+            }
+            Ok(())
+        };
+        Fetching { job, thread: Some(std::thread::spawn(work)), told, stop }
+    }
+
+    /// How far it is.
+    pub fn words(&self) -> String {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What has come of it, once it has ended.
+    pub fn outcome(&mut self) -> Option<Result<(), Failed>> {
+        let thread = self.thread.take_if(|thread| thread.is_finished())?;
+        let panicked =
+            |_| Err(Failed::ForGood(crate::error::Error::internal("the fetch ended by a mistake in it")));
+        Some(thread.join().unwrap_or_else(panicked))
+    }
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,11 @@
+//! Pulls from both hubs against a server on loopback (`server/`) that speaks their calls and goes wrong on demand.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod cuts;
+mod faults;
+mod job;
+mod places;
+mod program;
+mod server;
+mod tools;

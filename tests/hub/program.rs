@@ -1,0 +1,218 @@
+//! `qwen-tui pull` as a program: its words, its signals, two of it at once.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::server::{Fault, Repository};
+use crate::tools::{Bench, MODEL, Said, base, is_weights, model, names};
+
+#[test]
+fn a_whole_model_is_pulled_by_its_name() {
+    let bench = Bench::new(vec![Repository::of("models", MODEL, &base())]);
+    for hub in ["modelscope", "hf"] {
+        let said = bench.run(&["pull", "qwen-1_8b", "--hub", hub]);
+        let dir = said.dir();
+        for name in names(&base()) {
+            let read = |dir: &std::path::Path| std::fs::read(dir.join(&name)).unwrap();
+            assert!(read(&dir) == read(&base()), "{name}");
+        }
+        assert!(
+            said.err.contains("fetching 10.4 MB in 5 files") && said.err.contains("5/5 files"),
+            "{said:?}"
+        );
+        bench.server.seen();
+        assert_eq!(bench.run(&["pull", "qwen-1_8b", "--hub", hub]).dir(), dir);
+        assert_eq!(bench.server.seen().len(), 1);
+    }
+    let to = bench.path("here").display().to_string();
+    assert_eq!(bench.run(&["pull", "Qwen/Qwen-1_8B", "--to", &to]).dir(), bench.path("here"));
+}
+
+#[test]
+fn rows_are_pulled_by_their_name() {
+    let files = vec![
+        ("train.csv", b"sentence,label\n".to_vec()),
+        ("dev.csv", b"sentence\n".to_vec()),
+        ("a.json", vec![]),
+    ];
+    let bench = Bench::new(vec![Repository::new("datasets", "DAMO_NLP/jd", files)]);
+    let dir = bench.run(&["pull", "jd-sentiment-zh"]).dir();
+    assert_eq!(names(&dir), [".pulled.json", "dev.csv", "train.csv"]);
+    let dir = bench
+        .run(&[
+            "pull",
+            "damo_nlp/jd",
+            "--dataset",
+            "--hub",
+            "hf",
+            "--to",
+            &bench.path("x").display().to_string(),
+        ])
+        .dir();
+    assert_eq!(names(&dir), [".pulled.json", "dev.csv", "train.csv"]);
+    for words in [&["pull", "no such thing"][..], &["pull", "jd-sentiment-zh", "--hub", "hf"]] {
+        assert_eq!(bench.run(words).status, Some(2));
+    }
+}
+
+/// The token goes to the hub and nowhere else.
+#[test]
+fn a_token_is_neither_shown_nor_passed_on() {
+    let secret = "hf_a_secret";
+    let mut private = model(200_000);
+    private.token = Some(secret.into());
+    let bench = Bench::new(vec![private]);
+    std::fs::create_dir_all(bench.path(".cache/huggingface")).unwrap();
+    for (hub, variable) in
+        [("hf", "HF_TOKEN"), ("modelscope", "MODELSCOPE_API_TOKEN"), ("hf", "HF_TOKEN_PATH"), ("hf", "")]
+    {
+        let to = bench.path(&format!("{hub}{variable}")).display().to_string();
+        let mut command = bench.program(&["pull", MODEL, "--hub", hub, "--to", &to]);
+        let file = match variable {
+            "HF_TOKEN_PATH" => bench.path("token"),
+            _ => bench.path(".cache/huggingface/token"),
+        };
+        match variable {
+            "HF_TOKEN_PATH" | "" => std::fs::write(&file, format!("{secret}\n")).unwrap(),
+            _ => drop(command.env(variable, secret)),
+        }
+        if variable == "HF_TOKEN_PATH" {
+            command.env(variable, &file);
+        }
+        let said = Said::of(command.output().unwrap());
+        bench.check(&said.dir());
+        assert!(!format!("{said:?}").contains(secret), "{said:?}");
+        let seen = bench.server.seen();
+        assert!(seen.iter().any(|r| r.is_cdn));
+        for request in seen {
+            let carried = request.headers.iter().any(|(_, value)| value.contains(secret));
+            assert_eq!(carried, !request.is_cdn, "{request:?}");
+        }
+        for name in names(std::path::Path::new(&to)) {
+            let bytes = std::fs::read(std::path::Path::new(&to).join(name)).unwrap();
+            assert!(!bytes.windows(secret.len()).any(|w| w == secret.as_bytes()));
+        }
+        let _ = std::fs::remove_file(file);
+    }
+    let said = Said::of(
+        bench.program(&["pull", MODEL, "--hub", "hf"]).env("HF_TOKEN", "hf_other").output().unwrap(),
+    );
+    assert!(
+        said.status == Some(2) && said.err.contains("the token of HF_TOKEN does not open it"),
+        "{said:?}"
+    );
+    assert!(!said.err.contains("hf_other"));
+}
+
+/// The program, of which a line has been read.
+fn began(bench: &Bench, words: &[&str], line: &str) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut child = bench.program(words).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains(line) {
+        text.clear();
+        assert!(lines.read_line(&mut text).unwrap() > 0, "it ended without {line:?}");
+    }
+    (child, lines)
+}
+
+fn slow(request: &crate::server::Request) -> Fault {
+    if is_weights(request) { Fault::Slow(5000, 10) } else { Fault::None }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Waits until some of the weights have come.
+fn wait_for_bytes(bench: &Bench) {
+    let staging = bench.path(".cache/modelscope/models/qwen--Qwen-1_8B/.pull");
+    let has = || {
+        let entries = std::fs::read_dir(&staging).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.metadata().ok()).any(|m| m.len() > 20_000)
+    };
+    while !has() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn ctrl_c_ends_it_and_the_same_command_goes_on() {
+    let bench = Bench::new(vec![model(2_000_000)]);
+    bench.server.fault(slow);
+    for stop in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let (mut child, mut lines) = began(&bench, &["pull", MODEL], "fetching");
+        wait_for_bytes(&bench);
+        signal(&child, stop);
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), (stop != Signal::KILL).then_some(130));
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut lines, &mut said).unwrap();
+        assert_eq!(said.contains("the same command goes on from there"), stop != Signal::KILL, "{said}");
+    }
+    bench.server.well();
+    bench.server.seen();
+    bench.check(&bench.run(&["pull", MODEL]).dir());
+    let from =
+        bench.server.seen().iter().find(|r| is_weights(r)).and_then(crate::server::Request::range).unwrap().0;
+    assert!(from > 20_000, "it goes on from {from}");
+}
+
+#[test]
+fn of_two_at_once_one_waits_and_finds_it_done() {
+    let bench = Bench::new(vec![model(1_000_000)]);
+    bench.server.fault(slow);
+    let (first, _lines) = began(&bench, &["pull", MODEL], "fetching");
+    wait_for_bytes(&bench);
+    let (second, _more) = began(&bench, &["pull", MODEL], "waiting for it");
+    for child in [first, second] {
+        bench.check(&Said::of(child.wait_with_output().unwrap()).dir());
+    }
+    assert_eq!(bench.server.seen().iter().filter(|r| is_weights(r)).count(), 1);
+}
+
+#[test]
+fn whoever_dies_leaves_the_rest_to_the_one_that_waits() {
+    let bench = Bench::new(vec![model(2_000_000)]);
+    bench.server.fault(slow);
+    let (mut first, _lines) = began(&bench, &["pull", MODEL], "fetching");
+    wait_for_bytes(&bench);
+    let (second, _more) = began(&bench, &["pull", MODEL], "waiting for it");
+    signal(&first, Signal::KILL);
+    first.wait().unwrap();
+    bench.check(&Said::of(second.wait_with_output().unwrap()).dir());
+    let weights: Vec<_> = bench.server.seen().into_iter().filter(is_weights).collect();
+    assert!(weights.len() == 2 && weights[1].range().unwrap().0 > 20_000, "{weights:?}");
+}
+
+#[test]
+fn a_proxy_is_taken_where_the_environment_names_one() {
+    let bench = Bench::new(vec![model(30_000)]);
+    let words = ["pull", MODEL, "--hub", "hf"];
+    let through = |no: &str| {
+        let mut command = bench.program(&words);
+        command
+            .env("HF_ENDPOINT", "http://hub.invalid")
+            .env("HTTP_PROXY", bench.server.address())
+            .env("NO_PROXY", no);
+        Said::of(command.output().unwrap())
+    };
+    bench.check(&through("").dir());
+    let said = through("hub.invalid");
+    assert!(said.status == Some(2) && said.err.contains("cannot reach http://hub.invalid"), "{said:?}");
+}
+
+#[test]
+fn without_a_network_both_hubs_are_named() {
+    let bench = Bench::new(vec![]);
+    let mut command = bench.program(&["pull", "qwen-1_8b"]);
+    command.env("MODELSCOPE_DOMAIN", "hub.invalid").env("HF_ENDPOINT", "http://127.0.0.1:1");
+    let said = Said::of(command.output().unwrap());
+    assert_eq!(said.status, Some(2));
+    assert!(said.err.contains("https://hub.invalid") && said.err.contains("http://127.0.0.1:1"), "{said:?}");
+    let said =
+        Said::of(bench.program(&["pull", "qwen-1_8b"]).env("MODELSCOPE_DOMAIN", "ftp://x").output().unwrap());
+    assert!(said.status == Some(2) && said.err.contains("MODELSCOPE_DOMAIN=ftp://x"), "{said:?}");
+}
