@@ -143,3 +143,15 @@ fn each_hub_finds_its_own_layout() {
     assert!(e.to_string().contains("fault of its own"), "{e}");
     assert!(!bench.path("x/y/z").exists());
 }
+
+/// The cockpit pulls on a blocking thread of its runtime.
+#[test]
+fn a_pull_is_at_home_in_a_blocking_task() {
+    let bench = Bench::new(vec![model(200_000)]);
+    let (repo, options) = (repo(Hub::ModelScope), bench.options("model"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pulled = runtime.block_on(async {
+        tokio::task::spawn_blocking(move || pull(&repo, &options, &mut |_| {}, &|| false)).await.unwrap()
+    });
+    bench.check(&pulled.unwrap());
+}
