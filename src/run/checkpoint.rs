@@ -73,6 +73,9 @@ fn named(e: Error, step: u64, tmp: &Path, target: &Path) -> Error {
     }
 }
 
+/// Seconds that a checkpoint is written after the one before it at least.
+const LATER: f64 = 1e-3;
+
 /// Held while a checkpoint gets its name.
 static NAMING: Mutex<()> = Mutex::new(());
 
@@ -96,7 +99,10 @@ fn write_by(
     seal(&tmp.0, "", &mut files)?;
     // `fill` may have begun with a copy of another checkpoint.
     files.remove(CHECKSUMS);
-    let written = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    // The one written last is gone on from: a clock that was set back must not make it another.
+    let before = list_checkpoints(run).iter().map(|c| c.written).fold(0.0, f64::max);
+    let written = now.max(before + LATER);
     let json = pretty_json(&Checksums { written, files }, 2)?;
     let list = tmp.0.join(CHECKSUMS);
     File::create(&list)

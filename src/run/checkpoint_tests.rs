@@ -150,6 +150,24 @@ fn without_exchange_a_checkpoint_is_replaced_in_two_steps() {
     assert_eq!(fs::read_to_string(&weights).unwrap(), "new");
 }
 
+/// A clock that was set back makes no older checkpoint the newest.
+#[test]
+fn a_checkpoint_is_written_after_the_ones_before_it() {
+    let (_out, run) = run();
+    let (first, _) = write_checkpoint(&run, 4, fill("abc")).unwrap();
+    let list = first.join(CHECKSUMS);
+    let mut sums: serde_json::Value = serde_json::from_slice(&fs::read(&list).unwrap()).unwrap();
+    // As written in 2096.
+    sums["written"] = 4e9.into();
+    fs::write(&list, sums.to_string()).unwrap();
+    for step in [2, 6] {
+        write_checkpoint(&run, step, fill("abc")).unwrap();
+    }
+    let mut all = list_checkpoints(&run);
+    all.sort_by(|a, b| a.written.total_cmp(&b.written));
+    assert_eq!(all.iter().map(|c| c.step).collect::<Vec<_>>(), [4, 2, 6]);
+}
+
 #[test]
 fn what_is_no_whole_checkpoint_is_not_listed() {
     let (_out, run) = run();
