@@ -16,6 +16,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.append(str(ROOT / "tests" / "interop"))
+
+import environment  # noqa: E402
+import tls  # noqa: E402
+
 FOLDER = ROOT / ".cache" / "hubs"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PROGRAMS = Path(os.environ.get("QWEN_TUI_BIN", TARGET)).resolve()
@@ -29,11 +34,6 @@ ROWS = {"modelscope": "DAMO_NLP/jd", "hf": "DAMO_NLP/jd"}
 OTHERS = {".gitattributes": "*.bin filter=lfs\n", "assets/logo.svg": "<svg/>\n"}
 
 counts = {True: 0, False: 0}
-
-
-def stop(message: str):
-    print(f"interop: {message}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def check(good: bool, about: str, more: str = "") -> None:
@@ -54,42 +54,44 @@ def install(tool: str) -> Path:
     command += ["--no-compile", "--target", folder, "--requirement", requirements]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode != 0:
-        stop(f"pip failed; its own message:\n{done.stdout}{done.stderr}")
+        environment.stop(f"pip failed; its own message:\n{done.stdout}{done.stderr}")
     stamp.write_text(text)
     return folder
 
 
 class Home:
-    """A home with empty caches, and a server that can go away."""
+    """A home with empty caches, and a server that can go away. ModelScope is asked by https, as its old tool knows no
+    other way."""
 
     def __init__(self, work: Path, name: str):
-        self.path = work / name
+        self.work, self.path = work, work / name
         self.path.mkdir()
         self.server = subprocess.Popen(
             [SERVER, work / "served"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.address = self.server.stdout.readline().strip()
+        self.door = tls.Door(self.address, work)
 
     def disconnect(self) -> None:
+        self.door.close()
         self.server.stdin.close()
         self.server.wait()
 
-    def variables(self, scheme: bool = True) -> dict[str, str]:
-        address = self.address if scheme else self.address.removeprefix("http://")
+    def variables(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.path),
-            "MODELSCOPE_DOMAIN": address,
+            "MODELSCOPE_DOMAIN": self.door.host,
+            "REQUESTS_CA_BUNDLE": str(self.work / "authority.pem"),
             "HF_ENDPOINT": self.address,
             "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def tool(self, what: str, tool: str, sort: str, repository: str):
         """Runs a hub's own tool; its directory, or none and what it said."""
-        env = self.variables(scheme=tool != "modelscope-1.11")
-        env["PYTHONPATH"] = str(FOLDER / tool)
+        env = self.variables() | {"PYTHONPATH": str(FOLDER / tool)}
         done = subprocess.run(
             [sys.executable, HERE / "tool.py", what, tool, sort, repository],
             env=env, capture_output=True, text=True, timeout=300,
@@ -97,11 +99,10 @@ class Home:
         named = done.stdout.strip()
         return (Path(named).resolve() if done.returncode == 0 and named else None), done.stderr
 
-    def ours(self, *words: str):
+    def ours(self, *words: str, without: str = ""):
         """Runs qwen-tui; the directory that it names, or none and what it said."""
-        done = subprocess.run(
-            [PROGRAMS / "qwen-tui", *words], env=self.variables(), capture_output=True, text=True, timeout=300
-        )
+        env = {name: value for name, value in self.variables().items() if name != without}
+        done = subprocess.run([PROGRAMS / "qwen-tui", *words], env=env, capture_output=True, text=True, timeout=300)
         named = done.stdout.strip()
         return (Path(named).resolve() if done.returncode == 0 and named else None), done.stderr
 
@@ -179,14 +180,34 @@ def both_in_turn(work: Path, tool: str, hub: str) -> None:
     home.disconnect()
 
 
+def trust(work: Path) -> None:
+    """A certificate is believed where somebody says so, and told where nobody does."""
+    home = Home(work, "trust")
+    found, said = home.ours("pull", "qwen-1_8b", "--hub", "modelscope", without="REQUESTS_CA_BUNDLE")
+    good = found is None and "certificate" in said and "SSL_CERT_FILE" in said
+    check(good, "a certificate that nobody trusts is refused, with what to do", said)
+    for name in ["SSL_CERT_FILE", "CURL_CA_BUNDLE"]:
+        env = home.variables() | {name: str(work / "authority.pem"), "REQUESTS_CA_BUNDLE": ""}
+        words = [PROGRAMS / "qwen-tui", "pull", "qwen-1_8b", "--hub", "modelscope", "--to", work / name]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
+        check(done.returncode == 0, f"  {name} names one that is", done.stderr)
+    home.disconnect()
+
+
 def main() -> int:
+    python = environment.interpreter()
+    if Path(python).resolve() != Path(sys.executable).resolve():
+        # modelscope 1.11 wants the numpy of its time.
+        os.execv(python, [python, *sys.argv])
     for program in [PROGRAMS / "qwen-tui", SERVER]:
         if not program.is_file():
-            stop(f"{program} is missing: make build, cargo build --release --workspace --examples")
+            environment.stop(f"{program} is missing: make build, cargo build --release --workspace --examples")
     for tool in TOOLS:
         install(tool)
     with tempfile.TemporaryDirectory(prefix="qwen-tui-hubs-") as folder:
         work = Path(folder).resolve()
+        sys.path.append(str(FOLDER / "modelscope"))
+        tls.certificate(work)
         model, rows = work / "served/models/qwen/Qwen-1_8B", work / "served/datasets/DAMO_NLP/jd"
         shutil.copytree(ROOT / "demo" / "base", model)
         rows.mkdir(parents=True)
@@ -195,6 +216,7 @@ def main() -> int:
         for name, text in OTHERS.items():
             (model / name).parent.mkdir(exist_ok=True)
             (model / name).write_text(text)
+        trust(work)
         for tool in TOOLS:
             theirs_by_us(work, tool, "modelscope" if "modelscope" in tool else "hf")
         ours_by_them(work, "modelscope", ["modelscope-1.11", "modelscope"])

@@ -50,6 +50,10 @@ fn another_file_of_somebody_elses_is_never_changed_and_ours_is_brought_up_to_dat
     let dir = bench.pull(Hub::ModelScope, "ours").unwrap();
     assert_eq!(fs::read(dir.join("config.json")).unwrap(), b"{\"new\": 1}");
     assert_eq!(fs::read(dir.join("notes.txt")).unwrap(), b"mine");
+    // What was ours and has been changed since is somebody's as well.
+    fs::write(dir.join("config.json"), "{\"edited\": 1}").unwrap();
+    let e = bench.pull(Hub::ModelScope, "ours").unwrap_err();
+    assert!(e.to_string().contains("config.json is another file"), "{e}");
 }
 
 #[test]
@@ -142,4 +146,16 @@ fn each_hub_finds_its_own_layout() {
     let e = pull(&repo(Hub::Hf), &bench.options("x/y/z"), &mut |_| {}, &|| false).unwrap_err();
     assert!(e.to_string().contains("fault of its own"), "{e}");
     assert!(!bench.path("x/y/z").exists());
+}
+
+/// The cockpit pulls on a blocking thread of its runtime.
+#[test]
+fn a_pull_is_at_home_in_a_blocking_task() {
+    let bench = Bench::new(vec![model(200_000)]);
+    let (repo, options) = (repo(Hub::ModelScope), bench.options("model"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let pulled = runtime.block_on(async {
+        tokio::task::spawn_blocking(move || pull(&repo, &options, &mut |_| {}, &|| false)).await.unwrap()
+    });
+    bench.check(&pulled.unwrap());
 }

@@ -11,14 +11,9 @@ logging.disable(logging.WARNING)
 
 
 def modelscope_1(sort: str, repository: str, offline: bool) -> str:
-    from modelscope.hub.utils import utils
-    from modelscope.hub import api, file_download, snapshot_download as module
+    from modelscope.hub.snapshot_download import snapshot_download
 
-    # 1.11 asks by https alone; the server on loopback has no certificate.
-    for part in [utils, api, file_download, module]:
-        if hasattr(part, "MODELSCOPE_URL_SCHEME"):
-            part.MODELSCOPE_URL_SCHEME = "http://"
-    return module.snapshot_download(repository, local_files_only=offline)
+    return snapshot_download(repository, local_files_only=offline)
 
 
 def modelscope(sort: str, repository: str, offline: bool) -> str:

@@ -64,6 +64,7 @@ impl Bench {
         let network = Network {
             server: Some(self.server.address()),
             connect: Duration::from_secs(5),
+            answer: Duration::from_millis(500),
             stall: Duration::from_millis(500),
             retries: 3,
             pause: Duration::from_millis(5),

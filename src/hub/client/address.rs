@@ -62,6 +62,15 @@ pub fn endpoint(hub: Hub) -> Result<reqwest::Url, Fault> {
     if plain && url.query().is_none() && url.fragment().is_none() { Ok(url) } else { Err(wrong()) }
 }
 
+/// The variable by which a hub's tool is told to ask nobody, where it is set.
+pub fn offline(hub: Hub) -> Option<&'static str> {
+    let names: &[&str] = match hub {
+        Hub::ModelScope => &[],
+        Hub::Hf => &["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"],
+    };
+    names.iter().copied().find(|name| variable(name).is_some_and(|value| is_true(&value)))
+}
+
 /// The token that the hub's own tools would send.
 pub fn token(hub: Hub) -> Option<Token> {
     let told = |name: &str| Some(Token { value: sendable(variable(name)?)?, from: name.to_owned() });

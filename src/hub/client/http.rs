@@ -50,6 +50,10 @@ impl Client {
     /// # Errors
     /// The repository's name or the server's address is none.
     pub fn new(repo: &Repo, network: &Network) -> Result<Self, Fault> {
+        if let Some(variable) = address::offline(repo.hub) {
+            let message = format!("{} is not asked: {variable} says so", repo.hub);
+            return Err(Fault::new(Kind::Unreachable, message));
+        }
         let base = match &network.server {
             Some(server) => Url::parse(server.trim_end_matches('/'))
                 .map_err(|e| Fault::new(Kind::Other, format!("{server}: {e}")))?,
@@ -98,7 +102,13 @@ impl Client {
     ///
     /// # Errors
     /// Nobody answers, or no answer with a status of 200 or 206 comes.
-    pub async fn send(&self, method: Method, url: Url, from: Option<u64>) -> Result<Answer, Fault> {
+    pub async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        from: Option<u64>,
+        wait: Duration,
+    ) -> Result<Answer, Fault> {
         let (mut url, mut linked) = (url, Linked::default());
         for _ in 0..=REDIRECTS {
             let own = url.origin() == self.base.origin();
@@ -116,8 +126,8 @@ impl Client {
                 value.set_sensitive(true);
                 request = request.header(name, value);
             }
-            let sent = timeout(self.network.stall, request.send()).await;
-            let response = sent.map_err(|_| self.stalled(&url))?.map_err(|e| self.failed(&url, &e))?;
+            let sent = timeout(wait, request.send()).await;
+            let response = sent.map_err(|_| stalled(&url, wait))?.map_err(|e| self.failed(&url, &e))?;
             if own {
                 linked.note(response.headers());
             }
@@ -125,7 +135,7 @@ impl Client {
             if !status.is_redirection() {
                 return match status.as_u16() {
                     200 | 206 => Ok(Answer { response, linked }),
-                    _ => Err(self.refusal(response).await),
+                    _ => Err(self.refusal(response, own).await),
                 };
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
@@ -141,15 +151,27 @@ impl Client {
         Err(Fault::new(Kind::Other, format!("{} sends us on in a circle", self.server())))
     }
 
-    /// An answer in JSON and the address of its next page, if there is one. What passes is tried again, but for a server
-    /// that nobody reaches or that says nothing: whoever waits wants to hear that.
+    /// Asks about a file, without its bytes.
     ///
     /// # Errors
-    /// No such answer comes.
-    pub async fn json(&self, url: Url) -> Result<(serde_json::Value, Option<Url>), Fault> {
+    /// As [`json`](Self::json).
+    pub async fn head(&self, url: Url) -> Result<Answer, Fault> {
+        self.patiently(async || self.send(Method::HEAD, url.clone(), None, self.network.answer).await).await
+    }
+
+    /// An answer in JSON.
+    ///
+    /// # Errors
+    /// No such answer comes. What passes is tried again, but for a server that nobody reaches or that says nothing:
+    /// whoever waits wants to hear that.
+    pub async fn json(&self, url: Url) -> Result<serde_json::Value, Fault> {
+        self.patiently(async || self.json_once(url.clone()).await).await
+    }
+
+    async fn patiently<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
         let mut failed = 0;
         loop {
-            let fault = match self.json_once(url.clone()).await {
+            let fault = match attempt().await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
@@ -162,17 +184,14 @@ impl Client {
         }
     }
 
-    async fn json_once(&self, url: Url) -> Result<(serde_json::Value, Option<Url>), Fault> {
-        let mut response = self.send(Method::GET, url.clone(), None).await?.response;
-        let next = response.headers().get(header::LINK).and_then(|link| link.to_str().ok());
-        let next = next.and_then(super::text::next_page).and_then(|next| url.join(next).ok());
+    async fn json_once(&self, url: Url) -> Result<serde_json::Value, Fault> {
+        let mut response = self.send(Method::GET, url.clone(), None, self.network.answer).await?.response;
         let body = self.body(&mut response, LONGEST_ANSWER).await?;
-        let value = serde_json::from_slice(&body).map_err(|_| {
+        serde_json::from_slice(&body).map_err(|_| {
             let shown: String = String::from_utf8_lossy(&body).chars().take(80).collect();
             let what = "answers something else than a hub does, perhaps the page of a proxy or of a login";
             Fault::new(Kind::Other, format!("{} {what}: {:?}", host(&url), shown.trim()))
-        })?;
-        Ok((value, next))
+        })
     }
 
     /// The whole of an answer that is short.
@@ -198,7 +217,7 @@ impl Client {
     ) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Fault> {
         let url = response.url().clone();
         match timeout(self.network.stall, response.chunk()).await {
-            Err(_) => Err(self.stalled(&url)),
+            Err(_) => Err(stalled(&url, self.network.stall)),
             Ok(Err(e)) => {
                 let message = format!("the connection to {} was cut ({})", host(&url), innermost(&e));
                 Err(Fault::new(Kind::Cut, message))
@@ -216,11 +235,6 @@ impl Client {
             Kind::Busy(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
             _ => Some(self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1)),
         }
-    }
-
-    fn stalled(&self, url: &Url) -> Fault {
-        let waited = self.network.stall.as_secs_f64();
-        Fault::new(Kind::Stalled, format!("{} has sent nothing for {waited} s", host(url)))
     }
 
     /// A request that had no answer.
@@ -242,7 +256,17 @@ impl Client {
         Fault::new(Kind::Unreachable, format!("cannot reach {server}: {why}{advice}"))
     }
 
-    async fn refusal(&self, mut response: Response) -> Fault {
+    async fn refusal(&self, mut response: Response, own: bool) -> Fault {
+        let status = response.status().as_u16();
+        if !own && (400..500).contains(&status) && status != 429 {
+            // No word about the repository: a store of files that is barred here, or has lost one.
+            let message = format!(
+                "{}, where {} keeps its files, answers {status}",
+                host(response.url()),
+                self.server()
+            );
+            return Fault::new(Kind::Other, message);
+        }
         let said = self.body(&mut response, LONGEST_ERROR).await.unwrap_or_default();
         refused::fault(self, response.status(), response.headers(), &said)
     }
@@ -257,6 +281,10 @@ impl Linked {
         self.etag = self.etag.take().or(etag);
         self.size = self.size.or_else(|| text("x-linked-size")?.parse().ok());
     }
+}
+
+fn stalled(url: &Url, waited: Duration) -> Fault {
+    Fault::new(Kind::Stalled, format!("{} has sent nothing for {} s", host(url), waited.as_secs_f64()))
 }
 
 /// A server's name in messages, without what was signed for us behind it.

@@ -1,6 +1,6 @@
 //! Hugging Face's calls, as `huggingface_hub` makes them (0.36 and 2.4).
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::fault::{Fault, Kind};
@@ -38,7 +38,7 @@ pub async fn list(client: &Client) -> Result<Listing, Fault> {
     };
     let revision = encoded(client.repo.revision());
     let url = client.at(&format!("/api/{sort}/{}/revision/{revision}?blobs=true", client.id))?;
-    let (value, _) = client.json(url).await?;
+    let value = client.json(url).await?;
     let wrong = |what: String| Fault::new(Kind::Other, format!("{}: {what}", client.server()));
     let info: Info = serde_json::from_value(value)
         .map_err(|e| wrong(format!("its listing is none of Hugging Face's: {e}")))?;
@@ -63,7 +63,7 @@ pub async fn complete(client: &Client, listing: &mut Listing) -> Result<(), Faul
         if !remote.needed || remote.size.is_some() && remote.checksum.is_some() {
             continue;
         }
-        let answer = client.send(Method::HEAD, file(client, &commit, &remote.path)?, None).await?;
+        let answer = client.head(file(client, &commit, &remote.path)?).await?;
         let told = answer.linked.etag.as_deref().and_then(Checksum::of);
         remote.checksum = remote.checksum.take().or(told);
         remote.size = remote.size.or(answer.linked.size).or_else(|| {

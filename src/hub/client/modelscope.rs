@@ -71,7 +71,7 @@ pub async fn list(client: &Client) -> Result<Listing, Fault> {
 /// Adds the files of one answer; how many entries it has.
 async fn take(client: &Client, url: Url, files: &mut Vec<RemoteFile>) -> Result<usize, Fault> {
     let wrong = |what: &str| Fault::new(Kind::Other, format!("{}: {what}", client.server()));
-    let (value, _) = client.json(url).await?;
+    let value = client.json(url).await?;
     let answer: Answer = serde_json::from_value(value)
         .map_err(|e| wrong(&format!("its listing is none of ModelScope's: {e}")))?;
     if answer.code.is_some_and(|code| code != 200) {

@@ -14,7 +14,9 @@ pub struct Network {
     pub server: Option<String>,
     /// Until a connection stands, the look-up of the name included.
     pub connect: Duration,
-    /// Without a byte.
+    /// Until a listing's answer begins, as long as `huggingface_hub` waits.
+    pub answer: Duration,
+    /// Without a byte of a file.
     pub stall: Duration,
     /// How often in a row a request is tried again that brought nothing.
     pub retries: u32,
@@ -30,6 +32,7 @@ impl Default for Network {
             server: None,
             // Two hubs are asked in turn, and who has no network is told within ten seconds.
             connect: Duration::from_millis(4500),
+            answer: Duration::from_secs(10),
             stall: Duration::from_secs(told.filter(|s| *s > 0).unwrap_or(30)),
             retries: 5,
             pause: Duration::from_millis(500),

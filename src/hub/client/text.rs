@@ -17,12 +17,6 @@ pub fn encoded_path(path: &str) -> String {
     path.split('/').map(encoded).collect::<Vec<_>>().join("/")
 }
 
-/// The address that a `Link` header calls the next page.
-pub fn next_page(link: &str) -> Option<&str> {
-    let part = link.split(',').find(|part| part.contains("rel=\"next\""))?;
-    Some(part.trim().strip_prefix('<')?.split_once('>')?.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,8 +25,5 @@ mod tests {
     fn what_has_a_meaning_in_an_address_is_encoded() {
         assert_eq!(encoded_path("a b/评#?&.csv"), "a%20b/%E8%AF%84%23%3F%26.csv");
         assert_eq!(encoded("refs/pr/1"), "refs%2Fpr%2F1");
-        let link = "<https://h/a?cursor=x>; rel=\"next\", <https://h/b>; rel=\"last\"";
-        assert_eq!(next_page(link), Some("https://h/a?cursor=x"));
-        assert_eq!(next_page("<https://h/b>; rel=\"last\""), None);
     }
 }

@@ -129,7 +129,7 @@ async fn stream(
     shared: &Shared,
 ) -> Result<(), Fault> {
     let from = Some(it.done).filter(|done| *done > 0);
-    let mut response = client.send(Method::GET, url.clone(), from).await?.response;
+    let mut response = client.send(Method::GET, url.clone(), from, client.network.stall).await?.response;
     let range =
         response.headers().get(header::CONTENT_RANGE).and_then(|range| Range::of(range.to_str().ok()?));
     let from_where = host(response.url());
