@@ -289,10 +289,10 @@ mod tests {
         assert_eq!(
             here[..4],
             [
-                "qwen/Qwen-1_8B Qwen-1.8B fp16 ModelScope",
-                "me/my.qwen 4 layers of 256 fp16 ModelScope",
-                "me/hub-only 4 layers of 256 fp16 Hugging Face",
-                "demo/base 4 layers of 256 fp16 directory",
+                "qwen/Qwen-1_8B Qwen-1.8B bf16 ModelScope",
+                "me/my.qwen 4 layers of 256 bf16 ModelScope",
+                "me/hub-only 4 layers of 256 bf16 Hugging Face",
+                "demo/base 4 layers of 256 bf16 directory",
             ],
             "{all:#?}"
         );
