@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use qwen_tui::error::Result;
 use qwen_tui::hub::{self, Absent, Cached, Failed, latest};
@@ -34,6 +35,9 @@ pub fn fetch(absent: &Absent) -> Result<PathBuf> {
     }
 }
 
+/// How long a hub's answer is waited for at the end of a job.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Whether a hub has newer files of the model, asked beside the job.
 pub struct Newer(JoinHandle<Option<String>>);
 
@@ -42,8 +46,13 @@ impl Newer {
         Newer(std::thread::spawn(move || latest::newer(&model)))
     }
 
-    /// Says so, where the answer has come: beneath the progress, which it would tear before.
+    /// Says so, where the answer has come: beneath the progress, which it would tear before. The job is done by now, so a
+    /// moment may be given to it.
     pub fn tell(self) {
+        let began = Instant::now();
+        while !self.0.is_finished() && began.elapsed() < MOMENT {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         if self.0.is_finished()
             && let Ok(Some(told)) = self.0.join()
         {

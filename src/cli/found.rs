@@ -10,7 +10,7 @@ use qwen_tui::hub::{Sources, Wanted};
 use super::fetch::fetch;
 use super::out;
 
-/// `args` of the `subcommand`, with paths before them for what they name and do not say the place of. What is wrong with
+/// `args` of the `subcommand`, with paths beside them for what they name and do not say the place of. What is wrong with
 /// them is left to the engine to say.
 ///
 /// # Errors
@@ -33,15 +33,17 @@ pub fn with_paths(subcommand: &str, args: &[OsString]) -> Result<Vec<OsString>> 
     let before = before.map(|before| Sources { wanted: wanted.clone(), ..before });
     let located = wanted.locate(before.as_ref(), &mut fetch)?;
     located.notes.iter().for_each(|note| out::note(note));
-    let mut all: Vec<OsString> = Vec::new();
-    if let Some(sources) = located.sources {
-        let flags = sources.flags(&loaded.custom_val_dataset_path)?;
-        // A whole model is named by its checkpoint.
-        let from = if whole { 2 } else { 0 };
-        all.extend(flags.into_iter().skip(from).map(OsString::from));
-    }
-    all.extend(args.iter().cloned());
-    Ok(all)
+    let Some(sources) = located.sources else { return Ok(args.to_vec()) };
+    let flags = sources.flags(&loaded.custom_val_dataset_path)?;
+    // A whole model is named by its checkpoint.
+    let from = if whole { 2 } else { 0 };
+    let paths: Vec<OsString> = flags.into_iter().skip(from).map(OsString::from).collect();
+    Ok(match subcommand {
+        // Its texts are last.
+        "classify" => [&paths, args].concat(),
+        // The last one counts.
+        _ => [args, &paths].concat(),
+    })
 }
 
 fn load(subcommand: &str, args: &[OsString]) -> Option<InferArgs> {

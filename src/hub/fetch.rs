@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::absent::Absent;
 use super::client::fault::Kind;
-use super::find::Absent;
 use super::names::files_of;
 use super::pull::{Progress, PullOptions, pull_first};
 use super::repo::Sort;

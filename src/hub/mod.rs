@@ -1,5 +1,6 @@
 //! From a name to a directory: what is on this machine already, and what a hub has.
 
+mod absent;
 pub mod caches;
 pub mod client;
 pub mod fetch;
@@ -11,10 +12,11 @@ pub mod repo;
 pub mod shelf;
 pub mod sources;
 
+pub use absent::Absent;
 pub use caches::{Caches, Found, Layout};
 pub use client::{Listing, Network, RemoteFile, list};
 pub use fetch::{Failed, fetch};
-pub use find::{Absent, Cached, Fetch, Located, Place, Wanted};
+pub use find::{Cached, Fetch, Located, Place, Wanted};
 pub use pull::{Failures, FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};
 pub use repo::{Hub, Repo, Sort};
 pub use sources::Sources;

@@ -54,6 +54,8 @@ impl Sources {
         let file = run.join(SOURCES);
         match sources {
             Some(sources) => write_json(&file, sources),
+            // Not asked for where there is none: on a read-only disk that would be refused.
+            None if file.symlink_metadata().is_err() => Ok(()),
             None => match fs::remove_file(&file) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     Err(Error::user(format!("cannot remove {}: {e}", file.display())))

@@ -101,6 +101,12 @@ fn refusals_say_what_to_do() {
     refused(&bench, Hub::Hf, &["403", "terms", "accept"]);
     bench.server.well();
 
+    bench.server.fault(|request| {
+        if is_weights(request) { Fault::Status(403, vec![], String::new()) } else { Fault::None }
+    });
+    refused(&bench, Hub::Hf, &[WEIGHTS, "keeps its files, answers 403"]);
+    bench.server.well();
+
     let none = Repo { id: "qwen/Qwen-9B".into(), ..repo(Hub::ModelScope) };
     for hub in [Hub::ModelScope, Hub::Hf] {
         let e =

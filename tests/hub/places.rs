@@ -50,6 +50,10 @@ fn another_file_of_somebody_elses_is_never_changed_and_ours_is_brought_up_to_dat
     let dir = bench.pull(Hub::ModelScope, "ours").unwrap();
     assert_eq!(fs::read(dir.join("config.json")).unwrap(), b"{\"new\": 1}");
     assert_eq!(fs::read(dir.join("notes.txt")).unwrap(), b"mine");
+    // What was ours and has been changed since is somebody's as well.
+    fs::write(dir.join("config.json"), "{\"edited\": 1}").unwrap();
+    let e = bench.pull(Hub::ModelScope, "ours").unwrap_err();
+    assert!(e.to_string().contains("config.json is another file"), "{e}");
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl Client {
             if !status.is_redirection() {
                 return match status.as_u16() {
                     200 | 206 => Ok(Answer { response, linked }),
-                    _ => Err(self.refusal(response).await),
+                    _ => Err(self.refusal(response, own).await),
                 };
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
@@ -256,7 +256,17 @@ impl Client {
         Fault::new(Kind::Unreachable, format!("cannot reach {server}: {why}{advice}"))
     }
 
-    async fn refusal(&self, mut response: Response) -> Fault {
+    async fn refusal(&self, mut response: Response, own: bool) -> Fault {
+        let status = response.status().as_u16();
+        if !own && (400..500).contains(&status) && status != 429 {
+            // No word about the repository: a store of files that is barred here, or has lost one.
+            let message = format!(
+                "{}, where {} keeps its files, answers {status}",
+                host(response.url()),
+                self.server()
+            );
+            return Fault::new(Kind::Other, message);
+        }
         let said = self.body(&mut response, LONGEST_ERROR).await.unwrap_or_default();
         refused::fault(self, response.status(), response.headers(), &said)
     }

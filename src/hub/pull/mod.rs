@@ -173,6 +173,7 @@ async fn stages(
     if !open.is_empty() {
         check_room(&open, &staging)?;
         shared.stage(Stage::Fetching);
+        tick();
         until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await?;
     }
     shared.stage(Stage::Placing);

@@ -1,6 +1,6 @@
 //! A directory of plain files: ModelScope's snapshots, and `--to`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::stage::Staging;
 use super::target::{in_order, make_parent, sync};
 use crate::hub::client::fault::{Fault, Kind, disk};
-use crate::hub::client::{Listing, RemoteFile};
+use crate::hub::client::{Checksum, Listing, RemoteFile};
 use crate::hub::{Hub, Repo};
 use crate::plain;
 use crate::run::put_atomic;
 
-/// Which files of a directory a pull has put there; the others are somebody's, and are never changed.
+/// Which files of a directory a pull has put there, and what they were; all others are somebody's, and are never changed.
 const OURS: &str = ".pulled.json";
 /// A directory that is made in the staging folder.
 const WHOLE: &str = "whole";
@@ -24,16 +24,18 @@ struct Ours {
     hub: Hub,
     repository: String,
     revision: String,
-    files: BTreeSet<String>,
+    /// The checksums of what was put there, the latest and those before.
+    files: BTreeMap<String, BTreeSet<String>>,
 }
 
 fn ours(dir: &Path) -> Option<Ours> {
     serde_json::from_slice(&plain::read(&dir.join(OURS), plain::SETTINGS).ok()?).ok()
 }
 
-/// Whether a pull has put this file there.
-pub fn is_ours(dir: &Path, path: &str) -> bool {
-    ours(dir).is_some_and(|ours| ours.files.contains(path))
+/// The checksums of what pulls have put there under this name.
+pub fn ours_of(dir: &Path, path: &str) -> Vec<Checksum> {
+    let all = ours(dir).and_then(|mut ours| ours.files.remove(path)).unwrap_or_default();
+    all.iter().filter_map(|hex| Checksum::of(hex)).collect()
 }
 
 /// Refuses a way to a file that leads through a link: it may end anywhere.
@@ -110,7 +112,10 @@ fn copy(part: &Path, path: &Path) -> std::io::Result<()> {
 
 fn write_ours(dir: &Path, repo: &Repo, fetched: &[RemoteFile]) -> Result<(), Fault> {
     let mut files = ours(dir).map(|ours| ours.files).unwrap_or_default();
-    files.extend(fetched.iter().map(|file| file.path.clone()));
+    for file in fetched {
+        let checksums = files.entry(file.path.clone()).or_default();
+        checksums.extend(file.checksum.as_ref().map(|checksum| checksum.hex().to_owned()));
+    }
     let ours =
         Ours { hub: repo.hub, repository: repo.id.clone(), revision: repo.revision().to_owned(), files };
     let path = dir.join(OURS);

@@ -65,17 +65,20 @@ impl Target {
                 return Ok(true);
             }
         }
-        match plain_dir::is_ours(&self.dir, &file.path) {
-            true => Ok(false),
-            false => Err(Fault::new(
-                Kind::Other,
-                format!(
-                    "{} is another file than the hub has, and this program did not put it there: nothing was changed. \
-                     Update it with the tool that did, take the directory away, or name another with --to",
-                    path.display()
-                ),
-            )),
+        for checksum in plain_dir::ours_of(&self.dir, &file.path) {
+            // Nobody has changed it since.
+            if meta.is_file() && self.is_same(file, &checksum, &path, meta.len(), shared).await? {
+                return Ok(false);
+            }
         }
+        Err(Fault::new(
+            Kind::Other,
+            format!(
+                "{} is another file than the hub has, and no pull has put it there as it is: nothing was changed. Update it \
+                 with the tool that did, take the directory away, or name another with --to",
+                path.display()
+            ),
+        ))
     }
 
     async fn is_same(

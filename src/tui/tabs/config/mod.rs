@@ -28,7 +28,7 @@ use edit::Line;
 use form::{Form, Row};
 use json::{Edited, Editor};
 use picker::{Picked, Picker};
-use shelf::{Chosen, Shelves};
+use shelf::Shelves;
 use typing::{Typing, ValueLine};
 
 /// Seconds after which what was missing is looked for again.
@@ -215,28 +215,6 @@ impl Config {
             }
         };
         Handled::with(Action::Config(work))
-    }
-
-    fn on_shelves(&mut self, key: &KeyEvent) -> Handled {
-        let Page::Shelves(shelves) = &mut self.page else { return Handled::No };
-        match shelves.handle(key) {
-            Chosen::No => Handled::No,
-            Chosen::Stay => Handled::done(),
-            Chosen::Again => Handled::with(Action::Config(ConfigWork::Shelves)),
-            Chosen::Size(name, repos) => Handled::with(Action::Config(ConfigWork::Size { name, repos })),
-            Chosen::Told(what) => tell(what),
-            Chosen::Closed => {
-                self.page = Page::Form;
-                Handled::done()
-            }
-            Chosen::Take(item) => {
-                self.page = Page::Form;
-                match self.form.take(&item) {
-                    Ok(key) => tell(format!("{key} is {}", item.name)),
-                    Err(why) => tell_error(why),
-                }
-            }
-        }
     }
 
     fn on_key(&mut self, key: &KeyEvent, state: &State) -> Handled {

@@ -9,9 +9,13 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use super::{Config, Page, tell, tell_error};
 use crate::hub::shelf::{Item, Shelf};
 use crate::hub::{Repo, Sort};
 use crate::job::human;
+use crate::tui::action::Action;
+use crate::tui::component::Handled;
+use crate::tui::configs::ConfigWork;
 use crate::tui::state::State;
 use crate::tui::theme::Theme;
 use crate::tui::{keys, popups, text};
@@ -197,5 +201,30 @@ impl Shelves {
             words.push((item.family.clone(), theme.dim));
         }
         words
+    }
+}
+
+impl Config {
+    /// Keys of this page.
+    pub(super) fn on_shelves(&mut self, key: &KeyEvent) -> Handled {
+        let Page::Shelves(shelves) = &mut self.page else { return Handled::No };
+        match shelves.handle(key) {
+            Chosen::No => Handled::No,
+            Chosen::Stay => Handled::done(),
+            Chosen::Again => Handled::with(Action::Config(ConfigWork::Shelves)),
+            Chosen::Size(name, repos) => Handled::with(Action::Config(ConfigWork::Size { name, repos })),
+            Chosen::Told(what) => tell(what),
+            Chosen::Closed => {
+                self.page = Page::Form;
+                Handled::done()
+            }
+            Chosen::Take(item) => {
+                self.page = Page::Form;
+                match self.form.take(&item) {
+                    Ok(key) => tell(format!("{key} is {}", item.name)),
+                    Err(why) => tell_error(why),
+                }
+            }
+        }
     }
 }
