@@ -10,6 +10,7 @@ pub mod packed;
 pub mod qwen;
 mod sampling;
 pub mod trainable;
+mod tree;
 pub mod weights;
 
 pub use packed::Packed;
