@@ -168,13 +168,14 @@ impl Packed {
             let longest = self.longest as usize;
             let uneven = self.numbers.iter().any(|&(_, length)| length != longest as u64);
             (uneven || self.is_shared()).then(|| {
+                let mut slots = Vec::<i64>::new();
+                for (row, &(_, length)) in (0..).zip(&self.numbers) {
+                    let start = row * self.longest;
+                    slots.extend(start..start + length as i64);
+                }
                 let mut pad = vec![0i64; self.numbers.len() * longest];
-                let mut slots = Vec::new();
-                for (i, &(_, length)) in self.numbers.iter().enumerate() {
-                    for slot in i * longest..i * longest + length as usize {
-                        pad[slot] = self.token_at(slots.len());
-                        slots.push(slot as i64);
-                    }
+                for (place, &slot) in slots.iter().enumerate() {
+                    pad[slot as usize] = self.token_at(place);
                 }
                 let unpad = match &self.tree {
                     Some(tree) => tree.places.iter().map(|&place| slots[place as usize]).collect(),
