@@ -147,7 +147,7 @@ fn a_signal_ends_all_of_it() {
         let folder = bench.path(&format!("temporary-{status}"));
         std::fs::create_dir(&folder).unwrap();
         let mut child = Command::new(PROGRAM)
-            .args(&words)
+            .args(words)
             .env("TMPDIR", &folder)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

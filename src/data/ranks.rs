@@ -99,7 +99,9 @@ impl Ranks {
         for token in &self.tokens {
             let start = merges.len();
             for at in 1..token.len() {
-                if let (Some(&a), Some(&b)) = (self.ids.get(&token[..at]), self.ids.get(&token[at..])) {
+                if let Some(&a) = self.ids.get(&token[..at])
+                    && let Some(&b) = self.ids.get(&token[at..])
+                {
                     merges.push((a, b));
                 }
             }

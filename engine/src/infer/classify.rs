@@ -11,7 +11,7 @@ use crate::model::generate::not_finite;
 use crate::model::packed::sent;
 use crate::model::{Mode, Packed};
 use crate::train::limits;
-use crate::train::step::{WeightedRow, plan};
+use crate::train::step::{Limits, WeightedRow, plan};
 
 /// Tokens kept free for the label.
 const LABEL_ROOM: usize = 8;
@@ -92,7 +92,11 @@ impl Session {
                 candidates.push(Candidate { ids, labels });
             }
         }
-        let scores = self.score(&candidates, single.then_some(&words));
+        let scores = if single {
+            self.score(&candidates, 1, Some(&words))
+        } else {
+            self.score(&candidates, words.len(), None)
+        };
         if scores.iter().any(|score| !score.is_finite()) {
             return Err(not_finite());
         }
@@ -103,16 +107,25 @@ impl Session {
             .collect())
     }
 
-    /// Log-probabilities: of each candidate's label tokens, or where `words` are given of each word's one token.
-    fn score(&self, candidates: &[Candidate], words: Option<&Vec<Vec<u32>>>) -> Vec<f64> {
+    /// Log-probabilities: of each candidate's label tokens, or where `words` are given of each word's one token. So many
+    /// candidates `of_text` follow each other; they come together, since their prompt is computed once.
+    fn score(&self, candidates: &[Candidate], of_text: usize, words: Option<&[Vec<u32>]>) -> Vec<f64> {
         let rows: Vec<WeightedRow<'_>> = candidates
             .iter()
             .map(|c| WeightedRow { ids: &c.ids, labels: &c.labels, weight: 1.0, number: 0 })
             .collect();
-        let limits = limits(self.model.config(), self.model.kind(), self.device, false, false);
-        let per_row = words.map_or(1, Vec::len);
+        let Limits { tokens, targets } =
+            limits(self.model.config(), self.model.kind(), self.device, false, false);
+        let limits = Limits { tokens: tokens / of_text, targets: targets / of_text };
+        // The longest candidate of each text stands for all of them.
+        let longest: Vec<WeightedRow<'_>> = rows
+            .chunks(of_text)
+            .filter_map(|text| text.iter().max_by_key(|r| r.ids.len()).copied())
+            .collect();
+        let per_row = words.map_or(1, <[_]>::len);
         let mut scores = vec![0.0; rows.len() * per_row];
-        for batch in plan(&rows, limits, None) {
+        for texts in plan(&longest, limits, None) {
+            let batch: Vec<usize> = texts.iter().flat_map(|i| i * of_text..(i + 1) * of_text).collect();
             let part: Vec<WeightedRow<'_>> = batch.iter().map(|&i| rows[i]).collect();
             let found = tch::no_grad(|| match words {
                 Some(words) => self.score_words(&part, words),
@@ -129,13 +142,13 @@ impl Session {
     /// For each row, the log-probability of each word's one token after the prompt.
     fn score_words(&self, rows: &[WeightedRow<'_>], words: &[Vec<u32>]) -> Vec<f64> {
         let ids: Vec<&[u32]> = rows.iter().map(|r| &r.ids[..r.ids.len() - 1]).collect();
-        let batch = Packed::filled(&ids, self.device);
+        let batch = Packed::shared(&ids, self.device);
         let mut end = 0;
         let last: Vec<i64> = ids
             .iter()
             .map(|r| {
-                end += r.len() as i64;
-                end - 1
+                end += r.len();
+                batch.token_at(end - 1)
             })
             .collect();
         let hidden = self.model.encode(&batch, &Mode::default()).index_select(0, &self.long(&last));
@@ -147,16 +160,16 @@ impl Session {
     /// For each row, the sum of the log-probabilities of its label tokens.
     fn score_labels(&self, rows: &[WeightedRow<'_>]) -> Vec<f64> {
         let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-        let batch = Packed::filled(&ids, self.device);
+        let batch = Packed::shared(&ids, self.device);
         let (mut at, mut labels, mut owner) = (Vec::new(), Vec::new(), Vec::new());
         let mut start = 0;
         for (n, row) in rows.iter().enumerate() {
             for (i, &label) in row.labels.iter().enumerate().filter(|&(_, &l)| l >= 0) {
-                at.push(start + i as i64 - 1);
+                at.push(batch.token_at(start + i - 1));
                 labels.push(label);
                 owner.push(n);
             }
-            start += row.ids.len() as i64;
+            start += row.ids.len();
         }
         let hidden = self.model.encode(&batch, &Mode::default()).index_select(0, &self.long(&at));
         let logp = self.model.logits(&self.model.final_norm(&hidden)).log_softmax(-1, Kind::Float);

@@ -11,6 +11,7 @@ pub mod qwen;
 mod sampling;
 mod seeded;
 pub mod trainable;
+mod tree;
 pub mod weights;
 
 pub use packed::Packed;

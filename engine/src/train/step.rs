@@ -2,7 +2,7 @@
 //! token weighted so that the gradient is that of the row-by-row computation.
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::model::packed::sent;
 use crate::model::qwen::Kept;
@@ -121,20 +121,21 @@ struct Targets {
 }
 
 impl Targets {
-    fn new(rows: &[WeightedRow<'_>], device: Device) -> Self {
+    fn new(rows: &[WeightedRow<'_>], batch: &Packed) -> Self {
         let (mut at, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::<f32>::new());
         let mut counts = Vec::with_capacity(rows.len());
-        let mut start = 0i64;
+        let mut start = 0;
         for row in rows {
             let before = labels.len();
             for (i, &label) in row.labels.iter().enumerate().skip(1).filter(|&(_, &l)| l >= 0) {
-                at.push(start + i as i64 - 1);
+                at.push(batch.token_at(start + i - 1));
                 labels.push(label);
                 weights.push(row.weight as f32);
             }
             counts.push((labels.len() - before) as u32);
-            start += row.ids.len() as i64;
+            start += row.ids.len();
         }
+        let device = batch.ids.device();
         Self {
             at: sent::<i64>(&at, device),
             labels: sent::<i64>(&labels, device),
@@ -161,13 +162,14 @@ impl Targets {
     }
 }
 
-/// One batch, no gradient.
+/// One batch, no gradient; what rows begin with alike is computed once.
 pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Pending {
     // A guard, since memory may run out: a panic must not leave the gradients off.
     let _guard = tch::no_grad_guard();
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-    let batch = Packed::filled(&ids, model.device());
-    let targets = Targets::new(rows, model.device());
+    let device = model.device();
+    let batch = if mode.train { Packed::filled(&ids, device) } else { Packed::shared(&ids, device) };
+    let targets = Targets::new(rows, &batch);
     targets.loss(model, &model.encode(&batch, mode)).1
 }
 
@@ -176,7 +178,7 @@ pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Pending {
 pub fn forward_backward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode, recompute: bool) -> Pending {
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
     let batch = Packed::filled(&ids, model.device()).numbered(rows.iter().map(|r| r.number));
-    let targets = Targets::new(rows, model.device());
+    let targets = Targets::new(rows, &batch);
     if model.has_explicit_gradient(mode) {
         return explicit(model, &batch, &targets, mode, recompute);
     }

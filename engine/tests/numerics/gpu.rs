@@ -1,12 +1,13 @@
-//! The gradient on a GPU; where there is none, that is said and nothing is tried.
+//! The gradient and an evaluation on a GPU; where there is none, that is said and nothing is tried.
 
 use qwen_tui::args::models::LINEAR_LAYERS;
 use qwen_tui_engine::device;
 use qwen_tui_engine::model::weights::{self, Named};
-use qwen_tui_engine::model::{Mode, Qwen};
+use qwen_tui_engine::model::{Mode, Packed, Qwen};
 use qwen_tui_engine::train::step::{self, WeightedRow};
 use tch::{Device, Kind, Tensor};
 
+use crate::forward::BF16_NOISE;
 use crate::{Small, dice, distance, uneven_rows};
 
 const MODE: Mode = Mode { train: true, lora_dropout: 0.3, neftune_alpha: 2.0, seed: 5 };
@@ -67,4 +68,41 @@ fn a_gpu_has_the_cpus_gradient_up_to_its_rounding() {
         assert!((loss - expected_loss).abs() < 0.02 * expected_loss);
         assert!(apart < rounding.max(0.01) * 1.5 && apart < 0.15 && apart > 0.0);
     }
+}
+
+/// Attention without padding over rows whose beginnings are computed once.
+#[test]
+fn an_evaluation_on_a_gpu_is_the_cpus_up_to_its_rounding() {
+    let _dice = dice();
+    if let Err(why) = device::load_cuda() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let small = Small::new(&[]);
+    let mut examples = uneven_rows();
+    for row in examples.iter_mut().filter(|row| row.ids.len() > 20) {
+        row.ids[..20].fill(65);
+    }
+    let weight = 1.0 / examples.iter().map(|r| step::count_targets(&r.labels)).sum::<usize>() as f64;
+    let rows: Vec<WeightedRow<'_>> =
+        examples.iter().map(|r| WeightedRow { ids: &r.ids, labels: &r.labels, weight, number: 0 }).collect();
+    let ids: Vec<&[u32]> = examples.iter().map(|r| r.ids.as_slice()).collect();
+    let there = weights::load(&small.model_dir(), &small.config, Kind::BFloat16, Device::Cuda(0)).unwrap();
+    let here: Named =
+        there.iter().map(|(name, t)| (name.clone(), t.to_kind(Kind::Float).to_device(Device::Cpu))).collect();
+    let [gpu, cpu] = [&there, &here]
+        .map(|base| Qwen::assemble(&small.config, base, &Default::default(), Default::default()));
+    let mode = Mode::default();
+    let (shared, filled) = (Packed::shared(&ids, gpu.device()), Packed::filled(&ids, gpu.device()));
+    assert!(shared.is_shared());
+    let places = ids.iter().map(|row| row.len()).sum();
+    let at: Vec<i64> = (0..places).map(|place| shared.token_at(place)).collect();
+    let at = Tensor::from_slice(&at).to_device(gpu.device());
+    let apart = tch::no_grad(|| {
+        let whole = gpu.final_norm(&gpu.encode(&shared, &mode).index_select(0, &at));
+        distance(&whole, &gpu.final_norm(&gpu.encode(&filled, &mode).narrow(0, 0, places as i64)))
+    });
+    let [loss, expected] = [gpu, cpu].map(|model| step::forward(&model, &rows, &mode).outcome().loss);
+    println!("bf16: hidden states {apart:.1e} from those of whole rows; loss {loss}, on the CPU {expected}");
+    assert!(apart < BF16_NOISE && (loss - expected).abs() < 0.02 * expected);
 }

@@ -10,6 +10,7 @@ mod gradient;
 mod neftune;
 mod oracle;
 mod repeat;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -43,9 +43,9 @@ fn padded(qkv: &Tensor, batch: &Packed, heads: i64, dim: i64) -> [Tensor; 3] {
 pub fn forward(qkv: &Tensor, batch: &Packed, heads: i64) -> (Tensor, Kept) {
     let dim = qkv.size()[2];
     if let Device::Cuda(_) = qkv.device() {
-        let [q, k, v] = thirds(qkv, heads);
+        let [q, k, v] = thirds(&batch.whole(qkv), heads);
         let flash = shim::flash_attention(&q, &k, &v, batch.bounds(), batch.longest, scale(dim));
-        return (flash.out.view([batch.tokens, heads * dim]), Kept::Gpu(flash));
+        return (batch.once(&flash.out.view([-1, heads * dim])), Kept::Gpu(flash));
     }
     let [q, k, v] = padded(qkv, batch, heads, dim);
     let (out, logsumexp) = Tensor::internal_scaled_dot_product_flash_attention_for_cpu(
@@ -61,8 +61,10 @@ pub fn forward(qkv: &Tensor, batch: &Packed, heads: i64) -> (Tensor, Kept) {
     (batch.unpad(&flat), Kept::Cpu { out, logsumexp })
 }
 
-/// The gradient of `qkv` `[tokens, 3 * heads, head_dim]` from that of the output `[tokens, heads * head_dim]`.
+/// The gradient of `qkv` `[tokens, 3 * heads, head_dim]` from that of the output `[tokens, heads * head_dim]`, of rows
+/// that share no tokens.
 pub fn backward(gradient: &Tensor, qkv: &Tensor, kept: &Kept, batch: &Packed, heads: i64) -> Tensor {
+    debug_assert!(!batch.is_shared(), "a shared token has the gradients of all its rows");
     let dim = qkv.size()[2];
     match kept {
         Kept::Gpu(flash) => {

@@ -150,6 +150,7 @@ impl Qwen {
         if let Device::Cuda(_) = self.device() {
             // Copied before the blocks, as the masks' numbers are.
             batch.bounds();
+            batch.indices();
         }
         Pass { batch, rotary, masks }
     }
