@@ -44,3 +44,51 @@ pub(super) fn encode(ranks: &HashMap<Vec<u8>, u32>, bytes: &[u32; 256], word: &[
         start = ends[start];
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rand_mt::Mt;
+
+    use super::*;
+
+    /// Byte-pair encoding straight from its definition.
+    pub fn by_definition(ranks: &HashMap<Vec<u8>, u32>, word: &[u8]) -> Vec<u32> {
+        let mut parts: Vec<Vec<u8>> = word.iter().map(|&b| vec![b]).collect();
+        while let Some((_, at)) = (1..parts.len())
+            .filter_map(|i| ranks.get(&[&parts[i - 1][..], &parts[i][..]].concat()).map(|&rank| (rank, i)))
+            .min()
+        {
+            let tail = parts.remove(at);
+            parts[at - 1].extend(tail);
+        }
+        parts.iter().map(|p| ranks[p]).collect()
+    }
+
+    /// Vocabularies of a few letters, whose tokens can be made in many ways and lie over each other.
+    #[test]
+    fn is_its_definition_whatever_the_vocabulary() {
+        let mut random = Mt::new(6);
+        let mut run = |most: u32| -> Vec<u8> {
+            (0..1 + random.next_u32() % most).map(|_| b'a' + (random.next_u32() % 2) as u8).collect()
+        };
+        let (mut found, mut joined) = (Vec::new(), 0);
+        for _ in 0..200 {
+            let mut ranks: HashMap<Vec<u8>, u32> = (0..=255).map(|b| (vec![b], u32::from(b))).collect();
+            for _ in 0..30 {
+                let next = ranks.len() as u32;
+                ranks.entry(run(5)).or_insert(next);
+            }
+            let bytes = std::array::from_fn(|b| b as u32);
+            for _ in 0..40 {
+                let word = run(40);
+                let wanted =
+                    ranks.get(&word).map_or_else(|| by_definition(&ranks, &word), |&token| vec![token]);
+                found.clear();
+                encode(&ranks, &bytes, &word, &mut found);
+                assert_eq!(found, wanted, "{:?} of {ranks:?}", String::from_utf8_lossy(&word));
+                joined += usize::from(found.len() < word.len());
+            }
+        }
+        assert!(joined > 4000, "{joined}");
+    }
+}

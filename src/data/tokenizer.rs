@@ -188,23 +188,11 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::data::bpe::tests::by_definition;
     use crate::data::shared;
 
     fn qwen() -> Option<Tokenizer> {
         Some(Tokenizer::load(&shared("qwen1-tokenizer")?).unwrap())
-    }
-
-    /// Byte-pair encoding straight from its definition: join the leftmost pair of lowest rank until none is left.
-    fn by_definition(ids: &Ranks, word: &[u8]) -> Vec<u32> {
-        let mut parts: Vec<Vec<u8>> = word.iter().map(|&b| vec![b]).collect();
-        while let Some((_, at)) = (1..parts.len())
-            .filter_map(|i| ids.ids.get(&[&parts[i - 1][..], &parts[i][..]].concat()).map(|&rank| (rank, i)))
-            .min()
-        {
-            let tail = parts.remove(at);
-            parts[at - 1].extend(tail);
-        }
-        parts.iter().map(|p| ids.ids[p]).collect()
     }
 
     #[test]
@@ -245,7 +233,7 @@ mod tests {
                 .collect();
             let want = match ranks.ids.get(word.as_bytes()) {
                 Some(&id) => vec![id],
-                None => by_definition(&ranks, word.as_bytes()),
+                None => by_definition(&ranks.ids, word.as_bytes()),
             };
             assert_eq!(tokenizer.encode(&word), want, "{word}");
         }
