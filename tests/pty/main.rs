@@ -169,7 +169,7 @@ fn ctrl_j_begins_a_line_in_the_repl_and_enter_sends() {
     terminal.assert_clean();
     terminal.signal(Signal::CONT);
     // Before it is back the terminal itself would take the keys.
-    terminal.see(&["new line"]);
+    terminal.see(&["Ctrl+G generate"]);
     terminal.press("还行\n一般");
     terminal.wait("two lines", terminal::SOON, |text| {
         let rows: Vec<&str> = text.lines().map(str::trim).collect();
