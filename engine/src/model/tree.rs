@@ -41,6 +41,9 @@ impl Tree {
             }
             before = Some(i);
         }
+        for (place, &token) in tree.tokens.iter().enumerate().rev() {
+            tree.places[token as usize] = place as i64;
+        }
         tree
     }
 

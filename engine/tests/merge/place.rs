@@ -8,7 +8,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::common::json;
-use super::{Bench, run, str};
+use super::{Bench, as_swifts, run, str};
 
 #[test]
 fn nothing_is_left_of_a_merge_that_ends_early_and_nothing_is_lost() {
@@ -75,7 +75,7 @@ fn nothing_is_left_of_a_merge_that_ends_early_and_nothing_is_lost() {
         .collect();
     weights::save(&weights_file, &broken).unwrap();
     refused(&over, &["damaged"]);
-    std::fs::remove_file(checkpoint.join("checksums.json")).unwrap();
+    as_swifts(&checkpoint);
     refused(&over, &["not finite", "c_attn"]);
     assert!(job.target.join("model.safetensors").is_file());
 }
@@ -171,7 +171,7 @@ fn what_lies_beside_the_weights_is_read_before_it_is_copied() {
         (&base, "tokenizer_config.json"),
         (&checkpoint, "generation_config.json"),
     ] {
-        std::fs::remove_file(checkpoint.join("checksums.json")).ok();
+        as_swifts(&checkpoint);
         let good = std::fs::read(dir.join(name)).ok();
         std::fs::write(dir.join(name), "{\"top_p\": ").unwrap();
         let e = merge(&job, &mut |_, _| true).unwrap_err();

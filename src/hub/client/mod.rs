@@ -60,6 +60,10 @@ pub(super) async fn until<T>(
     tick: &mut dyn FnMut(),
     future: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
+    // Who does not wait any more gets no answer, though it comes at once.
+    if cancelled() {
+        return Err(Fault::cancelled());
+    }
     let mut future = std::pin::pin!(future);
     let mut ticks = tokio::time::interval(TICK);
     loop {
