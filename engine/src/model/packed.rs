@@ -34,7 +34,7 @@ pub struct Packed {
 
 /// Rows that have their beginnings in common.
 struct Shared {
-    /// The token of each place, and a place of each token.
+    /// The token of each place, and the first place of each token.
     tokens: Vec<i64>,
     places: Vec<i64>,
     /// The same on the device.
@@ -188,7 +188,7 @@ impl Packed {
         made.as_ref()
     }
 
-    /// The token of each place and a place of each token, on the device, where rows share any.
+    /// The tokens of each place and the first place of each token, on the device, where rows share any.
     pub(super) fn indices(&self) -> Option<&(Tensor, Tensor)> {
         let tree = self.tree.as_ref()?;
         let device = self.ids.device();

@@ -8,7 +8,7 @@ pub struct Tree {
     pub positions: Vec<i64>,
     /// The token of each place `[places]`: the rows, whole, laid end to end.
     pub tokens: Vec<i64>,
-    /// A place of each token `[tokens]`: in the row that comes first in the order of their ids.
+    /// The first place of each token `[tokens]`.
     pub places: Vec<i64>,
 }
 
@@ -40,6 +40,9 @@ impl Tree {
                 tree.tokens[place] = tree.add(id, at, place);
             }
             before = Some(i);
+        }
+        for (place, &token) in tree.tokens.iter().enumerate().rev() {
+            tree.places[token as usize] = place as i64;
         }
         tree
     }
@@ -85,7 +88,7 @@ mod tests {
         }
         assert_eq!(place, tree.tokens.len());
         for (token, &place) in tree.places.iter().enumerate() {
-            assert_eq!(tree.tokens[place as usize], token as i64);
+            assert_eq!(tree.tokens.iter().position(|&t| t == token as i64), Some(place as usize));
         }
     }
 
