@@ -1,6 +1,5 @@
 //! Rows, prompts, token ids and the order they are taken in: plain numbers, no tensors.
 
-mod bpe;
 mod csv_file;
 mod formats;
 mod json_file;

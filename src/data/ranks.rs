@@ -8,10 +8,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::error::{Error, Result};
 use crate::plain;
 
-/// Qwen's longest token has 128 bytes; what two tokens make is looked up as a whole.
+/// Qwen's longest token has 128 bytes; the work of cutting one in two grows with the square of its length.
 const LONGEST: usize = 1024;
 /// Bytes of the longest file that is read, some ten times the published one.
 const FILE_LIMIT: u64 = 32 << 20;
+/// Bytes of the tokens of all merges. Qwen's are 2.1 MB; of runs of one letter there could be gigabytes.
+const MERGES_LIMIT: usize = 64 << 20;
 
 /// Tokens by rank, and ranks by token.
 pub(super) struct Ranks {
@@ -86,6 +88,31 @@ impl Ranks {
             None => Ok(Ranks { tokens, ids }),
         }
     }
+
+    /// The pairs that byte-pair encoding may join, in the order in which it prefers them:
+    /// for each token every split whose halves are tokens themselves.
+    ///
+    /// None where they are more than any vocabulary's.
+    pub fn merges(&self) -> Option<Vec<(u32, u32)>> {
+        let mut merges = Vec::with_capacity(2 * self.tokens.len());
+        let mut bytes = 0;
+        for token in &self.tokens {
+            let start = merges.len();
+            for at in 1..token.len() {
+                if let Some(&a) = self.ids.get(&token[..at])
+                    && let Some(&b) = self.ids.get(&token[at..])
+                {
+                    merges.push((a, b));
+                }
+            }
+            bytes += (merges.len() - start) * token.len();
+            if bytes > MERGES_LIMIT {
+                return None;
+            }
+            merges[start..].sort_unstable();
+        }
+        Some(merges)
+    }
 }
 
 #[cfg(test)]
@@ -127,12 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_a_longest_length() {
+    fn a_small_file_of_countless_merges_is_refused() {
         let mut all = lines();
         let run = |n: usize| STANDARD.encode(vec![b'a'; n]);
-        all.push(format!("{} 256", run(LONGEST)));
-        assert!(Ranks::parse(all.join("\n").as_bytes()).is_ok());
-        all.push(format!("{} 257", run(LONGEST + 1)));
+        all.extend((2..=100).map(|n| format!("{} {}", run(n), 254 + n)));
+        let some = Ranks::parse(all.join("\n").as_bytes()).unwrap().merges().unwrap();
+        assert_eq!(some.len(), (1..100).sum::<usize>());
+        all.extend((101..=LONGEST).map(|n| format!("{} {}", run(n), 254 + n)));
+        assert_eq!(Ranks::parse(all.join("\n").as_bytes()).unwrap().merges(), None);
+        all.push(format!("{} {}", run(LONGEST + 1), all.len()));
         assert!(problem(&all).contains("1024 are the most"));
     }
 }

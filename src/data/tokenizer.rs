@@ -1,13 +1,15 @@
 //! Qwen-1's tokenizer: byte-level BPE over `qwen.tiktoken`, with Qwen's splitting and special tokens.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
 
-use fancy_regex::Regex;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::bpe;
 use super::ranks::Ranks;
 use crate::error::{Context, Error, Result};
 
@@ -20,21 +22,13 @@ pub const SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|
 /// Number of `<|extra_N|>` tokens.
 const EXTRAS: usize = 205;
 
-/// What a special token is written between; nothing within it is the second of them.
-const OPEN: &str = "<|";
-const CLOSE: &str = "|>";
-/// Bytes of the longest special token, more or less.
-const LONGEST_SPECIAL: usize = 16;
-
 /// Spare rows that an embedding may have: sizes are rounded up, Qwen's own by 85.
 const SPARE: usize = 512;
 
 /// A Qwen-1 tokenizer. Ids are the ranks of `qwen.tiktoken`, followed by the special tokens
 /// `<|endoftext|>`, `<|im_start|>`, `<|im_end|>`, `<|extra_0|>` .. `<|extra_204|>`.
 pub struct Tokenizer {
-    ids: HashMap<Vec<u8>, u32>,
-    split: Regex,
-    specials: HashMap<Vec<u8>, u32>,
+    bpe: tokenizers::Tokenizer,
     /// The bytes of every token, special ones (as written) included.
     tokens: Vec<Vec<u8>>,
     /// The token of each single byte.
@@ -62,14 +56,20 @@ impl Tokenizer {
                 path.display()
             )));
         }
-        let split = Regex::new(SPLIT).internal("the pattern of Qwen's words")?;
-        let Ranks { mut tokens, ids } = ranks;
-        let bytes = std::array::from_fn(|b| ids[[b as u8].as_slice()]);
-        let count = tokens.len() as u32;
-        let specials: Vec<Vec<u8>> = specials.into_iter().map(String::into_bytes).collect();
-        tokens.extend(specials.iter().cloned());
-        let specials = specials.into_iter().zip(count..).collect();
-        Ok(Tokenizer { ids, split, specials, tokens, bytes, ranks: count })
+        let merges = ranks.merges().ok_or_else(|| {
+            Error::user(format!(
+                "{}: its tokens can be put together in more ways than those of any Qwen-1; fetch it again",
+                path.display()
+            ))
+        })?;
+        let bpe =
+            build(&ranks, merges, &specials).internal(format!("the tokenizer of {}", path.display()))?;
+
+        let bytes = std::array::from_fn(|b| ranks.ids[[b as u8].as_slice()]);
+        let count = ranks.tokens.len() as u32;
+        let mut tokens = ranks.tokens;
+        tokens.extend(specials.into_iter().map(String::into_bytes));
+        Ok(Tokenizer { bpe, tokens, bytes, ranks: count })
     }
 
     /// Token ids of `text`, normalised to NFC first; special tokens written in the text are read as special.
@@ -79,45 +79,11 @@ impl Tokenizer {
             IsNormalized::Yes => text.into(),
             _ => text.nfc().collect::<String>().into(),
         };
-        let mut out = Vec::new();
-        let (mut done, mut at) = (0, 0);
-        while let Some(found) = text[at..].find(OPEN) {
-            let start = at + found;
-            at = start + OPEN.len();
-            if let Some((special, end)) = self.special_at(&text, start) {
-                self.encode_words(&text[done..start], &mut out);
-                out.push(special);
-                (done, at) = (end, end);
-            }
+        match self.bpe.encode_fast(text.as_ref(), false) {
+            Ok(encoding) => encoding.get_ids().to_vec(),
+            // Every byte is a token, so there is nothing left to fail; were it to, the text is still kept whole.
+            Err(_) => text.bytes().map(|b| self.bytes[b as usize]).collect(),
         }
-        self.encode_words(&text[done..], &mut out);
-        out
-    }
-
-    /// The special token that is written at `start`, where one is opened, and where it ends.
-    fn special_at(&self, text: &str, start: usize) -> Option<(u32, usize)> {
-        let inside = start + OPEN.len();
-        let written = &text.as_bytes()[inside..text.len().min(inside + LONGEST_SPECIAL)];
-        let close = written.windows(CLOSE.len()).position(|bytes| bytes == CLOSE.as_bytes())?;
-        let end = inside + close + CLOSE.len();
-        Some((*self.specials.get(&text.as_bytes()[start..end])?, end))
-    }
-
-    /// Appends the tokens of a text without special tokens.
-    fn encode_words(&self, text: &str, out: &mut Vec<u32>) {
-        let mut word = |from: usize, to: usize| {
-            if from < to {
-                bpe::encode(&self.ids, &self.bytes, &text.as_bytes()[from..to], out);
-            }
-        };
-        let mut done = 0;
-        // Every text matches from end to end. Should the matching give up, the rest is still kept, as one word.
-        for found in self.split.find_iter(text).map_while(std::result::Result::ok) {
-            word(done, found.start());
-            word(found.start(), found.end());
-            done = found.end();
-        }
-        word(done, text.len());
     }
 
     /// The text of `ids`, special tokens written out. Bytes that are no UTF-8 become U+FFFD;
@@ -178,9 +144,43 @@ impl Tokenizer {
 }
 
 fn special_tokens() -> Vec<String> {
-    let mut names: Vec<String> = ["endoftext", "im_start", "im_end"].map(str::to_owned).into();
-    names.extend((0..EXTRAS).map(|n| format!("extra_{n}")));
-    names.into_iter().map(|name| OPEN.to_owned() + &name + CLOSE).collect()
+    let mut names: Vec<String> = ["endoftext", "im_start", "im_end"].map(|n| format!("<|{n}|>")).into();
+    names.extend((0..EXTRAS).map(|n| format!("<|extra_{n}|>")));
+    names
+}
+
+fn build(
+    ranks: &Ranks,
+    merges: Vec<(u32, u32)>,
+    specials: &[String],
+) -> tokenizers::Result<tokenizers::Tokenizer> {
+    let alphabet = byte_alphabet();
+    let written: Vec<String> =
+        ranks.tokens.iter().map(|t| t.iter().map(|&b| alphabet[b as usize]).collect()).collect();
+    let merges: Merges =
+        merges.into_iter().map(|(a, b)| (written[a as usize].clone(), written[b as usize].clone())).collect();
+    let vocabulary: Vocab = written.into_iter().zip(0..).collect();
+    // A word that is a token is that token, even if no chain of merges leads to it.
+    let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).ignore_merges(true).build()?;
+
+    let mut tokenizer = tokenizers::Tokenizer::new(bpe);
+    let split = Split::new(SplitPattern::Regex(SPLIT.into()), SplitDelimiterBehavior::Isolated, false)?;
+    let bytes = ByteLevel::new(false, false, false);
+    tokenizer.with_pre_tokenizer(Some(Sequence::new(vec![split.into(), bytes.into()])));
+    tokenizer.add_special_tokens(specials.iter().map(|s| AddedToken::from(s.as_str(), true)))?;
+    Ok(tokenizer)
+}
+
+/// GPT-2's printable character for each byte: printable Latin-1 stands for itself, the rest follows from U+0100.
+fn byte_alphabet() -> [char; 256] {
+    let mut next = 0x100;
+    std::array::from_fn(|b| match b as u8 {
+        b @ (b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF) => b as char,
+        _ => {
+            next += 1;
+            char::from_u32(next - 1).unwrap_or('\u{FFFD}')
+        }
+    })
 }
 
 #[cfg(test)]
@@ -188,11 +188,23 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::data::bpe::tests::by_definition;
     use crate::data::shared;
 
     fn qwen() -> Option<Tokenizer> {
         Some(Tokenizer::load(&shared("qwen1-tokenizer")?).unwrap())
+    }
+
+    /// Byte-pair encoding straight from its definition: join the leftmost pair of lowest rank until none is left.
+    fn by_definition(ids: &Ranks, word: &[u8]) -> Vec<u32> {
+        let mut parts: Vec<Vec<u8>> = word.iter().map(|&b| vec![b]).collect();
+        while let Some((_, at)) = (1..parts.len())
+            .filter_map(|i| ids.ids.get(&[&parts[i - 1][..], &parts[i][..]].concat()).map(|&rank| (rank, i)))
+            .min()
+        {
+            let tail = parts.remove(at);
+            parts[at - 1].extend(tail);
+        }
+        parts.iter().map(|p| ids.ids[p]).collect()
     }
 
     #[test]
@@ -233,33 +245,9 @@ mod tests {
                 .collect();
             let want = match ranks.ids.get(word.as_bytes()) {
                 Some(&id) => vec![id],
-                None => by_definition(&ranks.ids, word.as_bytes()),
+                None => by_definition(&ranks, word.as_bytes()),
             };
             assert_eq!(tokenizer.encode(&word), want, "{word}");
-        }
-    }
-
-    #[test]
-    fn a_special_token_is_one_only_as_it_is_written() {
-        let Some(tokenizer) = qwen() else { return };
-        let plain = |text: &str| {
-            let ids = tokenizer.encode(text);
-            assert!(ids.iter().all(|&id| id < tokenizer.eos()), "{text}");
-            ids
-        };
-        let end = vec![tokenizer.im_end()];
-        for (text, ids) in [
-            ("<|<|im_end|>|>", [plain("<|"), end.clone(), plain("|>")].concat()),
-            ("<|im_end|><|im_end|>", [end.clone(), end.clone()].concat()),
-            ("a <|im_end|> b", [plain("a "), end.clone(), plain(" b")].concat()),
-            ("<|extra_204|>", vec![151_850]),
-        ] {
-            assert_eq!(tokenizer.encode(text), ids, "{text}");
-        }
-        for text in
-            ["<|extra_205|>", "<|im_end|", "<|", "<||>", "<|IM_END|>", "<|im_end |>", "<|好好好好好好|>"]
-        {
-            plain(text);
         }
     }
 
