@@ -183,7 +183,10 @@ fn words() -> Vec<OsString> {
 
 /// Help, the version, or what is wrong with the command line, as clap words it.
 fn say(told: clap::Error) -> Result<i32> {
-    if told.use_stderr() {
+    if std::env::args_os().any(|word| word.to_string_lossy().chars().any(char::is_control)) {
+        // It may quote what was typed, which a terminal is not to obey; its own colours go with that.
+        out::note(told.render().to_string().trim_end());
+    } else if told.use_stderr() {
         // Nobody may read it any more.
         let _ = told.print();
     } else {

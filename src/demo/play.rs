@@ -1,5 +1,6 @@
 //! The demo from beginning to end: rows, the base's answers, training, the answers after it, the report.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -136,11 +137,28 @@ pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
 }
 
 /// Writes `configs/demo.json` with `flags` over it to `config`, which is then the whole job: `--config` trains it again.
+/// Another file that stands there, which somebody may have changed, is kept under the next free name; a warning says so.
 fn write_config(config: &Path, flags: &[String]) -> Result<Loaded> {
-    write_atomic(config, CONFIG.as_bytes())?;
-    let loaded = load_sft(Some(config), flags)?;
-    let whole = Draft::load(Some(config), flags)?.draft.to_text();
+    let fresh = config.with_extension("new.json");
+    write_atomic(&fresh, CONFIG.as_bytes())?;
+    let mut loaded = load_sft(Some(&fresh), flags)?;
+    let whole = Draft::load(Some(&fresh), flags)?.draft.to_text();
+    let failed = |e: std::io::Error| Error::user(format!("cannot write {}: {e}", config.display()));
+    if fs::read(config).is_ok_and(|there| there != whole.as_bytes()) {
+        let free = |n: &u32| config.with_extension(format!("{n}.json"));
+        let kept = (1..).map(|n| free(&n)).find(|path| !path.exists());
+        if let Some(kept) = kept {
+            fs::rename(config, &kept).map_err(failed)?;
+            let message = format!(
+                "the {} that was there has other arguments: it is kept as {}",
+                config.display(),
+                kept.display()
+            );
+            loaded.warnings.push(message);
+        }
+    }
     write_atomic(config, whole.as_bytes())?;
+    fs::remove_file(&fresh).map_err(failed)?;
     Ok(loaded)
 }
 
@@ -338,6 +356,18 @@ mod tests {
         let form = |flags| Draft::load(Some(&config), flags).unwrap().draft;
         assert_eq!(form(&[]), form(&flags));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        // The same again changes nothing; what somebody has changed is kept.
+        assert!(write_config(&config, &flags).unwrap().warnings.is_empty());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        for n in 1..3 {
+            std::fs::write(&config, format!("{{\"lora_rank\": {n}}}")).unwrap();
+            let told = write_config(&config, &flags).unwrap().warnings;
+            let kept = dir.path().join(format!("demo.{n}.json"));
+            assert!(told.len() == 1 && told[0].contains(&kept.display().to_string()), "{told:?}");
+            assert_eq!(std::fs::read_to_string(kept).unwrap(), format!("{{\"lora_rank\": {n}}}"));
+            assert_eq!(form(&[]), form(&flags));
+        }
     }
 
     #[test]

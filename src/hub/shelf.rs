@@ -124,7 +124,7 @@ pub fn download(repos: &[Repo]) -> Result<(Hub, u64, usize)> {
             Err(e) => said.push(e.to_string()),
         }
     }
-    Err(Error::User(said.join("\n")))
+    Err(Error::User(format!("{}; by hand: docs/hub.md", said.join("; "))))
 }
 
 /// The Qwen in the cache of a hub by this id; none where it is another model.

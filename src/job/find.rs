@@ -52,7 +52,7 @@ fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf
         [run] => Ok(run.path.clone()),
         [] if word.is_dir() => Err(Error::user(format!("{} is no run directory; {known}", word.display()))),
         [] => Err(Error::user(format!(
-            "{}: no run of that name under {place}, and no running job; give its directory, or another --output_dir. {known}",
+            "{}: no run of that name under {place}, and no running job of that name elsewhere; give its directory, or another --output_dir. {known}",
             word.display()
         ))),
         _ => {

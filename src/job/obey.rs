@@ -51,7 +51,10 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
     tell(run, standing.pid, command, &standing.way_out())?;
     if command == Command::Resume && !standing.paused {
         // A pause that it has not come to yet is taken back by this.
-        return Ok("is not paused".to_owned());
+        return Ok(match standing.no_room {
+            Some(_) => "is not paused: it waits for room, and tries again at once".to_owned(),
+            None => "is not paused".to_owned(),
+        });
     }
     let (began, mut told, mut told_room) = (Instant::now(), false, None);
     loop {
@@ -77,11 +80,11 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
         if standing.no_room.is_some() && standing.no_room != told_room {
             told_room.clone_from(&standing.no_room);
             let message = told_room.as_deref().unwrap_or_default();
-            let stop = match command {
-                Command::Stop => "; given again it ends without that checkpoint",
-                _ => "",
+            let then = match command {
+                Command::Stop => "it ends without that checkpoint",
+                _ => "it comes to the command then",
             };
-            say(&format!("the run waits for room: {message}; it comes to the command then{stop}"));
+            say(&format!("the run waits for room: {message}; {then}"));
             told = true;
         }
         if !told && began.elapsed() > SAY {

@@ -105,7 +105,7 @@ impl Resume {
         let status = inspect(run.path()).status;
         if status == RunStatus::Running {
             return Err(Error::user(format!(
-                "{}: a worker is training this run; follow it instead",
+                "{}: a worker is training this run; follow it instead (`qwen-tui attach`)",
                 run.path().display()
             )));
         }

@@ -122,7 +122,7 @@ bindings! {
     MERGE: [char('m')], "m", "merge", "Fold its adapter into the base model: a whole model beside it; asks first";
     TO_CONFIG: [char('c')], "c", "config", "The run's arguments into the Config tab";
     DELETE: [char('d'), key(KeyCode::Delete)], "d, Del", "delete", "Delete the checkpoint or run; asks first";
-    REFRESH: [char('r')], "r", "look again", "Look for runs again";
+    REFRESH: [char('r')], "r", "look again", "Look again for what is there";
 
     // REPL; text is typed there
     ANSWER: [key(KeyCode::Enter)], "Enter", "send", "Send the text";

@@ -52,7 +52,11 @@ impl<'a> Inbox<'a> {
         let began = Instant::now();
         loop {
             match self.received.recv_timeout(time.saturating_sub(began.elapsed())) {
-                Ok(Command::Resume) => return Woken::Resume,
+                Ok(Command::Resume) => {
+                    // A pause that it has not come to yet is taken back by this.
+                    self.kept.borrow_mut().retain(|kept| *kept != Command::Pause);
+                    return Woken::Resume;
+                }
                 Ok(Command::Stop) => return Woken::Stop,
                 Ok(other) => self.kept.borrow_mut().push_back(other),
                 Err(RecvTimeoutError::Timeout) => return Woken::Slept,

@@ -108,15 +108,16 @@ mod tests {
     fn an_event_waits_for_room_and_is_told_then() {
         let (sender, received) = channel();
         let inbox = Inbox::new(&received);
-        for command in [Command::Resume, Command::Pause, Command::Resume] {
+        for command in [Command::Pause, Command::Resume, Command::Save, Command::Resume] {
             sender.send(command).unwrap();
         }
         let (paused, mut told) = (Event::Paused { step: 3 }, Vec::new());
         emit_patiently(paused.clone(), &inbox, &mut log(&mut told, 2)).unwrap();
         let message = "the disk is full".to_owned();
         assert_eq!(told, [Event::NoRoom { message }, paused, Event::RoomAgain]);
-        // What it has not obeyed is there for others.
-        assert_eq!(inbox.try_recv(), Ok(Command::Pause));
+        // What it has not obeyed is there for others, but for a pause that was taken back.
+        assert_eq!(inbox.try_recv(), Ok(Command::Save));
+        assert!(inbox.try_recv().is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use super::folder::{Listing, ORDER, Order, PAUSED, Queue};
 use super::state::{Job, State, arguments_file, own_directory, state_file};
 use crate::args::SftArgs;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 
 /// A job that has been put into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,10 +177,12 @@ impl std::str::FromStr for To {
             "first" => To::First,
             "last" => To::Last,
             place => {
-                let place: usize = place.parse().user(format!(
-                    "{place:?} is no place in the queue: give up, down, first, last or a number from 1"
-                ))?;
-                To::Place(place)
+                let number = place.parse().map_err(|_| {
+                    Error::user(format!(
+                        "{place:?} is no place in the queue: give up, down, first, last, or to and a number from 1"
+                    ))
+                })?;
+                To::Place(number)
             }
         })
     }

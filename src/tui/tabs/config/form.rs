@@ -99,6 +99,12 @@ impl Form {
         Ok(())
     }
 
+    /// Whether files of rows are named beside data sets.
+    pub fn has_rows_of_its_own(&self) -> bool {
+        let field = FIELDS.iter().find(|field| field.name == "custom_train_dataset_path");
+        field.is_some_and(|field| self.draft.is_set(field))
+    }
+
     /// Sets what names `item`; returns the argument.
     ///
     /// # Errors

@@ -84,9 +84,10 @@ impl Shelves {
             self.marked = last;
         } else if keys::CHOOSE.is(key) {
             return match self.item() {
-                Some(Item { place: Shelf::Broken(dir, why), .. }) => {
-                    Chosen::Told(format!("{} is not whole: {why}", dir.display()))
-                }
+                Some(Item { place: Shelf::Broken(dir, why), name, .. }) => Chosen::Told(format!(
+                    "{} is not whole: {why}; `qwen-tui pull {name}` fetches it",
+                    dir.display()
+                )),
                 Some(item) => Chosen::Take(Box::new(item.clone())),
                 None => Chosen::Stay,
             };
@@ -100,6 +101,9 @@ impl Shelves {
                         _ => Chosen::Size(name, repos),
                     }
                 }
+                Some(Item { place: Shelf::Broken(..), name, .. }) => Chosen::Told(format!(
+                    "the size beside {name} is that of what is here, which is not whole; `qwen-tui pull {name}` fetches it"
+                )),
                 Some(item) => Chosen::Told(format!("{} is here: its size stands beside it", item.name)),
                 None => Chosen::Stay,
             };
@@ -221,6 +225,12 @@ impl Config {
             Chosen::Take(item) => {
                 self.page = Page::Form;
                 match self.form.take(&item) {
+                    Ok(key) if item.sort == Sort::Dataset && self.form.has_rows_of_its_own() => {
+                        tell(format!(
+                            "{key} is {}; the rows of custom_train_dataset_path are trained on as well",
+                            item.name
+                        ))
+                    }
                     Ok(key) => tell(format!("{key} is {}", item.name)),
                     Err(why) => tell_error(why),
                 }
