@@ -110,6 +110,8 @@ fn what_cannot_be_timed_is_refused() {
     quick(&bench, &["--lengths", "9-3"]).failed(2, &["--lengths", "30-110"]);
     quick(&bench, &["--lengths", "5"]).refused(&["5 tokens"]);
     quick(&bench, &["--rows-file", "nothing.csv"]).refused(&["nothing.csv"]);
+    let few = bench.write("few.jsonl", "{\"query\": \"很好\", \"response\": \"positive\"}\n".repeat(3));
+    quick(&bench, &["--rows-file", &few]).refused(&["few.jsonl: 3 rows", "--accumulation"]);
     quick(&bench, &["--model", "nothing"]).refused(&["nothing", "no such model directory"]);
     quick(&bench, &["--dtype", "fp8"]).refused(&["--dtype", "\"fp8\""]);
     quick(&bench, &["--peers", "nothing"]).refused(&["--peers nothing"]);
@@ -143,7 +145,7 @@ fn a_signal_ends_all_of_it() {
     let mut words = QUICK;
     let rounds = words.iter().position(|word| *word == "--rounds").unwrap();
     words[rounds + 1] = "2000";
-    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let folder = bench.path(&format!("temporary-{status}"));
         std::fs::create_dir(&folder).unwrap();
         let mut child = Command::new(PROGRAM)

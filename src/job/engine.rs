@@ -56,6 +56,7 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
         // Caught, not ignored: an ignored signal would stay ignored in the engine, which gets Ctrl-C by itself.
         let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
+        let mut hang_up = HangUp::listen()?;
         let mut child = tokio::process::Command::new(&engine)
             .arg(subcommand)
             .args(args)
@@ -66,6 +67,7 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
                 status = child.wait() => return exit_status(status.internal("waiting for the engine")?),
                 _ = interrupt.recv() => if sent.load(Ordering::SeqCst) { Signal::INT } else { continue },
                 _ = terminate.recv() => Signal::TERM,
+                _ = hang_up.recv() => Signal::HUP,
             };
             if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) {
                 // It may have ended by itself just now.
@@ -73,6 +75,33 @@ pub fn run_engine(subcommand: &str, args: &[OsString]) -> Result<i32> {
             }
         }
     })
+}
+
+/// SIGHUP, where it is not ignored: `nohup` has it so, and it is to stay so.
+pub struct HangUp(Option<tokio::signal::unix::Signal>);
+
+impl HangUp {
+    /// Listens from now on, on the runtime at hand.
+    ///
+    /// # Errors
+    /// The signal cannot be caught.
+    pub fn listen() -> Result<HangUp> {
+        // SAFETY: zeroes are a valid sigaction, which is only written to; no handler is given.
+        let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+        let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut now) };
+        if asked == 0 && now.sa_sigaction == libc::SIG_IGN {
+            return Ok(HangUp(None));
+        }
+        signal(SignalKind::hangup()).map(|heard| HangUp(Some(heard))).internal("catching SIGHUP")
+    }
+
+    /// Waits for the next one.
+    pub async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(heard) => drop(heard.recv().await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Whether the newest SIGINT came from a process (`kill -INT PID`), and so perhaps to this program alone: what a terminal

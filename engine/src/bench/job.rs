@@ -7,6 +7,7 @@ use qwen_tui::bench::BenchArguments;
 use qwen_tui::data::template::Example;
 use qwen_tui::data::{load, sentiment_prompt};
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::human::counted;
 use qwen_tui::run::read_json;
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +140,15 @@ impl Job {
         if encoded.train.is_empty() || encoded.validation.is_empty() {
             return Err(Error::user(format!("{}: no row to train on", train.display())));
         }
-        let mut micro = MicroBatches::of(&args, encoded.train.len());
+        let (there, wanted) = (encoded.train.len(), arguments.accumulation);
+        if there < wanted {
+            return Err(Error::user(format!(
+                "{}: {} to train on, and a step takes {wanted}: give more rows, or a lower --accumulation",
+                train.display(),
+                counted(there as u64, "row")
+            )));
+        }
+        let mut micro = MicroBatches::of(&args, there);
         let steps = (0..arguments.total())
             .map(|step| {
                 micro.of_step(step as u64).concat().iter().map(|&i| JobRow::from(&encoded.train[i])).collect()

@@ -80,6 +80,8 @@ struct Products {
     blocks: Vec<Block>,
     lm_head: Tensor,
     kind: Kind,
+    /// What adapters are computed in.
+    adapters: Kind,
     device: Device,
 }
 
@@ -90,7 +92,7 @@ struct Block {
     w1: Tensor,
     w2: Tensor,
     mlp_proj: Tensor,
-    /// LoRA in fp32, as the adapters compute.
+    /// LoRA.
     a: Tensor,
     b: Tensor,
 }
@@ -99,6 +101,8 @@ impl Products {
     fn new(config: &QwenConfig, rank: i64, kind: Kind, device: Device) -> Self {
         let (h, f) = (config.hidden_size, config.mlp_size());
         let weight = |out: i64, into: i64| random(&[out, into], kind, device);
+        // As `Trainable::lora` has it: on a GPU in the dtype of the base.
+        let adapters = if device == Device::Cpu { Kind::Float } else { kind };
         let blocks = (0..config.num_hidden_layers)
             .map(|_| Block {
                 c_attn: weight(3 * h, h),
@@ -106,11 +110,11 @@ impl Products {
                 w1: weight(f, h),
                 w2: weight(f, h),
                 mlp_proj: weight(h, f),
-                a: random(&[rank, h], Kind::Float, device),
-                b: random(&[3 * h, rank], Kind::Float, device),
+                a: random(&[rank, h], adapters, device),
+                b: random(&[3 * h, rank], adapters, device),
             })
             .collect();
-        Self { blocks, lm_head: weight(config.vocab_size, h), config: config.clone(), kind, device }
+        Self { blocks, lm_head: weight(config.vocab_size, h), config: config.clone(), kind, adapters, device }
     }
 
     /// Seconds of the products of passes of so many tokens and label tokens each.
@@ -126,8 +130,8 @@ impl Products {
                     of("h", tokens, h, self.kind),
                     of("f", tokens, f, self.kind),
                     of("3h", tokens, 3 * h, self.kind),
-                    of("h wide", tokens, h, Kind::Float),
-                    of("3h wide", tokens, 3 * h, Kind::Float),
+                    of("h wide", tokens, h, self.adapters),
+                    of("3h wide", tokens, 3 * h, self.adapters),
                     of("target", targets, h, self.kind),
                     of("logit", targets, self.config.vocab_size, self.kind),
                 ]

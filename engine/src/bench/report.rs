@@ -213,12 +213,12 @@ pub fn median(of: &[f64]) -> f64 {
     }
 }
 
-/// The value below which `share` of them are.
+/// The least value that `share` of them do not exceed (nearest rank).
 pub fn at(of: &[f64], share: f64) -> f64 {
     let mut sorted = of.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().saturating_sub(1);
-    sorted.get(((sorted.len() as f64 * share) as usize).min(last)).copied().unwrap_or(f64::NAN)
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -231,6 +231,6 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());
         let hundred: Vec<f64> = (0..100).rev().map(f64::from).collect();
-        assert_eq!((at(&hundred, 0.99), at(&hundred, 0.0), at(&[7.0], 0.99)), (99.0, 0.0, 7.0));
+        assert_eq!((at(&hundred, 0.99), at(&hundred, 0.0), at(&[7.0], 0.99)), (98.0, 0.0, 7.0));
     }
 }

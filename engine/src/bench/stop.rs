@@ -4,6 +4,7 @@ use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::engine::HangUp;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,13 +28,11 @@ fn with<T>(look: impl FnOnce(&mut State) -> T) -> T {
 pub fn listen() -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().internal("starting tokio")?;
-    let [mut interrupt, mut terminate, mut hang_up] = runtime
-        .block_on(async {
-            let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-            let [interrupt, terminate, hang_up] = kinds.map(signal);
-            Ok::<_, std::io::Error>([interrupt?, terminate?, hang_up?])
-        })
-        .internal("catching signals")?;
+    let (mut interrupt, mut terminate, mut hang_up) = runtime.block_on(async {
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        let caught = "catching signals";
+        Ok::<_, Error>((interrupt.internal(caught)?, terminate.internal(caught)?, HangUp::listen()?))
+    })?;
     std::thread::spawn(move || {
         let number = runtime.block_on(async {
             tokio::select! {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use qwen_tui::bench::{BenchArguments, Lengths, Synthetic};
+use qwen_tui::data::tokenizer::VOCABULARY_FILE;
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::inputs::check_model_dir;
 
@@ -44,7 +45,16 @@ impl Work {
         let name = format!("{shape}-{dtype}-{}", arguments.seed);
         let dir = arguments.work.as_ref().map_or_else(|| self.path(&name), |kept| kept.join(&name));
         if arguments.work.is_some() && dir.join("config.json").is_file() {
-            return Ok(dir);
+            let there = dir.join(VOCABULARY_FILE);
+            let read = |file: &Path| std::fs::read(file).user(file.display());
+            return match &arguments.tokenizer {
+                Some(file) if read(file)? != read(&there)? => Err(Error::user(format!(
+                    "--tokenizer {}: the model that is kept in {} has another; name another --work, or remove it",
+                    file.display(),
+                    dir.display()
+                ))),
+                _ => Ok(dir),
+            };
         }
         let mut more = flags(&[
             ("shape", shape.to_owned()),
