@@ -250,11 +250,13 @@ impl Started {
     }
 
     pub fn wait(mut self) -> Ended {
+        // It may have run for long before.
+        let waited = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if self.began.elapsed() > LIMIT {
+            if waited.elapsed() > LIMIT {
                 self.signal_group(Signal::KILL);
                 let said = fs::read_to_string(self.io.path().join("err")).unwrap_or_default();
                 panic!("{} did not end within {LIMIT:?}; it said: {said}", self.command);
