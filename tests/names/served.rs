@@ -7,7 +7,7 @@ use qwen_tui::job::queue::Queue;
 
 use crate::common::{Bench, Ended, rows};
 use crate::server::{Fault, Repository, Server};
-use crate::{json, run_dir};
+use crate::{JOB, json, run_dir};
 
 /// The bench's model under the name of the 1.8B one, and a few rows under JD's.
 fn hub(bench: &Bench) -> Server {
@@ -68,19 +68,7 @@ fn the_reference_runs_job_starts_from_names_alone() {
 fn a_hub_that_has_a_newer_model_is_told_of_and_never_waited_for() {
     let bench = Bench::new();
     let server = hub(&bench);
-    let job = [
-        "sft",
-        "--model_type",
-        "qwen-1_8b",
-        "--dataset",
-        "jd-sentiment-zh",
-        "--max_steps",
-        "2",
-        "--device",
-        "cpu",
-    ];
-    let more = ["--threads", "1", "--dtype", "fp32", "--output_dir", "out"];
-    let job = words(&job, &more);
+    let job = words(&JOB, &[]);
     for hub in [&[][..], &["--hub", "hf"]] {
         // What the other hub's tool has would do.
         let _ = std::fs::remove_dir_all(bench.path("modelscope/models"));
@@ -128,31 +116,12 @@ fn what_a_hub_refuses_leaves_no_run_behind() {
 fn a_queued_job_is_fetched_for_while_it_waits() {
     let bench = Bench::new();
     let server = hub(&bench);
-    let job = [
-        "sft",
-        "--queue",
-        "--model_type",
-        "qwen-1_8b",
-        "--dataset",
-        "jd-sentiment-zh",
-        "--max_steps",
-        "2",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-        "--dtype",
-        "fp32",
-        "--output_dir",
-        "out",
-        "--add_output_dir_suffix",
-        "false",
-    ];
     server.fault(|request| match request.path.contains("datasets") {
         true => Fault::Status(503, Vec::new(), String::new()),
         false => Fault::None,
     });
-    let queued = run(&bench, &server.address(), &words(&job, &[]));
+    let more = ["--queue", "--add_output_dir_suffix", "false"];
+    let queued = run(&bench, &server.address(), &words(&JOB, &more));
     queued.ok();
     assert!(queued.stderr.contains("not on this machine: the queue fetches it"), "{}", queued.stderr);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
