@@ -11,4 +11,5 @@ pub mod model;
 pub mod repl;
 pub mod shim;
 pub mod train;
+pub mod words;
 pub mod worker;

@@ -11,7 +11,7 @@ use qwen_tui::error::{Error, Result, escaped};
 use qwen_tui_engine::infer::{logits, stdio};
 use qwen_tui_engine::model::convert::convert;
 use qwen_tui_engine::model::create::create;
-use qwen_tui_engine::{bench, info, worker};
+use qwen_tui_engine::{bench, info, words, worker};
 use tracing_subscriber::EnvFilter;
 
 /// The half of qwen-tui that owns libtorch. It is started by `qwen-tui`; nothing here is meant to be typed.
@@ -112,7 +112,7 @@ fn main() -> ExitCode {
     // libtorch's errors arrive as panics: their first lines are for people, the backtrace is not.
     std::panic::set_hook(Box::new(|info| {
         let text = info.payload_as_str().unwrap_or("unknown panic");
-        tracing::error!("{}", worker::brief(text));
+        tracing::error!("{}", words::brief(text));
     }));
     let task = Cli::parse().command;
     let is_worker = matches!(task, Task::Worker { .. });

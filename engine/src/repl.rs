@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::repl::{Reply, Request};
 
-use crate::worker::panic_text;
+use crate::words;
 use queue::Queue;
 use session::Server;
 
@@ -42,7 +42,7 @@ pub fn serve(flags: &[String], input: impl Read + Send + 'static, out: &mut dyn 
             let cancelled = || queue.is_cancelled(id);
             // libtorch's errors are panics; none of them leaves the server with half a model.
             catch_unwind(AssertUnwindSafe(|| server.answer(request, &cancelled, &mut stream))).unwrap_or_else(
-                |e| Err(Error::internal(format!("the computation failed: {}", panic_text(e.as_ref())))),
+                |e| Err(Error::internal(format!("the computation failed: {}", words::of_panic(e.as_ref())))),
             )
         };
         if let Some(e) = closed {

@@ -311,7 +311,7 @@ mod tests {
                 1.0,
             );
         });
-        let text = crate::worker::panic_text(text.unwrap_err().as_ref());
+        let text = crate::words::of_panic(text.unwrap_err().as_ref());
         assert!(text.contains("shapes cannot be multiplied"), "{text}");
     }
 

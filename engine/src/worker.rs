@@ -17,7 +17,7 @@ use qwen_tui::run::{EventLog, RunDir, clean_partial, no_more_checkpoints, still_
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
-use crate::train::{self, fit::is_of_memory};
+use crate::{train, words};
 use socket::CommandSocket;
 
 /// Seconds between two [`Event::Resources`].
@@ -204,30 +204,17 @@ async fn train_async(
 /// libtorch's errors reach us as panics of the compute thread: its words without the backtrace.
 fn panicked(e: tokio::task::JoinError) -> Error {
     let text = match e.try_into_panic() {
-        Ok(payload) => panic_text(payload.as_ref()),
+        Ok(payload) => words::of_panic(payload.as_ref()),
         Err(e) => e.to_string(),
     };
-    match is_of_memory(&text) {
+    match words::is_of_memory(&text) {
         true => Error::user(format!(
-            "the device's memory ran out: {text}; lower max_length or eval_batch_size, or use dtype bf16 or a device with \
-             more memory"
+            "the device's memory ran out: {}; end what else takes of it, lower max_length or eval_batch_size, or use dtype \
+             bf16 or a device with more memory",
+            words::of_memory(&text)
         )),
         false => Error::internal(format!("the computation failed: {text}")),
     }
-}
-
-/// What a panic said, in brief.
-pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    brief(text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown panic"))
-}
-
-/// The first lines of libtorch's message, which goes on with a C++ backtrace.
-pub fn brief(text: &str) -> String {
-    // tch unwraps its errors.
-    let text = text.rsplit_once("value: Torch(\"").map_or(text, |(_, words)| words).replace("\\n", "\n");
-    let end = text.find("Exception raised from").or_else(|| text.find("\nframe #")).unwrap_or(text.len());
-    text[..end].trim().to_owned()
 }
 
 #[cfg(test)]
@@ -246,6 +233,6 @@ mod tests {
         assert_eq!(e.exit_code(), 1);
         assert_eq!(e.to_string(), "the computation failed: CUDA error: device-side assert triggered");
         let e = failing("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from malloc").await;
-        assert!(e.exit_code() == 2 && e.to_string().contains("Tried to allocate 2.00 GiB; lower"), "{e}");
+        assert!(e.exit_code() == 2 && e.to_string().contains("Tried to allocate 2.00 GiB; end"), "{e}");
     }
 }

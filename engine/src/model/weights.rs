@@ -5,12 +5,14 @@ use std::fs::File;
 use std::path::Path;
 
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::job::human;
 use qwen_tui::model::weight_files;
 pub use qwen_tui::model::{Places, Shard};
 use safetensors::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use super::config::QwenConfig;
+use crate::{device, words};
 
 /// Tensors by the names of the published checkpoints.
 pub type Named = HashMap<String, Tensor>;
@@ -81,7 +83,9 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
                 Device::Cpu => in_pieces(&shard, &view, kind),
                 _ => to_tensor(&view, kind, device),
             };
-            found.insert(name.to_owned(), tensor.user(format!("{}: {name}", path.display()))?);
+            let tensor = tensor
+                .map_err(|text| not_loaded(&format!("{}: {name}", path.display()), &text, kind, device))?;
+            found.insert(name.to_owned(), tensor);
             shard.forget(view.data());
         }
     }
@@ -89,6 +93,20 @@ pub fn load(dir: &Path, config: &QwenConfig, kind: Kind, device: Device) -> Resu
         join(&mut found, &["w1", "w2"].map(|m| format!("transformer.h.{layer}.mlp.{m}.weight")));
     }
     Ok(found)
+}
+
+fn not_loaded(what: &str, text: &str, kind: Kind, device: Device) -> Error {
+    if !words::is_of_memory(text) {
+        return Error::user(format!("{what}: {}", words::brief(text)));
+    }
+    let smaller = if kind == Kind::Float { "dtype bf16 or " } else { "" };
+    Error::user(format!(
+        "{what}: the weights do not fit the memory of {}, of which {} are left: {}; end what else takes of it, or use \
+         {smaller}a device with more memory",
+        device::label(device),
+        human::bytes(device::available_memory(device)),
+        words::of_memory(text)
+    ))
 }
 
 /// [`to_tensor`] on the CPU, piece by piece, so that no more than a piece is in memory twice.

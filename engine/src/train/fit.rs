@@ -9,29 +9,14 @@ use qwen_tui::job::human;
 use tch::Device;
 
 use super::step::{Limits, WeightedRow};
-use crate::worker::panic_text;
-use crate::{device, shim};
+use crate::{device, shim, words};
 
 /// Token ids of a row's beginning that are shown.
 const SHOWN: usize = 24;
 
-/// How libtorch's allocators, and the libraries that it hands memory to, begin to say that there is none left.
-const WORDS: [&str; 5] = [
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory: you tried to allocate",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-];
-
 /// The device has no memory left: libtorch's words.
 #[derive(Debug)]
 pub struct OutOfMemory(pub String);
-
-/// Whether an error of libtorch's is one of memory.
-pub fn is_of_memory(text: &str) -> bool {
-    WORDS.iter().any(|word| text.contains(word))
-}
 
 /// What `compute` returns. tch tells libtorch's errors by panics: one of memory is caught here, with all that was
 /// computed released; others go on their way.
@@ -40,8 +25,8 @@ pub fn is_of_memory(text: &str) -> bool {
 /// Memory ran out.
 pub fn caught<T>(compute: impl FnOnce() -> T) -> Result<T, OutOfMemory> {
     catch_unwind(AssertUnwindSafe(compute)).map_err(|payload| {
-        let text = panic_text(payload.as_ref());
-        if !is_of_memory(&text) {
+        let text = words::of_panic(payload.as_ref());
+        if !words::is_of_memory(&text) {
             resume_unwind(payload);
         }
         // What is in pieces goes back to the driver, where there is one.
@@ -67,7 +52,7 @@ pub fn told(batch: &[usize], limits: Limits, device: Device, error: &OutOfMemory
         human::counted(batch.len() as u64, "row"),
         device::label(device),
         limits.tokens,
-        first_line(error)
+        words::of_memory(&error.0)
     )
 }
 
@@ -92,14 +77,8 @@ pub fn too_long(
          dtype bf16 or a device with more memory",
         device::label(device),
         human::bytes(device::available_memory(device)),
-        first_line(error)
+        words::of_memory(&error.0)
     ))
-}
-
-fn first_line(error: &OutOfMemory) -> &str {
-    let line = error.0.lines().find(|line| is_of_memory(line)).unwrap_or(&error.0);
-    // CUDA's words go on with what each process has.
-    line.split(". GPU ").next().unwrap_or(line).trim()
 }
 
 #[cfg(test)]

@@ -155,15 +155,4 @@ fn errors_of_memory_are_told_from_others() {
             .matmul(&Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)))
     };
     assert!(std::panic::catch_unwind(|| caught(other).is_ok()).is_err(), "it goes on its way");
-    for text in
-        ["CUDA error: an illegal memory access was encountered", "CUDA error: device-side assert triggered"]
-    {
-        assert!(!is_of_memory(text), "{text}");
-    }
-    for text in [
-        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB",
-        "CUDA error: out of memory",
-    ] {
-        assert!(is_of_memory(text), "{text}");
-    }
 }
