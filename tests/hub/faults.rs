@@ -81,7 +81,7 @@ fn a_slow_server_is_waited_for_and_a_silent_one_is_not() {
         refused(&bench, Hub::ModelScope, &[WEIGHTS, "has sent nothing for 0.5 s"]);
     }
     bench.server.fault(first(99, Fault::Silence, false));
-    refused(&bench, Hub::Hf, &["has sent nothing for 0.5 s"]);
+    refused(&bench, Hub::Hf, &["has not answered within 0.5 s"]);
     bench.server.well();
     bench.check(&bench.pull(Hub::ModelScope, "model").unwrap());
 }
@@ -142,7 +142,7 @@ fn a_server_that_is_busy_or_ill_is_asked_again() {
         bench.server.fault(first(2, Fault::Status(503, vec![], String::new()), weights));
         bench.check(&bench.pull(Hub::ModelScope, &format!("ill-{weights}")).unwrap());
         bench.server.fault(first(9, busy("3600"), weights));
-        refused(&bench, Hub::Hf, &["429", "try again in 3600 s"]);
+        refused(&bench, Hub::Hf, &["429", "it asks to try again in 60 min"]);
         bench.server.fault(first(9, Fault::Status(502, vec![], String::new()), weights));
         refused(&bench, Hub::Hf, &["502", "fault of its own"]);
     }

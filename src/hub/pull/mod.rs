@@ -1,5 +1,6 @@
 //! A repository of a hub, or what a job needs of it, brought onto this machine: whole or not at all.
 
+mod ask;
 mod fetch;
 mod hash;
 mod links;
@@ -19,6 +20,8 @@ use super::client::{self, Client, Listing, Network, RemoteFile, called, until};
 use super::{Hub, Repo, Sort};
 use crate::error::{Error, Result};
 use crate::run::free_bytes;
+use ask::Ask;
+use fetch::Job;
 use stage::Staging;
 use state::Shared;
 use target::Target;
@@ -55,10 +58,12 @@ pub fn pull(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf> {
-    try_pull(repo, options, told, cancelled).map_err(|(_, error)| error)
+    let pulled = pull_first(std::slice::from_ref(repo), options, told, cancelled);
+    pulled.map(|(_, dir)| dir).map_err(Error::from)
 }
 
-/// [`pull`] from the first of `repos` that has it: one hub after the other.
+/// [`pull`] from the first of `repos` that has it. What the others say, who are asked where the first takes its time,
+/// counts only after that.
 ///
 /// # Errors
 /// What each that was asked said. Only a hub that cannot be reached, and one that has no such repository or opens it to
@@ -70,22 +75,29 @@ pub fn pull_first(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Repo, PathBuf), Failures> {
     let mut failures = Failures { all: Vec::new(), last: None, unreached: true };
-    for repo in repos {
-        match try_pull(repo, options, told, cancelled) {
-            Ok(dir) => return Ok((repo.clone(), dir)),
-            Err((kind, error)) => {
-                failures.all.push((repo.hub, error));
-                failures.last = kind;
-                failures.unreached &= matches!(kind, Some(Kind::Unreachable | Kind::Stalled));
-                if !failures.unreached
-                    && !matches!(kind, Some(Kind::Missing | Kind::Denied | Kind::Unreachable | Kind::Stalled))
-                {
-                    break;
+    let pulled = client::run(async {
+        let mut ask = Ask::new(repos, &options.network);
+        for (at, repo) in repos.iter().enumerate() {
+            match whole((&mut ask, at), repo, options, told, cancelled).await {
+                Ok(dir) => return Ok(Some((repo.clone(), dir))),
+                Err(fault) => {
+                    if failures.end_with(repo, fault) {
+                        break;
+                    }
                 }
             }
         }
+        Ok(None)
+    });
+    match pulled {
+        Ok(Some(pulled)) => Ok(pulled),
+        Ok(None) => Err(failures),
+        Err(e) => {
+            failures.unreached = false;
+            failures.all.extend(repos.first().map(|repo| (repo.hub, e)));
+            Err(failures)
+        }
     }
-    Err(failures)
 }
 
 /// Why none of several hubs gave something.
@@ -97,6 +109,25 @@ pub struct Failures {
     pub last: Option<Kind>,
     /// Whether none of them answered at all.
     pub unreached: bool,
+}
+
+impl Failures {
+    /// Takes down what a hub's fault was; whether it ends the matter.
+    fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
+        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
+        self.last = Some(fault.kind);
+        self.unreached &= unreached;
+        let next = self.unreached || unreached || matches!(fault.kind, Kind::Missing | Kind::Denied);
+        // Others name it themselves.
+        let fault = if unreached { fault.about(&called(repo)) } else { fault };
+        self.all.push((repo.hub, fault.into()));
+        !next
+    }
+
+    /// Whether every hub that was asked has nothing of this name, or nothing for everybody.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.last, Some(Kind::Missing | Kind::Denied))
+    }
 }
 
 impl From<Failures> for Error {
@@ -116,43 +147,30 @@ impl From<Failures> for Error {
     }
 }
 
-fn try_pull(
-    repo: &Repo,
-    options: &PullOptions,
-    told: &mut dyn FnMut(&Progress),
-    cancelled: &dyn Fn() -> bool,
-) -> Result<PathBuf, (Option<Kind>, Error)> {
-    let mut kind = None;
-    let result = client::run(async {
-        let result = whole(repo, options, told, cancelled).await;
-        kind = result.as_ref().err().map(|fault| fault.kind);
-        result
-    });
-    result.map_err(|error| (kind, error))
-}
-
+/// Pulls what the hub at this place of `ask` has of `repo`.
 async fn whole(
+    ask: (&mut Ask<'_>, usize),
     repo: &Repo,
     options: &PullOptions,
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Fault> {
     let shared = Arc::new(Shared::new());
-    let result = stages(repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
+    let result = stages(ask, repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
     // What came last.
     told(&shared.progress());
     result
 }
 
 async fn stages(
+    (ask, at): (&mut Ask<'_>, usize),
     repo: &Repo,
     options: &PullOptions,
     shared: &Arc<Shared>,
     tick: &mut dyn FnMut(),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Fault> {
-    let client = Arc::new(Client::new(repo, &options.network)?);
-    let mut listing = until(cancelled, tick, client.list()).await?;
+    let (client, mut listing) = until(cancelled, tick, ask.of(at)).await?;
     choose(&mut listing, repo, options)?;
     let target = Target::new(repo, options, &listing)?;
     shared.files(listing.needed());
@@ -274,7 +292,8 @@ async fn fetch_all(
         let (turns, file) = (Arc::clone(&turns), file.clone());
         tasks.spawn(async move {
             let _turn = turns.acquire_owned().await;
-            let fetched = fetch::fetch(&client, &url, &file, &part, &shared).await;
+            let job = Job { client: &client, url, file: &file, part: &part, shared: &shared };
+            let fetched = job.fetch().await;
             drop(staging);
             fetched
         });
