@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::absent::Absent;
 use super::caches::{Caches, Found, check_model};
-use super::names::{DataSet, first_hub, model_repos};
+use super::names::{DataSet, hub_first, model_repos};
 use super::repo::Repo;
 use super::sources::Sources;
 use crate::args::{InferArgs, SftArgs};
@@ -97,8 +97,11 @@ impl Wanted {
             )));
         };
         let path = Path::new(name);
-        let repos = model_repos(name, self.model_revision.as_deref(), first_hub(self.hub.as_deref()));
-        if path.exists() || repos.is_empty() {
+        if path.exists() {
+            return Ok(Place::Path(path.to_owned()));
+        }
+        let repos = model_repos(name, self.model_revision.as_deref(), hub_first(self.hub.as_deref())?);
+        if repos.is_empty() {
             return Ok(Place::Path(path.to_owned()));
         }
         Ok(look_in(caches, "model_id_or_path", name, repos))

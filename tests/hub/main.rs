@@ -7,5 +7,7 @@ mod faults;
 mod job;
 mod places;
 mod program;
+mod proxy;
 mod server;
 mod tools;
+mod way;
