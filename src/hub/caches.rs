@@ -16,6 +16,9 @@ use crate::plain;
 /// Bytes of the longest file of a cache that holds a commit or a revision.
 const LINE: u64 = 1 << 12;
 
+/// Characters of a commit that are shown, which may be anything.
+const LONGEST_COMMIT: usize = 64;
+
 /// Where the hubs' own tools keep what they downloaded, by the environment.
 #[derive(Debug, Clone)]
 pub struct Caches {
@@ -96,14 +99,17 @@ impl Caches {
     /// [`find`](Self::find), and what lies there and cannot be used.
     pub fn look(&self, repo: &Repo) -> Look {
         let mut look = Look::default();
-        for candidate in self.candidates(repo) {
+        for candidate in self.candidates(repo, &mut look.unusable) {
             let usable = is_revision(&candidate, repo).and_then(|()| check_repo(repo, &candidate.dir));
             match usable {
                 Ok(()) => {
                     look.found = Some(candidate);
                     break;
                 }
-                Err(why) => look.unusable.push((candidate.dir, why.to_string())),
+                Err(why) => {
+                    let link = dangling(&candidate.dir).map(|link| format!("; {link}")).unwrap_or_default();
+                    look.unusable.push((candidate.dir, format!("{why}{link}")));
+                }
             }
         }
         look
@@ -121,11 +127,12 @@ impl Caches {
         }
     }
 
-    /// What of the name of `repo` there is, whole or not, in the order in which it is taken.
-    fn candidates(&self, repo: &Repo) -> Vec<Found> {
+    /// What of the name of `repo` there is, whole or not, in the order in which it is taken; what is no directory of files
+    /// goes to `unusable`.
+    fn candidates(&self, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>) -> Vec<Found> {
         let Some((owner, name)) = parts(repo) else { return Vec::new() };
         match repo.hub {
-            Hub::Hf => self.hf_snapshots(repo),
+            Hub::Hf => self.hf_snapshots(repo, unusable),
             Hub::ModelScope => {
                 let mut all = Vec::new();
                 for root in [self.modelscope.clone(), self.modelscope.join("hub")] {
@@ -137,17 +144,29 @@ impl Caches {
         }
     }
 
-    fn hf_snapshots(&self, repo: &Repo) -> Vec<Found> {
+    fn hf_snapshots(&self, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>) -> Vec<Found> {
         let mut all = Vec::new();
         for cache in named(&self.hf, &[&hf_folder(repo)]) {
             let snapshots = cache.join("snapshots");
             let revision = repo.revision();
-            let commit = line(&cache.join("refs").join(revision)).or_else(|| match &repo.revision {
+            let reference = cache.join("refs").join(revision);
+            let is_told = reference.is_file();
+            let commit = match &repo.revision {
+                _ if is_told => Some(line(&reference).unwrap_or_default()),
                 Some(commit) => Some(commit.clone()),
                 // Fetched by its commit alone.
                 None => only(&snapshots),
-            });
+            };
             let dir = commit.as_deref().filter(|c| is_plain(c)).map(|commit| snapshots.join(commit));
+            if is_told && !dir.as_ref().is_some_and(|dir| dir.is_dir()) {
+                let named: String =
+                    commit.iter().flat_map(|commit| commit.chars()).take(LONGEST_COMMIT).collect();
+                let (reference, snapshots) = (reference.display(), snapshots.display());
+                unusable.push((
+                    cache,
+                    format!("{reference} names the commit {named:?}, which is not in {snapshots}"),
+                ));
+            }
             all.extend(dir.filter(|dir| dir.is_dir()).map(|dir| Found {
                 dir,
                 revision: commit,
@@ -306,6 +325,16 @@ fn named(root: &Path, names: &[&str]) -> Vec<PathBuf> {
         }
     }
     dirs
+}
+
+/// A link in `dir` to a file that is not there, in words: a blob that somebody has deleted.
+fn dangling(dir: &Path) -> Option<String> {
+    let mut links: Vec<PathBuf> = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
+    links.retain(|path| path.is_symlink() && !path.exists());
+    links.sort();
+    let first = links.first()?;
+    let (name, to) = (first.file_name()?.display(), fs::read_link(first).ok()?);
+    Some(format!("{name} is a link to {}, which is not there", dir.join(to).display()))
 }
 
 /// The name of the one folder in `dir`; none where there are more.

@@ -147,6 +147,33 @@ fn hugging_faces_branches_and_commits_are_found() {
 }
 
 #[test]
+fn what_is_wrong_with_hugging_faces_links_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let (caches, main) = (caches(home.path()), repo(Hub::Hf, "Qwen/Qwen-1_8B", None));
+    let cache = home.path().join(".cache/huggingface/hub/models--Qwen--Qwen-1_8B");
+    let snapshot = put_hf(&cache, COMMIT);
+    let told = || {
+        let look = caches.look(&main);
+        assert_eq!(look.found, None);
+        let [(dir, why)] = &look.unusable[..] else { panic!("{look:?}") };
+        (dir.clone(), why.clone())
+    };
+    create_dir_all(cache.join("refs")).unwrap();
+    for garbage in [&b"not a commit"[..], b"../../..", b"", b"\xff\0", &[b'f'; 5000]] {
+        write(cache.join("refs/main"), garbage).unwrap();
+        let (dir, why) = told();
+        assert!(dir == cache && why.contains("refs/main names the commit") && why.len() < 1000, "{why}");
+    }
+    write(cache.join("refs/main"), COMMIT).unwrap();
+    assert_eq!(caches.find(&main).unwrap().dir, snapshot);
+    let blob = "model-00002-of-00002.safetensors";
+    fs::remove_file(cache.join("blobs").join(blob)).unwrap();
+    let (dir, why) = told();
+    assert!(dir == snapshot && why.contains(&format!("{blob} is a link to ")), "{why}");
+    assert!(why.contains(&format!("blobs/{blob}, which is not there")), "{why}");
+}
+
+#[test]
 fn what_is_cut_or_pickled_is_not_whole() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join(".cache/modelscope/hub/models/qwen/Qwen-1_8B");
