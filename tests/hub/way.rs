@@ -95,6 +95,27 @@ fn silence_of_all_hubs_is_waited_for_once() {
 }
 
 #[test]
+fn hubs_that_hang_up_are_as_good_as_none() {
+    let bench = Bench::new(vec![]);
+    let hangs_up = serve(|_| Ok(()));
+    let began = Instant::now();
+    let mut command = bench.program(&["pull", "qwen-1_8b"]);
+    for variable in ["MODELSCOPE_DOMAIN", "HF_ENDPOINT"] {
+        command.env(variable, format!("http://{hangs_up}"));
+    }
+    let said = Said::of(command.output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let words = [
+        "on ModelScope: the connection to",
+        "on Hugging Face: the connection to",
+        "was cut",
+        &hangs_up,
+        "--to DIR",
+    ];
+    refused(&said, &words, &[]);
+}
+
+#[test]
 fn the_first_hub_counts_though_the_second_answers_before() {
     let bench = Bench::new(vec![model(60_000)]);
     let repos = [repo(Hub::ModelScope), repo(Hub::Hf)];

@@ -226,10 +226,16 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
+            // Nothing was ever heard of it, but for connections that end.
+            let unheard = !self.has_answered.load(Ordering::Relaxed);
+            let left = self.network.answer.saturating_sub(self.began.elapsed());
             let hopeless = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
             failed += 1;
             match self.wait(&fault, failed) {
-                Some(wait) if !hopeless => tokio::time::sleep(wait).await,
+                Some(wait) if !hopeless && (!unheard || wait < left) => tokio::time::sleep(wait).await,
+                _ if unheard && fault.kind == Kind::Cut => {
+                    return Err(Fault::new(Kind::Unreachable, fault.message));
+                }
                 _ => return Err(fault),
             }
         }
