@@ -29,6 +29,11 @@ impl DataSet {
         DATA_SETS.iter().find(|set| set.name == name)
     }
 
+    /// The one that has this id on its hub.
+    pub fn by_id(id: &str) -> Option<&'static DataSet> {
+        DATA_SETS.iter().find(|set| set.id.eq_ignore_ascii_case(id))
+    }
+
     pub fn repo(&self) -> Repo {
         Repo { hub: Hub::ModelScope, sort: Sort::Dataset, id: self.id.to_owned(), revision: None }
     }

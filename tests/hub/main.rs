@@ -7,6 +7,7 @@ mod faults;
 mod job;
 mod places;
 mod program;
+mod proxies;
 mod proxy;
 mod server;
 mod tools;

@@ -229,6 +229,10 @@ fn what_is_nowhere_is_told_in_one_message_with_what_to_do() {
 
     // A data set that does not exist is told before a model is looked for on a network.
     sft(&bench, &["--dataset", "jd-sentiment-hz"]).refused(&["dataset", "jd-sentiment-hz"]);
+    sft(&bench, &["--dataset", "DAMO_NLP/jd"]).refused(&["DAMO_NLP/jd is called jd-sentiment-zh here"]);
+    let page = "https://huggingface.co/Qwen/Qwen-1_8B/tree/v2";
+    sft(&bench, &["--model_id_or_path", page])
+        .refused(&["--model_id_or_path Qwen/Qwen-1_8B --hub hf --model_revision v2"]);
     // Half of a download.
     let half = put_model(&bench, "modelscope/hub/models/qwen/Qwen-1_8B");
     fs::remove_file(half.join("model.safetensors")).unwrap();

@@ -12,6 +12,7 @@ mod listing;
 mod modelscope;
 mod network;
 mod proxy;
+mod questions;
 mod refused;
 mod text;
 

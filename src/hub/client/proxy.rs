@@ -85,8 +85,9 @@ impl Proxy {
                 self.others(url)
             );
         }
-        let tunnels = url.scheme() == "https" && !errors.contains("failed to create underlying connection");
-        if tunnels || self.is_socks {
+        // A plain request goes to the proxy itself; a tunnel says so where it does not get there.
+        let gets_there = url.scheme() == "https" || self.is_socks;
+        if gets_there && !errors.contains("failed to create underlying connection") {
             return format!("{why}, through the proxy {server} ({variable}); {}", self.others(url));
         }
         format!(

@@ -1,6 +1,7 @@
 //! A repository of a hub, or what a job needs of it, brought onto this machine: whole or not at all.
 
 mod ask;
+mod failures;
 mod fetch;
 mod hash;
 mod links;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::client::fault::{Fault, Kind};
 use super::client::{self, Client, Listing, Network, RemoteFile, called, until};
-use super::{Hub, Repo, Sort};
+use super::{Repo, Sort};
 use crate::error::{Error, Result};
 use crate::run::free_bytes;
 use ask::Ask;
@@ -26,6 +27,7 @@ use stage::Staging;
 use state::Shared;
 use target::Target;
 
+pub use failures::Failures;
 pub use state::{FileProgress, FileState, Progress, Stage};
 
 /// Files that are fetched at once.
@@ -74,7 +76,7 @@ pub fn pull_first(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Repo, PathBuf), Failures> {
-    let mut failures = Failures { all: Vec::new(), last: None, unreached: true };
+    let mut failures = Failures::none();
     let pulled = client::run(async {
         let mut ask = Ask::new(repos, &options.network);
         for (at, repo) in repos.iter().enumerate() {
@@ -96,53 +98,6 @@ pub fn pull_first(
             failures.unreached = false;
             failures.all.extend(repos.first().map(|repo| (repo.hub, e)));
             Err(failures)
-        }
-    }
-}
-
-/// Why none of several hubs gave something.
-#[derive(Debug)]
-pub struct Failures {
-    /// What each of them said, in the order in which they were asked.
-    pub all: Vec<(Hub, Error)>,
-    /// What kind of fault the last of them was.
-    pub last: Option<Kind>,
-    /// Whether none of them answered at all.
-    pub unreached: bool,
-}
-
-impl Failures {
-    /// Takes down what a hub's fault was; whether it ends the matter.
-    fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
-        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
-        self.last = Some(fault.kind);
-        self.unreached &= unreached;
-        let next = self.unreached || unreached || matches!(fault.kind, Kind::Missing | Kind::Denied);
-        // Others name it themselves.
-        let fault = if unreached { fault.about(&called(repo)) } else { fault };
-        self.all.push((repo.hub, fault.into()));
-        !next
-    }
-
-    /// Whether every hub that was asked has nothing of this name, or nothing for everybody.
-    pub fn is_missing(&self) -> bool {
-        matches!(self.last, Some(Kind::Missing | Kind::Denied))
-    }
-}
-
-impl From<Failures> for Error {
-    fn from(mut failures: Failures) -> Error {
-        match failures.all.len() {
-            1 => failures.all.remove(0).1,
-            _ => {
-                let lines: Vec<String> = failures.all.iter().map(|(_, error)| error.to_string()).collect();
-                let text = lines.join("\n");
-                // The last one is what ended it.
-                match failures.all.pop() {
-                    Some((_, last)) => last.map(|_| text),
-                    None => Error::internal("no hub was asked"),
-                }
-            }
         }
     }
 }
