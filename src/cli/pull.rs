@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use qwen_tui::args::models;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::hub::client::called;
-use qwen_tui::hub::names::{DataSet, first_hub, model_repos};
-use qwen_tui::hub::{Caches, Hub, Layout, PullOptions, Repo, Sort};
+use qwen_tui::hub::names::{DataSet, hub_first, model_repos};
+use qwen_tui::hub::page::repo_of;
+use qwen_tui::hub::{Caches, Hub, Layout, OTHER_WAYS, PullOptions, Repo, Sort, looked_for};
 
 use super::out;
 use super::pulling::{Brought, INTERRUPTED, bring};
@@ -82,16 +84,33 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
                 out::line(&dir.display().to_string()).map(|()| 0)
             }
             None if failures.unreached => {
-                Err(Error::from(failures).map(|message| format!("{message}\n{NO_NETWORK}")))
+                Err(Error::from(failures).map(|message| unreached(message, arguments, &repos)))
+            }
+            None if failures.is_missing() && !arguments.dataset && repos.iter().all(is_no_known_model) => {
+                Err(Error::from(failures).map(|message| {
+                    format!("{message}\nWhere {} is a data set, add --dataset", arguments.name.trim())
+                }))
             }
             None => Err(failures.into()),
         },
     }
 }
 
-/// What to do where no hub answers.
-const NO_NETWORK: &str = "HTTPS_PROXY names a proxy, MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers. To bring it by \
-                          hand, run this with --to DIR where there is a network, and copy DIR here";
+/// The message of hubs that nobody reached, with where it was looked for before, and what to do.
+fn unreached(message: String, arguments: &Arguments, repos: &[Repo]) -> String {
+    let looked: String = match &arguments.to {
+        None => repos.iter().map(|repo| format!("\n{}", looked_for(repo))).collect(),
+        Some(_) => String::new(),
+    };
+    format!(
+        "{message}{looked}\n{OTHER_WAYS}\nTo bring it by hand, run this with --to DIR on a machine with a network, and copy \
+         DIR here"
+    )
+}
+
+fn is_no_known_model(repo: &Repo) -> bool {
+    repo.sort == Sort::Model && models::by_id(&repo.id).is_none()
+}
 
 /// The first of the repositories that is whole in a cache, its directory, and whether that is another than a pull would
 /// put it into.
@@ -107,7 +126,7 @@ fn there(repos: &[Repo]) -> Option<(Repo, PathBuf, bool)> {
 
 /// The repositories that the name may mean, in the order in which they are asked.
 fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
-    let first = arguments.hub.map_or_else(|| first_hub(None), Named::hub);
+    let first = arguments.hub.map_or_else(|| hub_first(None), |named| Ok(named.hub()))?;
     let revision = arguments.revision.as_deref();
     let name = arguments.name.trim();
     let known = DataSet::by_name(name);
@@ -124,6 +143,12 @@ fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
             return Err(Error::user(format!("{name} is on no other hub than ModelScope")));
         }
     }
+    if let Some(page) = repo_of(name) {
+        return Err(Error::user(format!(
+            "{name} is the address of a page; pull it by its name: `{}`",
+            command(&page)
+        )));
+    }
     if repos.is_empty() {
         return Err(Error::user(format!(
             "{name:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
@@ -131,4 +156,20 @@ fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
         )));
     }
     Ok(repos)
+}
+
+/// The command that pulls it.
+fn command(repo: &Repo) -> String {
+    let mut words = format!("qwen-tui pull {}", repo.id);
+    if repo.sort == Sort::Dataset {
+        words += " --dataset";
+    }
+    words += match repo.hub {
+        Hub::ModelScope => " --hub modelscope",
+        Hub::Hf => " --hub hf",
+    };
+    if let Some(revision) = &repo.revision {
+        words += &format!(" --revision {revision}");
+    }
+    words
 }

@@ -7,6 +7,9 @@ use super::names::{DataSet, USE_HF};
 use super::repo::{Hub, Repo, Sort};
 use crate::error::Error;
 
+/// What the environment can change where no hub is reached.
+pub const OTHER_WAYS: &str = "MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers, HTTPS_PROXY a proxy, NO_PROXY what is asked without it";
+
 /// What is not on this machine, and where it was looked for.
 #[derive(Debug, Clone)]
 pub struct Absent {
@@ -53,16 +56,7 @@ impl Absent {
         text += if answers.is_none() { "." } else { " and could not be fetched." };
         let pickled = self.looks.iter().flat_map(|look| &look.unusable).find(|(_, why)| why.contains(".bin"));
         for (repo, look) in self.repos.iter().zip(&self.looks) {
-            let caches = Caches::here();
-            let _ = write!(
-                text,
-                "\n  looked for {}{} in {}'s cache {} ({} names another)",
-                repo.id,
-                repo.revision.as_ref().map_or(String::new(), |revision| format!(" at {revision}")),
-                repo.hub,
-                caches.root(repo.hub).display(),
-                cache_variable(repo.hub)
-            );
+            let _ = write!(text, "\n  {}", looked_for(repo));
             for (dir, why) in &look.unusable {
                 // Most reasons begin with the path that is missing.
                 let place = if why.contains(&*dir.to_string_lossy()) {
@@ -78,7 +72,7 @@ impl Absent {
             let _ = write!(text, "\n  {line}");
         }
         if !answers.is_empty() {
-            text += "\n  (MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers, HTTPS_PROXY a proxy)";
+            let _ = write!(text, "\n  ({OTHER_WAYS})");
         }
         if pickled.is_none() {
             let _ = write!(text, "\n{}", self.by_hand());
@@ -106,6 +100,18 @@ impl Absent {
             ),
         }
     }
+}
+
+/// Where a repository was looked for on this machine, and what would name another place.
+pub fn looked_for(repo: &Repo) -> String {
+    format!(
+        "looked for {}{} in {}'s cache {} ({} names another)",
+        repo.id,
+        repo.revision.as_ref().map_or(String::new(), |revision| format!(" at {revision}")),
+        repo.hub,
+        Caches::here().root(repo.hub).display(),
+        cache_variable(repo.hub)
+    )
 }
 
 fn cache_variable(hub: Hub) -> &'static str {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::absent::Absent;
 use super::caches::{Caches, Found, check_model};
-use super::names::{DataSet, first_hub, model_repos};
-use super::repo::Repo;
+use super::names::{DataSet, hub_first, model_repos};
+use super::page::repo_of;
+use super::repo::{Hub, Repo, Sort};
 use super::sources::Sources;
 use crate::args::{InferArgs, SftArgs};
 use crate::data::resolve_dataset_name;
@@ -97,8 +98,20 @@ impl Wanted {
             )));
         };
         let path = Path::new(name);
-        let repos = model_repos(name, self.model_revision.as_deref(), first_hub(self.hub.as_deref()));
-        if path.exists() || repos.is_empty() {
+        if path.exists() {
+            return Ok(Place::Path(path.to_owned()));
+        }
+        if let Some(page) = repo_of(name).filter(|page| page.sort == Sort::Model) {
+            let revision = page.revision.map(|revision| format!(" --model_revision {revision}"));
+            return Err(Error::user(format!(
+                "model_id_or_path: {name} is the address of a page; name the model: --model_id_or_path {}{}{}",
+                page.id,
+                if page.hub == Hub::Hf { " --hub hf" } else { "" },
+                revision.unwrap_or_default()
+            )));
+        }
+        let repos = model_repos(name, self.model_revision.as_deref(), hub_first(self.hub.as_deref())?);
+        if repos.is_empty() {
             return Ok(Place::Path(path.to_owned()));
         }
         Ok(look_in(caches, "model_id_or_path", name, repos))
@@ -111,7 +124,10 @@ impl Wanted {
     pub fn data(&self, caches: &Caches) -> Result<Vec<Place>> {
         let place = |name: &String| match DataSet::by_name(name).filter(|_| !Path::new(name).exists()) {
             Some(set) => Ok(look_in(caches, "dataset", name, vec![set.repo()])),
-            None => resolve_dataset_name(name).map(Place::Path),
+            None => resolve_dataset_name(name).map(Place::Path).map_err(|e| match DataSet::by_id(name) {
+                Some(set) => Error::user(format!("dataset: {name} is called {} here", set.name)),
+                None => e,
+            }),
         };
         self.dataset.iter().map(place).collect()
     }

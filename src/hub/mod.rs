@@ -7,12 +7,13 @@ pub mod fetch;
 pub mod find;
 pub mod latest;
 pub mod names;
+pub mod page;
 pub mod pull;
 pub mod repo;
 pub mod shelf;
 pub mod sources;
 
-pub use absent::Absent;
+pub use absent::{Absent, OTHER_WAYS, looked_for};
 pub use caches::{Caches, Found, Layout};
 pub use client::{Listing, Network, RemoteFile, list};
 pub use fetch::{Failed, fetch};

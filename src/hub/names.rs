@@ -2,6 +2,7 @@
 
 use super::repo::{Hub, Repo, Sort};
 use crate::args::models::{self, is_id};
+use crate::error::{Error, Result, brief};
 
 /// A data set of SWIFT's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,11 @@ impl DataSet {
         DATA_SETS.iter().find(|set| set.name == name)
     }
 
+    /// The one that has this id on its hub.
+    pub fn by_id(id: &str) -> Option<&'static DataSet> {
+        DATA_SETS.iter().find(|set| set.id.eq_ignore_ascii_case(id))
+    }
+
     pub fn repo(&self) -> Repo {
         Repo { hub: Hub::ModelScope, sort: Sort::Dataset, id: self.id.to_owned(), revision: None }
     }
@@ -40,18 +46,34 @@ pub fn files_of(repo: &Repo) -> Vec<&'static str> {
 }
 
 /// The hub that comes first: the one that `named` says, else by [`USE_HF`], else ModelScope, as in SWIFT.
-pub fn first_hub(named: Option<&str>) -> Hub {
-    let by_environment = || std::env::var(USE_HF).is_ok_and(|value| is_true(&value));
-    match named {
-        Some("hf") => Hub::Hf,
-        None if by_environment() => Hub::Hf,
-        _ => Hub::ModelScope,
+///
+/// # Errors
+/// [`USE_HF`] says neither yes nor no, which SWIFT does not begin with either.
+pub fn hub_first(named: Option<&str>) -> Result<Hub> {
+    let value = std::env::var_os(USE_HF).filter(|_| named.is_none());
+    let value = value.unwrap_or_default().to_string_lossy().into_owned();
+    match (named, is_true(&value)) {
+        (Some("hf"), _) | (None, Some(true)) => Ok(Hub::Hf),
+        (Some(_), _) | (None, Some(false)) => Ok(Hub::ModelScope),
+        (None, None) => Err(Error::user(format!(
+            "{USE_HF}={} says neither yes nor no: set it to 1 for Hugging Face first, or to 0 for ModelScope",
+            brief(&value)
+        ))),
     }
 }
 
-/// As Python's `strtobool`, which SWIFT reads it with.
-fn is_true(value: &str) -> bool {
-    ["y", "yes", "t", "true", "on", "1"].contains(&value.to_ascii_lowercase().as_str())
+/// [`hub_first`] for whoever only shows what there is.
+pub fn first_hub(named: Option<&str>) -> Hub {
+    hub_first(named).unwrap_or(Hub::ModelScope)
+}
+
+/// As Python's `strtobool`, which SWIFT reads it with; nothing is no.
+fn is_true(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "y" | "yes" | "t" | "true" | "on" | "1" => Some(true),
+        "n" | "no" | "f" | "false" | "off" | "0" | "" => Some(false),
+        _ => None,
+    }
 }
 
 /// The repositories of a model by its name, a model type of SWIFT's table or `owner/name`, with the `first` hub's first;
@@ -116,7 +138,8 @@ mod tests {
     #[test]
     fn the_hub_is_the_one_that_is_asked_for() {
         assert_eq!((first_hub(Some("hf")), first_hub(Some("modelscope"))), (Hub::Hf, Hub::ModelScope));
-        assert!(["1", "true", "Yes", "ON"].iter().all(|value| is_true(value)));
-        assert!(["", "0", "false", "2"].iter().all(|value| !is_true(value)));
+        assert!(["1", "true", "Yes", "ON"].iter().all(|value| is_true(value) == Some(true)));
+        assert!(["", "0", "false", "No"].iter().all(|value| is_true(value) == Some(false)));
+        assert!(["2", "hf", " 1"].iter().all(|value| is_true(value).is_none()));
     }
 }

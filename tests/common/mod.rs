@@ -27,7 +27,12 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qwen-tui");
 const LIMIT: Duration = Duration::from_secs(400);
 
 /// The folders of a bench that stand for the hubs' caches.
-const HUBS: [(&str, &str); 2] = [("MODELSCOPE_CACHE", "modelscope"), ("HF_HOME", "huggingface")];
+const HUBS: [(&str, &str); 4] = [
+    ("MODELSCOPE_CACHE", "modelscope"),
+    ("HF_HOME", "huggingface"),
+    ("MS_DATASETS_CACHE", "loaded"),
+    ("XDG_CACHE_HOME", "cache"),
+];
 /// Servers that nobody listens at.
 const SERVERS: [(&str, &str); 2] =
     [("MODELSCOPE_DOMAIN", "http://127.0.0.1:9"), ("HF_ENDPOINT", "http://127.0.0.1:9")];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use qwen_tui::error::Error;
 use qwen_tui::hub::{Hub, Network, PullOptions, Repo, Sort, list, pull, pull_first};
@@ -49,18 +50,19 @@ fn bytes_that_are_wrong_are_thrown_away() {
 #[test]
 fn what_was_left_of_another_file_does_no_harm() {
     let bench = Bench::new(vec![model(200_000)]);
-    bench.server.fault(first(9, Fault::Cut(70_000), true));
     bench.server.fault(|request| if is_weights(request) { Fault::Cut(0) } else { Fault::None });
     let _ = bench.pull(Hub::Hf, "model").unwrap_err();
-    let staging = bench.path(".model.pull");
-    let part = std::fs::read_dir(&staging)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .find(|p| p.extension().is_some())
-        .unwrap();
+    let mut sum = String::new();
+    bench.server.change(|all| sum = all[0].file(WEIGHTS).unwrap().sha256.clone());
+    let part = bench.path(".model.pull").join(format!("{sum}.part"));
+    assert!(part.is_file());
     std::fs::write(part, noise(90_000, 77)).unwrap();
     bench.server.well();
+    bench.server.seen();
     bench.check(&bench.pull(Hub::Hf, "model").unwrap());
+    // It was gone on with, found wrong, and fetched from its beginning.
+    let asked: Vec<_> = bench.server.seen().iter().filter(|r| is_weights(r)).map(|r| r.range()).collect();
+    assert_eq!(asked, [Some((90_000, None)), None]);
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn a_slow_server_is_waited_for_and_a_silent_one_is_not() {
         refused(&bench, Hub::ModelScope, &[WEIGHTS, "has sent nothing for 0.5 s"]);
     }
     bench.server.fault(first(99, Fault::Silence, false));
-    refused(&bench, Hub::Hf, &["has sent nothing for 0.5 s"]);
+    refused(&bench, Hub::Hf, &["has not answered within 0.5 s"]);
     bench.server.well();
     bench.check(&bench.pull(Hub::ModelScope, "model").unwrap());
 }
@@ -138,11 +140,13 @@ fn a_server_that_is_busy_or_ill_is_asked_again() {
     let busy = |wait: &str| Fault::Status(429, vec![("Retry-After", wait.into())], "slow down".into());
     for weights in [true, false] {
         bench.server.fault(first(1, busy("1"), weights));
+        let began = Instant::now();
         bench.check(&bench.pull(Hub::Hf, &format!("busy-{weights}")).unwrap());
+        assert!(began.elapsed() >= Duration::from_secs(1), "it does not wait as long as it is asked to");
         bench.server.fault(first(2, Fault::Status(503, vec![], String::new()), weights));
         bench.check(&bench.pull(Hub::ModelScope, &format!("ill-{weights}")).unwrap());
         bench.server.fault(first(9, busy("3600"), weights));
-        refused(&bench, Hub::Hf, &["429", "try again in 3600 s"]);
+        refused(&bench, Hub::Hf, &["429", "it asks to try again in 60 min"]);
         bench.server.fault(first(9, Fault::Status(502, vec![], String::new()), weights));
         refused(&bench, Hub::Hf, &["502", "fault of its own"]);
     }

@@ -7,5 +7,8 @@ mod faults;
 mod job;
 mod places;
 mod program;
+mod proxies;
+mod proxy;
 mod server;
 mod tools;
+mod way;

@@ -55,6 +55,39 @@ fn rows_are_pulled_by_their_name() {
     for words in [&["pull", "no such thing"][..], &["pull", "jd-sentiment-zh", "--hub", "hf"]] {
         assert_eq!(bench.run(words).status, Some(2));
     }
+    // As if it were a model.
+    let said = bench.run(&["pull", "DAMO_NLP/jd"]);
+    assert!(
+        said.status == Some(2) && said.err.contains("Where DAMO_NLP/jd is a data set, add --dataset"),
+        "{said:?}"
+    );
+    let said = bench.run(&["pull", "DAMO_NLP/none", "--dataset"]);
+    assert!(said.status == Some(2) && !said.err.contains("add --dataset"), "{said:?}");
+}
+
+#[test]
+fn the_address_of_a_page_is_answered_with_the_name() {
+    let bench = Bench::new(vec![]);
+    for (page, command) in [
+        ("https://huggingface.co/Qwen/Qwen-1_8B", "qwen-tui pull Qwen/Qwen-1_8B --hub hf`"),
+        (
+            "https://modelscope.cn/datasets/DAMO_NLP/jd/tree/v2",
+            "qwen-tui pull DAMO_NLP/jd --dataset --hub modelscope --revision v2`",
+        ),
+        ("www.modelscope.cn/models/qwen/Qwen-1_8B/summary", "qwen-tui pull qwen/Qwen-1_8B --hub modelscope`"),
+    ] {
+        let said = bench.run(&["pull", page]);
+        assert!(said.status == Some(2) && said.err.contains(command), "{said:?}");
+    }
+    assert!(bench.server.seen().is_empty());
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_told_with_what_to_do() {
+    let bench = Bench::new(vec![model(30_000)]);
+    let said = bench.run(&["pull", MODEL, "--to", "/dev/null/x"]);
+    assert!(said.status == Some(2) && said.err.contains("/dev/null"), "{said:?}");
+    assert!(said.err.contains("name another directory with --to"), "{said:?}");
 }
 
 /// The token goes to the hub and nowhere else.

@@ -192,6 +192,26 @@ fn either_hub_can_be_first_and_any_repository_is_found() {
     );
 }
 
+/// `MsDataset` of modelscope 1.11 names files by checksums.
+#[test]
+fn rows_that_msdataset_has_loaded_are_trained_on_in_place() {
+    let bench = Bench::new();
+    put_model(&bench, "modelscope/hub/qwen/Qwen-1_8B");
+    put_data(&bench, "rows");
+    for (hash, file) in [("0a", "train.csv"), ("1b", "dev.csv")] {
+        let hash = format!("loaded/DAMO_NLP/jd/master/data_files/{}", hash.repeat(32));
+        let url = format!("https://host/api/v1/datasets/DAMO_NLP/jd/repo?Revision=master&FilePath={file}");
+        bench.write(&hash, fs::read(bench.path("rows").join(file)).unwrap());
+        bench.write(&format!("{hash}.json"), serde_json::json!({"url": url, "etag": null}).to_string());
+    }
+    let before = state(&bench.path("loaded"));
+    let trained = sft(&bench, &["--max_steps", "1"]);
+    run_dir(&trained);
+    assert!(trained.stderr.contains("DAMO_NLP/jd: found in ModelScope's cache"), "{}", trained.stderr);
+    assert!(trained.stderr.contains("training 40 rows"), "{}", trained.stderr);
+    assert_eq!(state(&bench.path("loaded")), before);
+}
+
 #[test]
 fn what_is_nowhere_is_told_in_one_message_with_what_to_do() {
     let bench = Bench::new();
@@ -209,6 +229,10 @@ fn what_is_nowhere_is_told_in_one_message_with_what_to_do() {
 
     // A data set that does not exist is told before a model is looked for on a network.
     sft(&bench, &["--dataset", "jd-sentiment-hz"]).refused(&["dataset", "jd-sentiment-hz"]);
+    sft(&bench, &["--dataset", "DAMO_NLP/jd"]).refused(&["DAMO_NLP/jd is called jd-sentiment-zh here"]);
+    let page = "https://huggingface.co/Qwen/Qwen-1_8B/tree/v2";
+    sft(&bench, &["--model_id_or_path", page])
+        .refused(&["--model_id_or_path Qwen/Qwen-1_8B --hub hf --model_revision v2"]);
     // Half of a download.
     let half = put_model(&bench, "modelscope/hub/models/qwen/Qwen-1_8B");
     fs::remove_file(half.join("model.safetensors")).unwrap();

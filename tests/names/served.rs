@@ -117,7 +117,7 @@ fn a_queued_job_is_fetched_for_while_it_waits() {
     let bench = Bench::new();
     let server = hub(&bench);
     server.fault(|request| match request.path.contains("datasets") {
-        true => Fault::Status(503, Vec::new(), String::new()),
+        true => Fault::Status(429, vec![("Retry-After", "9000".into())], String::new()),
         false => Fault::None,
     });
     let more = ["--queue", "--add_output_dir_suffix", "false"];
@@ -141,6 +141,19 @@ fn a_queued_job_is_fetched_for_while_it_waits() {
             .iter()
             .any(|job| job.note().is_some_and(|note| note.contains("could not be fetched")))
     });
+    // Tried again, and refused again: that is no news.
+    let asked = std::cell::Cell::new(0);
+    until("another try", &|| {
+        asked.set(asked.get() + server.seen().iter().filter(|r| r.path.contains("datasets")).count());
+        asked.get() >= 2
+    });
+    until("what came of it", &|| {
+        queue.list().unwrap().jobs.iter().all(|job| !job.note().unwrap_or_default().contains("fetching"))
+    });
+    let log = std::fs::read_to_string(queue.dir().join("runner.log")).unwrap();
+    for line in ["fetching it from ModelScope\n", "cannot be started yet", "(429)"] {
+        assert_eq!(log.matches(line).count(), 1, "{line:?}: {log}");
+    }
     server.well();
     let finished = |run: &Path| {
         std::fs::read_to_string(run.join("events.jsonl")).is_ok_and(|log| log.contains(r#""finished""#))

@@ -1,6 +1,7 @@
 //! Where a hub is, and who asks: what the hubs' own tools read from the environment.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Kind};
 use super::text::encoded;
@@ -43,13 +44,15 @@ fn variables(hub: Hub) -> (&'static [&'static str], &'static str) {
     }
 }
 
-/// The address of a hub's server, without a slash at its end. A host alone is asked by https.
+/// The address of a hub's server, without a slash at its end, and the variable that names it. A host alone is asked by
+/// https.
 ///
 /// # Errors
 /// The variable holds no address.
-pub fn endpoint(hub: Hub) -> Result<reqwest::Url, Fault> {
+pub fn endpoint(hub: Hub) -> Result<(reqwest::Url, Option<&'static str>), Fault> {
     let (names, default) = variables(hub);
     let named = names.iter().find_map(|name| Some((*name, variable(name)?)));
+    let variable = named.as_ref().map(|(name, _)| *name);
     let (name, text) = named.unwrap_or(("", default.to_owned()));
     let wrong = || {
         let message =
@@ -59,7 +62,11 @@ pub fn endpoint(hub: Hub) -> Result<reqwest::Url, Fault> {
     let whole = if text.contains("://") { text.clone() } else { format!("https://{text}") };
     let url = reqwest::Url::parse(whole.trim_end_matches('/')).map_err(|_| wrong())?;
     let plain = matches!(url.scheme(), "http" | "https") && url.has_host();
-    if plain && url.query().is_none() && url.fragment().is_none() { Ok(url) } else { Err(wrong()) }
+    if plain && url.query().is_none() && url.fragment().is_none() {
+        Ok((url, variable))
+    } else {
+        Err(wrong())
+    }
 }
 
 /// The variable by which a hub's tool is told to ask nobody, where it is set.
@@ -72,28 +79,65 @@ pub fn offline(hub: Hub) -> Option<&'static str> {
 }
 
 /// The token that the hub's own tools would send.
-pub fn token(hub: Hub) -> Option<Token> {
-    let told = |name: &str| Some(Token { value: sendable(variable(name)?)?, from: name.to_owned() });
+///
+/// # Errors
+/// What is there cannot be one: it is named by its place, and never shown.
+pub fn token(hub: Hub) -> Result<Option<Token>, Fault> {
     match hub {
         // Who has logged in with its tool has the token in a pickle (`~/.modelscope/credentials/cookies`): not read.
         Hub::ModelScope => told("MODELSCOPE_API_TOKEN"),
         Hub::Hf => {
             if variable("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some_and(|v| is_true(&v)) {
-                return None;
+                return Ok(None);
             }
-            told("HF_TOKEN").or_else(|| told("HUGGING_FACE_HUB_TOKEN")).or_else(|| {
-                let file = hf_token_file()?;
-                let value = sendable(plain::read_text(&file, LONGEST_TOKEN).ok()?)?;
-                Some(Token { value, from: file.display().to_string() })
-            })
+            for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
+                if let Some(token) = told(name)? {
+                    return Ok(Some(token));
+                }
+            }
+            hf_token_file().map_or(Ok(None), |file| kept(&file))
         }
     }
 }
 
-/// A token without the line end of its file; none where it cannot stand in a header.
-fn sendable(text: String) -> Option<String> {
+/// The token in a variable.
+fn told(name: &str) -> Result<Option<Token>, Fault> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| unsendable(name))?;
+    sendable(&value, name)
+}
+
+/// The token in a file, where there is one.
+fn kept(file: &Path) -> Result<Option<Token>, Fault> {
+    let from = file.display().to_string();
+    match plain::read_text(file, LONGEST_TOKEN) {
+        Ok(text) => sendable(&text, &from),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => {
+            let message = format!("the token in {from} cannot be read: {e}; mend that, or take it away");
+            Err(Fault::new(Kind::Other, message))
+        }
+    }
+}
+
+/// A token without the line end of its file; none where nothing else is there.
+///
+/// # Errors
+/// It cannot stand in a header.
+fn sendable(text: &str, from: &str) -> Result<Option<Token>, Fault> {
     let text = text.trim();
-    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_owned())
+    match text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok((!text.is_empty()).then(|| Token { value: text.to_owned(), from: from.to_owned() })),
+        false => Err(unsendable(from)),
+    }
+}
+
+fn unsendable(from: &str) -> Fault {
+    let message = format!(
+        "{from} holds no token: there is a space, a line break or another character in it that no token has. Put the token \
+         there alone, in one line, or take it away"
+    );
+    Fault::new(Kind::Other, message)
 }
 
 fn is_true(value: &str) -> bool {

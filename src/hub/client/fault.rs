@@ -81,6 +81,10 @@ pub fn disk(doing: &str, path: &std::path::Path, e: &std::io::Error) -> Fault {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             Fault::new(Kind::Other, format!("{message}; choose a directory that you may write with --to"))
         }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Fault::new(
+            Kind::Other,
+            format!("{message}; a file stands on the way: name another directory with --to"),
+        ),
         _ => Fault::new(Kind::Other, message),
     }
 }

@@ -1,24 +1,20 @@
 //! Requests to a hub: redirects are followed by hand, so that a token reaches no other server.
 
-use std::error::Error as _;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response, Url, header};
 use tokio::time::timeout;
 
 use super::address::{self, Token};
+use super::failed::{innermost, silent, stalled};
 use super::fault::{Fault, Kind};
-use super::network::{Network, authorities, is_loopback, proxied};
-use super::refused;
-use crate::error::brief;
+use super::network::{Network, authorities, download_timeout, is_loopback};
+use super::proxy::Proxy;
 use crate::hub::Repo;
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
-/// Bytes of the longest answer that is read as JSON.
-const LONGEST_ANSWER: usize = 64 << 20;
-/// Bytes of an error's answer that are read for its message.
-const LONGEST_ERROR: usize = 64 << 10;
 /// The longest wait that a server's Retry-After is obeyed for.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
@@ -30,7 +26,21 @@ pub struct Client {
     pub id: String,
     pub network: Network,
     base: Url,
+    /// The variable that names the server, where one does.
+    variable: Option<&'static str>,
     token: Option<Token>,
+    /// Since when the hubs are asked what they have, and whether this one has begun to answer.
+    pub(super) began: Instant,
+    pub(super) has_answered: AtomicBool,
+}
+
+/// How long an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// The answer to a question: until it begins the hubs that are asked have one time together, `Network::answer`.
+    Answer,
+    /// A file's bytes: `Network::stall` without any.
+    Bytes,
 }
 
 /// An answer, and what the hub itself said before it sent us on to where the bytes are.
@@ -47,16 +57,22 @@ pub struct Linked {
 }
 
 impl Client {
+    /// `began`: when the first of the hubs was asked that may have the repository.
+    ///
     /// # Errors
-    /// The repository's name or the server's address is none.
-    pub fn new(repo: &Repo, network: &Network) -> Result<Self, Fault> {
+    /// The repository's name or the server's address is none, or a variable of the environment has a value that means
+    /// nothing.
+    pub fn new(repo: &Repo, network: &Network, began: Instant) -> Result<Self, Fault> {
+        download_timeout()?;
         if let Some(variable) = address::offline(repo.hub) {
             let message = format!("{} is not asked: {variable} says so", repo.hub);
             return Err(Fault::new(Kind::Unreachable, message));
         }
-        let base = match &network.server {
-            Some(server) => Url::parse(server.trim_end_matches('/'))
-                .map_err(|e| Fault::new(Kind::Other, format!("{server}: {e}")))?,
+        let (base, variable) = match &network.server {
+            Some(server) => {
+                let url = Url::parse(server.trim_end_matches('/'));
+                (url.map_err(|e| Fault::new(Kind::Other, format!("{server}: {e}")))?, None)
+            }
             None => address::endpoint(repo.hub)?,
         };
         // Ring instead of the default, which wants more than a C compiler; another part may have chosen before.
@@ -68,6 +84,8 @@ impl Client {
             .tcp_keepalive(Duration::from_secs(30));
         if is_loopback(&base) {
             builder = builder.no_proxy();
+        } else {
+            Proxy::of(&base)?;
         }
         for authority in authorities()? {
             builder = builder.add_root_certificate(authority);
@@ -75,8 +93,9 @@ impl Client {
         let http = builder
             .build()
             .map_err(|e| Fault::new(Kind::Other, format!("cannot make requests: {}", innermost(&e))))?;
-        let (id, token) = (address::id(repo)?, address::token(repo.hub));
-        Ok(Self { http, repo: repo.clone(), id, network: network.clone(), base, token })
+        let (id, token) = (address::id(repo)?, address::token(repo.hub)?);
+        let (repo, network, has_answered) = (repo.clone(), network.clone(), AtomicBool::new(false));
+        Ok(Self { http, repo, id, network, base, variable, token, began, has_answered })
     }
 
     /// The address of a path on the server, which begins with a slash and is encoded already.
@@ -98,6 +117,35 @@ impl Client {
         self.token.as_ref().map(|token| token.from.as_str())
     }
 
+    /// The variable that names the server, where one does.
+    pub(super) fn named_by(&self) -> Option<&'static str> {
+        self.variable
+    }
+
+    /// Whether an address is the hub's own server's.
+    pub(super) fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// The proxy that requests to `url` go through.
+    pub(super) fn proxy(&self, url: &Url) -> Option<Proxy> {
+        // As the client was made.
+        if is_loopback(&self.base) { None } else { Proxy::of(url).ok().flatten() }
+    }
+
+    /// How long the next bytes are waited for, and the fault where none come.
+    fn limit(&self, patience: Patience) -> (Duration, fn(&Url, Duration) -> Fault, Duration) {
+        match patience {
+            Patience::Bytes => (self.network.stall, stalled, self.network.stall),
+            Patience::Answer if self.has_answered.load(Ordering::Relaxed) => {
+                (self.network.answer, stalled, self.network.answer)
+            }
+            Patience::Answer => {
+                (self.network.answer.saturating_sub(self.began.elapsed()), silent, self.network.answer)
+            }
+        }
+    }
+
     /// Asks once; redirects are followed, but for HEAD only on this server, where the answer about a file is.
     ///
     /// # Errors
@@ -107,11 +155,11 @@ impl Client {
         method: Method,
         url: Url,
         from: Option<u64>,
-        wait: Duration,
+        patience: Patience,
     ) -> Result<Answer, Fault> {
         let (mut url, mut linked) = (url, Linked::default());
         for _ in 0..=REDIRECTS {
-            let own = url.origin() == self.base.origin();
+            let own = self.is_own(&url);
             let mut request = self.http.request(method.clone(), url.clone());
             request = request.header(header::ACCEPT_ENCODING, "identity");
             if let Some(from) = from {
@@ -126,8 +174,9 @@ impl Client {
                 value.set_sensitive(true);
                 request = request.header(name, value);
             }
+            let (wait, late, limit) = self.limit(patience);
             let sent = timeout(wait, request.send()).await;
-            let response = sent.map_err(|_| stalled(&url, wait))?.map_err(|e| self.failed(&url, &e))?;
+            let response = sent.map_err(|_| late(&url, limit))?.map_err(|e| self.failed(&url, &e))?;
             if own {
                 linked.note(response.headers());
             }
@@ -143,68 +192,12 @@ impl Client {
             let next = next.filter(|next| matches!(next.scheme(), "http" | "https")).ok_or_else(|| {
                 Fault::new(Kind::Other, format!("{} sends us on without saying where to", host(&url)))
             })?;
-            if method == Method::HEAD && next.origin() != self.base.origin() {
+            if method == Method::HEAD && !self.is_own(&next) {
                 return Ok(Answer { response, linked });
             }
             url = next;
         }
         Err(Fault::new(Kind::Other, format!("{} sends us on in a circle", self.server())))
-    }
-
-    /// Asks about a file, without its bytes.
-    ///
-    /// # Errors
-    /// As [`json`](Self::json).
-    pub async fn head(&self, url: Url) -> Result<Answer, Fault> {
-        self.patiently(async || self.send(Method::HEAD, url.clone(), None, self.network.answer).await).await
-    }
-
-    /// An answer in JSON.
-    ///
-    /// # Errors
-    /// No such answer comes. What passes is tried again, but for a server that nobody reaches or that says nothing:
-    /// whoever waits wants to hear that.
-    pub async fn json(&self, url: Url) -> Result<serde_json::Value, Fault> {
-        self.patiently(async || self.json_once(url.clone()).await).await
-    }
-
-    async fn patiently<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut failed = 0;
-        loop {
-            let fault = match attempt().await {
-                Ok(answer) => return Ok(answer),
-                Err(fault) => fault,
-            };
-            let hopeless = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
-            failed += 1;
-            match self.wait(&fault, failed) {
-                Some(wait) if !hopeless => tokio::time::sleep(wait).await,
-                _ => return Err(fault),
-            }
-        }
-    }
-
-    async fn json_once(&self, url: Url) -> Result<serde_json::Value, Fault> {
-        let mut response = self.send(Method::GET, url.clone(), None, self.network.answer).await?.response;
-        let body = self.body(&mut response, LONGEST_ANSWER).await?;
-        serde_json::from_slice(&body).map_err(|_| {
-            let shown: String = String::from_utf8_lossy(&body).chars().take(80).collect();
-            let what = "answers something else than a hub does, perhaps the page of a proxy or of a login";
-            Fault::new(Kind::Other, format!("{} {what}: {:?}", host(&url), shown.trim()))
-        })
-    }
-
-    /// The whole of an answer that is short.
-    async fn body(&self, response: &mut Response, limit: usize) -> Result<Vec<u8>, Fault> {
-        let mut body = Vec::new();
-        while let Some(chunk) = self.chunk(response).await? {
-            if body.len() + chunk.len() > limit {
-                let message = format!("{} answers more than {} MB", host(response.url()), limit >> 20);
-                return Err(Fault::new(Kind::Other, message));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
     }
 
     /// The next bytes of an answer; none at its end.
@@ -214,15 +207,20 @@ impl Client {
     pub async fn chunk(
         &self,
         response: &mut Response,
+        patience: Patience,
     ) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Fault> {
         let url = response.url().clone();
-        match timeout(self.network.stall, response.chunk()).await {
-            Err(_) => Err(stalled(&url, self.network.stall)),
+        let (wait, late, limit) = self.limit(patience);
+        match timeout(wait, response.chunk()).await {
+            Err(_) => Err(late(&url, limit)),
             Ok(Err(e)) => {
                 let message = format!("the connection to {} was cut ({})", host(&url), innermost(&e));
                 Err(Fault::new(Kind::Cut, message))
             }
-            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Ok(chunk)) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                Ok(chunk)
+            }
         }
     }
 
@@ -235,40 +233,6 @@ impl Client {
             Kind::Busy(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
             _ => Some(self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1)),
         }
-    }
-
-    /// A request that had no answer.
-    fn failed(&self, url: &Url, e: &reqwest::Error) -> Fault {
-        let (why, server) = (innermost(e), url.origin().ascii_serialization());
-        if !e.is_connect() {
-            return Fault::new(Kind::Cut, format!("the connection to {} was cut ({why})", host(url)));
-        }
-        let why = if e.is_timeout() {
-            format!("no connection within {} s", self.network.connect.as_secs_f64())
-        } else {
-            why
-        };
-        let advice = match (why.contains("certificate"), proxied(url)) {
-            (true, _) => "; SSL_CERT_FILE names the certificates of a company's proxy".to_owned(),
-            (false, Some(proxy)) => format!(" (through the proxy of {proxy})"),
-            (false, None) => String::new(),
-        };
-        Fault::new(Kind::Unreachable, format!("cannot reach {server}: {why}{advice}"))
-    }
-
-    async fn refusal(&self, mut response: Response, own: bool) -> Fault {
-        let status = response.status().as_u16();
-        if !own && (400..500).contains(&status) && status != 429 {
-            // No word about the repository: a store of files that is barred here, or has lost one.
-            let message = format!(
-                "{}, where {} keeps its files, answers {status}",
-                host(response.url()),
-                self.server()
-            );
-            return Fault::new(Kind::Other, message);
-        }
-        let said = self.body(&mut response, LONGEST_ERROR).await.unwrap_or_default();
-        refused::fault(self, response.status(), response.headers(), &said)
     }
 }
 
@@ -283,23 +247,8 @@ impl Linked {
     }
 }
 
-fn stalled(url: &Url, waited: Duration) -> Fault {
-    Fault::new(Kind::Stalled, format!("{} has sent nothing for {} s", host(url), waited.as_secs_f64()))
-}
-
 /// A server's name in messages, without what was signed for us behind it.
 pub fn host(url: &Url) -> String {
-    url.host_str().unwrap_or("the server").to_owned()
-}
-
-/// What really happened, of an error within errors that repeats an address.
-fn innermost(e: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = e;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    match e.source() {
-        Some(_) => brief(&deepest),
-        None => "no answer".to_owned(),
-    }
+    let name = url.host_str().unwrap_or("the server");
+    url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }

@@ -4,19 +4,24 @@
 //! tokens, no revisions of data sets and no time limits. What is needed of both hubs are few calls, which are made here.
 
 mod address;
+mod failed;
 pub mod fault;
 mod http;
 mod huggingface;
 mod listing;
 mod modelscope;
 mod network;
+mod proxy;
+mod questions;
 mod refused;
 mod text;
 
 pub use address::called;
-pub use http::{Answer, Client, host};
+pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
+
+use std::time::Instant;
 
 use reqwest::Url;
 
@@ -33,7 +38,7 @@ use fault::Fault;
 /// of one (too long, a path that leads elsewhere).
 pub fn list(repo: &Repo, network: &Network, cancelled: &dyn Fn() -> bool) -> Result<Listing> {
     run(async {
-        let client = Client::new(repo, network)?;
+        let client = Client::new(repo, network, Instant::now())?;
         until(cancelled, &mut || {}, client.list()).await
     })
 }

@@ -14,7 +14,7 @@ pub struct Network {
     pub server: Option<String>,
     /// Until a connection stands, the look-up of the name included.
     pub connect: Duration,
-    /// Until a listing's answer begins, as long as `huggingface_hub` waits.
+    /// Until a hub begins to answer what it has: all that are asked have this time together.
     pub answer: Duration,
     /// Without a byte of a file.
     pub stall: Duration,
@@ -26,18 +26,35 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Self {
-        // As huggingface_hub has it, where it is set.
-        let told = std::env::var("HF_HUB_DOWNLOAD_TIMEOUT").ok().and_then(|text| text.trim().parse().ok());
+        // A value that is none has been told by then.
+        let told = download_timeout().ok().flatten();
         Self {
             server: None,
-            // Two hubs are asked in turn, and who has no network is told within ten seconds.
             connect: Duration::from_millis(4500),
-            answer: Duration::from_secs(10),
-            stall: Duration::from_secs(told.filter(|s| *s > 0).unwrap_or(30)),
+            // Who has no network is told within ten seconds.
+            answer: Duration::from_secs(9),
+            stall: told.unwrap_or(Duration::from_secs(30)),
             retries: 5,
             pause: Duration::from_millis(500),
         }
     }
+}
+
+/// `HF_HUB_DOWNLOAD_TIMEOUT`, in seconds, where it is set. 0 is as if it were not, as in `huggingface_hub`.
+///
+/// # Errors
+/// It is no whole number, which `huggingface_hub` does not begin with either.
+pub fn download_timeout() -> Result<Option<Duration>, Fault> {
+    const NAME: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
+    let Some(value) = std::env::var_os(NAME).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let seconds = value.to_str().and_then(|text| text.trim().parse::<u32>().ok()).ok_or_else(|| {
+        let message = format!(
+            "{NAME}={} is no number of seconds: set it to a whole one, such as 30",
+            brief(&value.display())
+        );
+        Fault::new(Kind::Other, message)
+    })?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds.into())))
 }
 
 /// Whether an address is this machine's own, which no proxy is asked for.
@@ -49,20 +66,6 @@ pub fn is_loopback(url: &Url) -> bool {
         }
         None => false,
     }
-}
-
-/// The variable that names a proxy for this address, where one does.
-pub fn proxied(url: &Url) -> Option<&'static str> {
-    let own: &[&str] = match url.scheme() {
-        "https" => &["HTTPS_PROXY", "https_proxy"],
-        _ => &["HTTP_PROXY", "http_proxy"],
-    };
-    let all = own.iter().chain(&["ALL_PROXY", "all_proxy"]);
-    let set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let name = all.into_iter().find(set)?;
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-        .into_iter()
-        .find(|n| n == name)
 }
 
 /// The certificates that Python's tools are told to trust beside the system's own (requests, httpx).

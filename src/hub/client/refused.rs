@@ -50,7 +50,7 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
         429 => {
             let wait = headers.get(RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
             let when = match wait {
-                Some(wait) => format!("try again in {} s", wait.as_secs()),
+                Some(wait) => format!("it asks to try again in {}", span(wait)),
                 None => "try again later".to_owned(),
             };
             let advice =
@@ -65,6 +65,23 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
             format!("{server} has a fault of its own ({code}): try again later.{words}"),
         ),
         _ => Fault::new(Kind::Other, format!("{server} answers with status {code} for {what}.{words}")),
+    }
+}
+
+/// Whether an answer is a hub's, and none of something between here and there.
+pub fn is_hubs(headers: &HeaderMap, said: &[u8]) -> bool {
+    words(said).is_some()
+        || ["x-error-code", "x-error-message"].iter().any(|name| headers.contains_key(*name))
+}
+
+/// A time that a server may have made up, in the unit that says most.
+fn span(wait: Duration) -> String {
+    let seconds = wait.as_secs();
+    match seconds {
+        0..300 => format!("{seconds} s"),
+        300..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 

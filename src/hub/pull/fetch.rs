@@ -9,37 +9,128 @@ use reqwest::{Method, StatusCode, Url, header};
 use super::hash::{Hasher, count};
 use super::state::{FileState, Shared};
 use crate::hub::client::fault::{Fault, Kind, disk};
-use crate::hub::client::{Client, RemoteFile, host};
+use crate::hub::client::{Client, Patience, RemoteFile, host};
 
 /// Bytes of progress after which a connection that is cut counts as the first again.
 const PROGRESS: u64 = 4 << 10;
 
-/// Fetches `file` to `part`, going on with what is there of it. It is whole and right when this is done.
-///
-/// # Errors
-/// It could not be had. What has come stays, unless it is known to be wrong.
-pub async fn fetch(
-    client: &Client,
-    url: &Url,
-    file: &RemoteFile,
-    part: &Path,
-    shared: &Shared,
-) -> Result<(), Fault> {
-    let mut wrong = 0;
-    loop {
-        let fetched = one(client, url, file, part, shared).await;
-        match fetched.map_err(|fault| fault.about(&file.path)) {
-            // Once more from its beginning: what was there from before may have been wrong.
-            Err(fault) if fault.kind == Kind::Checksum => {
-                let _ = std::fs::remove_file(part);
-                shared.set(&file.path, 0, FileState::Fetching);
-                wrong += 1;
-                if wrong > 1 {
-                    return Err(fault);
+/// A file, where it is fetched from and what it is fetched to.
+pub struct Job<'a> {
+    pub client: &'a Client,
+    pub url: Url,
+    pub file: &'a RemoteFile,
+    pub part: &'a Path,
+    pub shared: &'a Shared,
+}
+
+impl Job<'_> {
+    /// Fetches it, going on with what is there of it. It is whole and right when this is done.
+    ///
+    /// # Errors
+    /// It could not be had. What has come stays, unless it is known to be wrong.
+    pub async fn fetch(&self) -> Result<(), Fault> {
+        let (path, mut wrong) = (&self.file.path, 0);
+        loop {
+            match self.once().await.map_err(|fault| fault.about(path)) {
+                // Once more from its beginning: what was there from before may have been wrong.
+                Err(fault) if fault.kind == Kind::Checksum => {
+                    let _ = std::fs::remove_file(self.part);
+                    self.shared.set(path, 0, FileState::Fetching);
+                    wrong += 1;
+                    if wrong > 1 {
+                        return Err(fault);
+                    }
+                    self.shared.note(format!("{}; it is fetched once more", fault.message));
                 }
-                shared.note(format!("{}; it is fetched once more", fault.message));
+                other => return other,
             }
-            other => return other,
+        }
+    }
+
+    async fn once(&self) -> Result<(), Fault> {
+        let Job { client, file, part, shared, .. } = *self;
+        let mut options = OpenOptions::new();
+        // In place of a file, a link may lie there that leads elsewhere.
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
+        let out = options.create(true).append(true).open(part).map_err(|e| disk("write", part, &e))?;
+        let mut it = Part { path: part, out, hasher: hasher(file), done: 0 };
+        let there = it.out.metadata().map_err(|e| disk("read", part, &e))?.len();
+        match &mut it.hasher {
+            Some(hasher) if there > 0 && file.size.is_some_and(|size| there <= size) => {
+                shared.set(&file.path, 0, FileState::Checking);
+                it.done = count(part, there, hasher, &|done| shared.had(&file.path, done)).await?;
+            }
+            _ => it.clear(file)?,
+        }
+        let (mut failed, mut counted) = (0, it.done);
+        while file.size.is_none_or(|size| it.done < size) {
+            shared.set(&file.path, it.done, FileState::Fetching);
+            match self.stream(&mut it).await {
+                Ok(()) => break,
+                Err(fault) if fault.passes() => {
+                    // What grows may go on; what brings nothing may not go on for ever.
+                    if it.done >= counted + PROGRESS {
+                        failed = 0;
+                    }
+                    counted = it.done;
+                    failed += 1;
+                    let Some(wait) = client.wait(&fault, failed) else { return Err(fault) };
+                    shared.note(format!("{}: {}; trying again", file.path, fault.message));
+                    tokio::time::sleep(wait).await;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        shared.set(&file.path, it.done, FileState::Checking);
+        check(client, file, it)?;
+        shared.set(&file.path, file.size.unwrap_or(0), FileState::Done);
+        Ok(())
+    }
+
+    /// One request: what comes is written, to the end.
+    async fn stream(&self, it: &mut Part<'_>) -> Result<(), Fault> {
+        let Job { client, file, shared, .. } = *self;
+        let from = Some(it.done).filter(|done| *done > 0);
+        let mut response = client.send(Method::GET, self.url.clone(), from, Patience::Bytes).await?.response;
+        let range =
+            response.headers().get(header::CONTENT_RANGE).and_then(|range| Range::of(range.to_str().ok()?));
+        let from_where = host(response.url());
+        let announced = match (response.status(), range) {
+            (StatusCode::PARTIAL_CONTENT, Some(range)) if range.start == it.done => range.total,
+            (StatusCode::PARTIAL_CONTENT, _) => {
+                it.clear(file)?;
+                return Err(Fault::new(
+                    Kind::Cut,
+                    format!("{from_where} sends another part than was asked for"),
+                ));
+            }
+            // It sends the whole, whatever was asked for.
+            _ => {
+                it.clear(file)?;
+                response.content_length()
+            }
+        };
+        if let (Some(size), Some(announced)) = (file.size, announced)
+            && size != announced
+        {
+            let message = format!("{from_where} has {announced} bytes where the hub's listing says {size}");
+            return Err(Fault::new(Kind::Checksum, message));
+        }
+        while let Some(chunk) = client.chunk(&mut response, Patience::Bytes).await? {
+            let room = file.size.map_or(u64::MAX, |size| size - it.done);
+            if chunk.len() as u64 > room {
+                let message =
+                    format!("{from_where} sends more than the {} bytes of the hub's listing", it.done + room);
+                return Err(Fault::new(Kind::Checksum, message));
+            }
+            it.write(&chunk)?;
+            shared.got(&file.path, it.done, chunk.len() as u64);
+        }
+        match file.size {
+            Some(size) if it.done < size => {
+                Err(Fault::new(Kind::Cut, format!("{from_where} ended after {} of {size} bytes", it.done)))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -73,100 +164,6 @@ impl Part<'_> {
 
 fn hasher(file: &RemoteFile) -> Option<Hasher> {
     Hasher::new(file.checksum.as_ref()?, file.size)
-}
-
-async fn one(
-    client: &Client,
-    url: &Url,
-    file: &RemoteFile,
-    part: &Path,
-    shared: &Shared,
-) -> Result<(), Fault> {
-    let mut options = OpenOptions::new();
-    // In place of a file, a link may lie there that leads elsewhere.
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NOFOLLOW);
-    let out = options.create(true).append(true).open(part).map_err(|e| disk("write", part, &e))?;
-    let mut it = Part { path: part, out, hasher: hasher(file), done: 0 };
-    let there = it.out.metadata().map_err(|e| disk("read", part, &e))?.len();
-    match &mut it.hasher {
-        Some(hasher) if there > 0 && file.size.is_some_and(|size| there <= size) => {
-            shared.set(&file.path, 0, FileState::Checking);
-            it.done = count(part, there, hasher, &|done| shared.had(&file.path, done)).await?;
-        }
-        _ => it.clear(file)?,
-    }
-    let (mut failed, mut counted) = (0, it.done);
-    while file.size.is_none_or(|size| it.done < size) {
-        shared.set(&file.path, it.done, FileState::Fetching);
-        match stream(client, url, file, &mut it, shared).await {
-            Ok(()) => break,
-            Err(fault) if fault.passes() => {
-                // What grows may go on; what brings nothing may not go on for ever.
-                if it.done >= counted + PROGRESS {
-                    failed = 0;
-                }
-                counted = it.done;
-                failed += 1;
-                let Some(wait) = client.wait(&fault, failed) else { return Err(fault) };
-                shared.note(format!("{}: {}; trying again", file.path, fault.message));
-                tokio::time::sleep(wait).await;
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
-    shared.set(&file.path, it.done, FileState::Checking);
-    check(client, file, it)?;
-    shared.set(&file.path, file.size.unwrap_or(0), FileState::Done);
-    Ok(())
-}
-
-/// One request: what comes is written, to the end.
-async fn stream(
-    client: &Client,
-    url: &Url,
-    file: &RemoteFile,
-    it: &mut Part<'_>,
-    shared: &Shared,
-) -> Result<(), Fault> {
-    let from = Some(it.done).filter(|done| *done > 0);
-    let mut response = client.send(Method::GET, url.clone(), from, client.network.stall).await?.response;
-    let range =
-        response.headers().get(header::CONTENT_RANGE).and_then(|range| Range::of(range.to_str().ok()?));
-    let from_where = host(response.url());
-    let announced = match (response.status(), range) {
-        (StatusCode::PARTIAL_CONTENT, Some(range)) if range.start == it.done => range.total,
-        (StatusCode::PARTIAL_CONTENT, _) => {
-            it.clear(file)?;
-            return Err(Fault::new(Kind::Cut, format!("{from_where} sends another part than was asked for")));
-        }
-        // It sends the whole, whatever was asked for.
-        _ => {
-            it.clear(file)?;
-            response.content_length()
-        }
-    };
-    if let (Some(size), Some(announced)) = (file.size, announced)
-        && size != announced
-    {
-        let message = format!("{from_where} has {announced} bytes where the hub's listing says {size}");
-        return Err(Fault::new(Kind::Checksum, message));
-    }
-    while let Some(chunk) = client.chunk(&mut response).await? {
-        let room = file.size.map_or(u64::MAX, |size| size - it.done);
-        if chunk.len() as u64 > room {
-            let message =
-                format!("{from_where} sends more than the {} bytes of the hub's listing", it.done + room);
-            return Err(Fault::new(Kind::Checksum, message));
-        }
-        it.write(&chunk)?;
-        shared.got(&file.path, it.done, chunk.len() as u64);
-    }
-    match file.size {
-        Some(size) if it.done < size => {
-            Err(Fault::new(Kind::Cut, format!("{from_where} ended after {} of {size} bytes", it.done)))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Compares with what the hub says, and has the bytes on the disk.

@@ -1,5 +1,7 @@
 //! A repository of a hub, or what a job needs of it, brought onto this machine: whole or not at all.
 
+mod ask;
+mod failures;
 mod fetch;
 mod hash;
 mod links;
@@ -16,13 +18,16 @@ use tokio::task::JoinSet;
 
 use super::client::fault::{Fault, Kind};
 use super::client::{self, Client, Listing, Network, RemoteFile, called, until};
-use super::{Hub, Repo, Sort};
+use super::{Repo, Sort};
 use crate::error::{Error, Result};
 use crate::run::free_bytes;
+use ask::Ask;
+use fetch::Job;
 use stage::Staging;
 use state::Shared;
 use target::Target;
 
+pub use failures::Failures;
 pub use state::{FileProgress, FileState, Progress, Stage};
 
 /// Files that are fetched at once.
@@ -55,10 +60,12 @@ pub fn pull(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf> {
-    try_pull(repo, options, told, cancelled).map_err(|(_, error)| error)
+    let pulled = pull_first(std::slice::from_ref(repo), options, told, cancelled);
+    pulled.map(|(_, dir)| dir).map_err(Error::from)
 }
 
-/// [`pull`] from the first of `repos` that has it: one hub after the other.
+/// [`pull`] from the first of `repos` that has it. What the others say, who are asked where the first takes its time,
+/// counts only after that.
 ///
 /// # Errors
 /// What each that was asked said. Only a hub that cannot be reached, and one that has no such repository or opens it to
@@ -69,90 +76,56 @@ pub fn pull_first(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Repo, PathBuf), Failures> {
-    let mut failures = Failures { all: Vec::new(), last: None, unreached: true };
-    for repo in repos {
-        match try_pull(repo, options, told, cancelled) {
-            Ok(dir) => return Ok((repo.clone(), dir)),
-            Err((kind, error)) => {
-                failures.all.push((repo.hub, error));
-                failures.last = kind;
-                failures.unreached &= matches!(kind, Some(Kind::Unreachable | Kind::Stalled));
-                if !failures.unreached
-                    && !matches!(kind, Some(Kind::Missing | Kind::Denied | Kind::Unreachable | Kind::Stalled))
-                {
-                    break;
+    let mut failures = Failures::none();
+    let pulled = client::run(async {
+        let mut ask = Ask::new(repos, &options.network);
+        for (at, repo) in repos.iter().enumerate() {
+            match whole((&mut ask, at), repo, options, told, cancelled).await {
+                Ok(dir) => return Ok(Some((repo.clone(), dir))),
+                Err(fault) => {
+                    if failures.end_with(repo, fault) {
+                        break;
+                    }
                 }
             }
         }
-    }
-    Err(failures)
-}
-
-/// Why none of several hubs gave something.
-#[derive(Debug)]
-pub struct Failures {
-    /// What each of them said, in the order in which they were asked.
-    pub all: Vec<(Hub, Error)>,
-    /// What kind of fault the last of them was.
-    pub last: Option<Kind>,
-    /// Whether none of them answered at all.
-    pub unreached: bool,
-}
-
-impl From<Failures> for Error {
-    fn from(mut failures: Failures) -> Error {
-        match failures.all.len() {
-            1 => failures.all.remove(0).1,
-            _ => {
-                let lines: Vec<String> = failures.all.iter().map(|(_, error)| error.to_string()).collect();
-                let text = lines.join("\n");
-                // The last one is what ended it.
-                match failures.all.pop() {
-                    Some((_, last)) => last.map(|_| text),
-                    None => Error::internal("no hub was asked"),
-                }
-            }
-        }
-    }
-}
-
-fn try_pull(
-    repo: &Repo,
-    options: &PullOptions,
-    told: &mut dyn FnMut(&Progress),
-    cancelled: &dyn Fn() -> bool,
-) -> Result<PathBuf, (Option<Kind>, Error)> {
-    let mut kind = None;
-    let result = client::run(async {
-        let result = whole(repo, options, told, cancelled).await;
-        kind = result.as_ref().err().map(|fault| fault.kind);
-        result
+        Ok(None)
     });
-    result.map_err(|error| (kind, error))
+    match pulled {
+        Ok(Some(pulled)) => Ok(pulled),
+        Ok(None) => Err(failures),
+        Err(e) => {
+            failures.unreached = false;
+            failures.all.extend(repos.first().map(|repo| (repo.hub, e)));
+            Err(failures)
+        }
+    }
 }
 
+/// Pulls what the hub at this place of `ask` has of `repo`.
 async fn whole(
+    ask: (&mut Ask<'_>, usize),
     repo: &Repo,
     options: &PullOptions,
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Fault> {
     let shared = Arc::new(Shared::new());
-    let result = stages(repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
+    let result = stages(ask, repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
     // What came last.
     told(&shared.progress());
     result
 }
 
 async fn stages(
+    (ask, at): (&mut Ask<'_>, usize),
     repo: &Repo,
     options: &PullOptions,
     shared: &Arc<Shared>,
     tick: &mut dyn FnMut(),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Fault> {
-    let client = Arc::new(Client::new(repo, &options.network)?);
-    let mut listing = until(cancelled, tick, client.list()).await?;
+    let (client, mut listing) = until(cancelled, tick, ask.of(at)).await?;
     choose(&mut listing, repo, options)?;
     let target = Target::new(repo, options, &listing)?;
     shared.files(listing.needed());
@@ -274,7 +247,8 @@ async fn fetch_all(
         let (turns, file) = (Arc::clone(&turns), file.clone());
         tasks.spawn(async move {
             let _turn = turns.acquire_owned().await;
-            let fetched = fetch::fetch(&client, &url, &file, &part, &shared).await;
+            let job = Job { client: &client, url, file: &file, part: &part, shared: &shared };
+            let fetched = job.fetch().await;
             drop(staging);
             fetched
         });

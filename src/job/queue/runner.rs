@@ -17,6 +17,8 @@ use crate::job::{Worker, register};
 const POLL: Duration = Duration::from_millis(500);
 /// How long a job that could not be started for no fault of its own is left alone.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// The same of one that could not be fetched for, at most: it is twice as long each time.
+const FETCH_AGAIN: Duration = Duration::from_secs(300);
 
 /// Starts the jobs of `queue` one after another, and waits for their ends. `say` hears what is done. Returns at once where
 /// another runner is at work. Killed at any moment, it leaves everything as the next one needs it.
@@ -58,14 +60,21 @@ struct Runner<'a> {
     devices: Devices,
     /// The workers that this runner has started.
     own: HashMap<u64, Worker>,
-    /// The jobs that could not be started, since when and why.
-    held: HashMap<u64, (Instant, String)>,
+    /// The jobs that could not be started.
+    held: HashMap<u64, Held>,
     /// The job that models or data are fetched for.
     fetching: Option<Fetching>,
     /// The jobs of which nothing has to be fetched any more.
     fetched: HashSet<u64>,
     /// What was said last of what may pass.
     told: Option<String>,
+}
+
+/// A job that is left alone for a while.
+struct Held {
+    why: String,
+    until: Instant,
+    wait: Duration,
 }
 
 impl Runner<'_> {
@@ -125,9 +134,15 @@ impl Runner<'_> {
             && let Some(Fetching { job, .. }) = self.fetching.take()
         {
             match outcome {
-                Ok(()) => drop(self.fetched.insert(job)),
+                Ok(()) => {
+                    self.held.remove(&job);
+                    self.fetched.insert(job);
+                }
                 Err(Failed::Cancelled) => {}
-                Err(Failed::ForNow(e)) => self.hold(job, e.to_string(), say),
+                Err(Failed::ForNow(e)) => {
+                    let before = self.held.get(&job).map(|held| held.wait * 2);
+                    self.hold(job, e.to_string(), before.unwrap_or(TRY_AGAIN).min(FETCH_AGAIN), say);
+                }
                 Err(Failed::ForGood(e)) => {
                     say(&format!("job {job} cannot be started: {e}"));
                     put_aside(self.queue, job, e)?;
@@ -146,7 +161,10 @@ impl Runner<'_> {
                 self.fetched.insert(job.number);
                 continue;
             }
-            absent.iter().for_each(|absent| say(&format!("job {}: {}", job.number, absent.told())));
+            // Tried again, it has been said.
+            if !self.held.contains_key(&job.number) {
+                absent.iter().for_each(|absent| say(&format!("job {}: {}", job.number, absent.told())));
+            }
             self.fetching = Some(Fetching::begin(job.number, absent));
             break;
         }
@@ -155,13 +173,13 @@ impl Runner<'_> {
 
     /// Whether a job was held so lately that it is left alone.
     fn rests(&self, job: u64) -> bool {
-        self.held.get(&job).is_some_and(|(since, _)| since.elapsed() < TRY_AGAIN)
+        self.held.get(&job).is_some_and(|held| Instant::now() < held.until)
     }
 
-    /// Leaves a job alone for a while.
-    fn hold(&mut self, job: u64, why: String, say: &mut dyn FnMut(&str)) {
-        let new = self.held.insert(job, (Instant::now(), why.clone()));
-        if new.is_none_or(|(_, before)| before != why) {
+    /// Leaves a job alone for a while. The same reason is said once.
+    fn hold(&mut self, job: u64, why: String, wait: Duration, say: &mut dyn FnMut(&str)) {
+        let held = Held { why: why.clone(), until: Instant::now() + wait, wait };
+        if self.held.insert(job, held).is_none_or(|before| before.why != why) {
             say(&format!("job {job} cannot be started yet: {why}"));
         }
     }
@@ -188,7 +206,7 @@ impl Runner<'_> {
                 self.note(job, Some(&fetching.words()));
             } else if !self.fetched.contains(&job.number) {
                 // The list has a line for each.
-                let held = self.held.get(&job.number).and_then(|(_, why)| why.lines().next());
+                let held = self.held.get(&job.number).and_then(|held| held.why.lines().next());
                 self.note(job, held.or(job.note()));
             }
             if !self.fetched.contains(&job.number) || self.rests(job.number) || listing.paused {
@@ -203,7 +221,7 @@ impl Runner<'_> {
                 }
                 Start::Held(why) => {
                     self.note(job, Some(&why));
-                    self.hold(job.number, why, say);
+                    self.hold(job.number, why, TRY_AGAIN, say);
                     busy.push((device, None));
                 }
                 Start::Failed(why) => say(&format!("job {} cannot be started: {why}", job.number)),

@@ -147,6 +147,33 @@ fn hugging_faces_branches_and_commits_are_found() {
 }
 
 #[test]
+fn what_is_wrong_with_hugging_faces_links_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let (caches, main) = (caches(home.path()), repo(Hub::Hf, "Qwen/Qwen-1_8B", None));
+    let cache = home.path().join(".cache/huggingface/hub/models--Qwen--Qwen-1_8B");
+    let snapshot = put_hf(&cache, COMMIT);
+    let told = || {
+        let look = caches.look(&main);
+        assert_eq!(look.found, None);
+        let [(dir, why)] = &look.unusable[..] else { panic!("{look:?}") };
+        (dir.clone(), why.clone())
+    };
+    create_dir_all(cache.join("refs")).unwrap();
+    for garbage in [&b"not a commit"[..], b"../../..", b"", b"\xff\0", &[b'f'; 5000]] {
+        write(cache.join("refs/main"), garbage).unwrap();
+        let (dir, why) = told();
+        assert!(dir == cache && why.contains("refs/main names the commit") && why.len() < 1000, "{why}");
+    }
+    write(cache.join("refs/main"), COMMIT).unwrap();
+    assert_eq!(caches.find(&main).unwrap().dir, snapshot);
+    let blob = "model-00002-of-00002.safetensors";
+    fs::remove_file(cache.join("blobs").join(blob)).unwrap();
+    let (dir, why) = told();
+    assert!(dir == snapshot && why.contains(&format!("{blob} is a link to ")), "{why}");
+    assert!(why.contains(&format!("blobs/{blob}, which is not there")), "{why}");
+}
+
+#[test]
 fn what_is_cut_or_pickled_is_not_whole() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join(".cache/modelscope/hub/models/qwen/Qwen-1_8B");
@@ -187,6 +214,42 @@ fn data_sets_are_whole_with_both_files() {
         write(dir.join("dev.csv"), "").unwrap();
         assert_eq!(caches(home.path()).find(&jd).map(|found| found.dir), Some(dir), "{place}");
     }
+}
+
+/// As `datasets` 2.15 lays it out for `modelscope` 1.11.
+fn put_loaded(dir: &Path, host: &str, file: &str, text: &str) {
+    let url = format!("https://{host}/api/v1/datasets/DAMO_NLP/jd/repo?Revision=master&FilePath={file}");
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(&url);
+    let hash = digest.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    create_dir_all(dir).unwrap();
+    write(dir.join(&hash), text).unwrap();
+    write(dir.join(format!("{hash}.json")), format!("{{\"url\": \"{url}\", \"etag\": null}}")).unwrap();
+    write(dir.join(format!("{hash}.lock")), "").unwrap();
+}
+
+#[test]
+fn what_msdataset_has_loaded_is_found_under_its_checksums() {
+    let home = tempfile::tempdir().unwrap();
+    let caches = caches(home.path());
+    let files = home.path().join(".cache/modelscope/hub/datasets/DAMO_NLP/jd/master/data_files");
+    let jd = Repo { sort: Sort::Dataset, ..repo(Hub::ModelScope, "DAMO_NLP/jd", None) };
+    put_loaded(&files, "www.modelscope.cn", "train.csv", "rows");
+    write(files.join("broken.json"), "{").unwrap();
+    let links = home.path().join(".cache/qwen-tui");
+    assert_eq!(caches.find(&jd), None);
+    assert!(!links.exists(), "half of it is nothing");
+    put_loaded(&files, "www.modelscope.cn", "dev.csv", "few");
+    let found = caches.find(&jd).unwrap();
+    assert_eq!(found.dir, links.join("datasets/DAMO_NLP--jd/master"));
+    let read = |name: &str| fs::read_to_string(found.dir.join(name)).unwrap();
+    assert_eq!((read("train.csv"), read("dev.csv")), ("rows".to_owned(), "few".to_owned()));
+    // A later one from elsewhere counts, and a look changes nothing that is right.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    put_loaded(&files, "www.modelscope.ai", "dev.csv", "newer");
+    assert_eq!(caches.find(&jd), Some(found.clone()));
+    assert_eq!(read("dev.csv"), "newer");
+    assert_eq!(fs::read_dir(&found.dir).unwrap().count(), 2);
+    assert_eq!(caches.find(&Repo { revision: Some("v1".into()), ..jd }), None);
 }
 
 #[test]

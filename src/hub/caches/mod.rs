@@ -3,6 +3,10 @@
 //! Read from their sources: `modelscope` 1.11 and 1.30, `modelscope_hub` 0.5 (which `modelscope` from 1.38 on downloads
 //! with), `huggingface_hub` 2.4.
 
+mod hf;
+mod loaded;
+mod modelscope;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -23,6 +27,11 @@ pub struct Caches {
     modelscope: PathBuf,
     /// `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `huggingface/hub` in `XDG_CACHE_HOME` or `~/.cache`.
     hf: PathBuf,
+    /// Where `MsDataset` keeps what it loads: `MS_DATASETS_CACHE`, or `datasets` in `MS_CACHE_HOME`, or
+    /// `modelscope/hub/datasets` in `CACHE_HOME` or `~/.cache`.
+    loaded: PathBuf,
+    /// This program's own links: `qwen-tui/datasets` in `XDG_CACHE_HOME` or `~/.cache`.
+    links: PathBuf,
 }
 
 /// How a cache is laid out.
@@ -71,12 +80,19 @@ impl Caches {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let cache = home.join(".cache");
         let modelscope = set("MODELSCOPE_CACHE").map_or_else(|| cache.join("modelscope"), within_home);
-        let hf_home =
-            set("HF_HOME").unwrap_or_else(|| set("XDG_CACHE_HOME").unwrap_or(cache).join("huggingface"));
+        let loaded = set("MS_DATASETS_CACHE").unwrap_or_else(|| {
+            let hub = || set("CACHE_HOME").unwrap_or_else(|| cache.clone()).join("modelscope/hub");
+            set("MS_CACHE_HOME").map_or_else(hub, within_home).join("datasets")
+        });
+        let cache = set("XDG_CACHE_HOME").unwrap_or(cache);
+        let links = cache.join("qwen-tui/datasets");
+        let hf_home = set("HF_HOME").unwrap_or_else(|| cache.join("huggingface"));
         let hf = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE"));
         Caches {
             modelscope: absolute(modelscope),
             hf: absolute(within_home(hf.unwrap_or_else(|| hf_home.join("hub")))),
+            loaded: absolute(loaded),
+            links: absolute(links),
         }
     }
 
@@ -96,15 +112,21 @@ impl Caches {
     /// [`find`](Self::find), and what lies there and cannot be used.
     pub fn look(&self, repo: &Repo) -> Look {
         let mut look = Look::default();
-        for candidate in self.candidates(repo) {
+        for candidate in self.candidates(repo, &mut look.unusable) {
             let usable = is_revision(&candidate, repo).and_then(|()| check_repo(repo, &candidate.dir));
             match usable {
                 Ok(()) => {
                     look.found = Some(candidate);
                     break;
                 }
-                Err(why) => look.unusable.push((candidate.dir, why.to_string())),
+                Err(why) => {
+                    let link = dangling(&candidate.dir).map(|link| format!("; {link}")).unwrap_or_default();
+                    look.unusable.push((candidate.dir, format!("{why}{link}")));
+                }
             }
+        }
+        if look.found.is_none() && repo.hub == Hub::ModelScope {
+            look.found = loaded::find(&self.loaded, &self.links, repo);
         }
         look
     }
@@ -121,40 +143,21 @@ impl Caches {
         }
     }
 
-    /// What of the name of `repo` there is, whole or not, in the order in which it is taken.
-    fn candidates(&self, repo: &Repo) -> Vec<Found> {
+    /// What of the name of `repo` there is, whole or not, in the order in which it is taken; what is no directory of files
+    /// goes to `unusable`.
+    fn candidates(&self, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>) -> Vec<Found> {
         let Some((owner, name)) = parts(repo) else { return Vec::new() };
         match repo.hub {
-            Hub::Hf => self.hf_snapshots(repo),
+            Hub::Hf => hf::snapshots(&self.hf, repo, unusable),
             Hub::ModelScope => {
                 let mut all = Vec::new();
                 for root in [self.modelscope.clone(), self.modelscope.join("hub")] {
-                    all.extend(modelscope_snapshots(&root, repo));
-                    all.extend(modelscope_old(&root, repo.sort, owner, name));
+                    all.extend(modelscope::snapshots(&root, repo));
+                    all.extend(modelscope::old(&root, repo.sort, owner, name));
                 }
                 all
             }
         }
-    }
-
-    fn hf_snapshots(&self, repo: &Repo) -> Vec<Found> {
-        let mut all = Vec::new();
-        for cache in named(&self.hf, &[&hf_folder(repo)]) {
-            let snapshots = cache.join("snapshots");
-            let revision = repo.revision();
-            let commit = line(&cache.join("refs").join(revision)).or_else(|| match &repo.revision {
-                Some(commit) => Some(commit.clone()),
-                // Fetched by its commit alone.
-                None => only(&snapshots),
-            });
-            let dir = commit.as_deref().filter(|c| is_plain(c)).map(|commit| snapshots.join(commit));
-            all.extend(dir.filter(|dir| dir.is_dir()).map(|dir| Found {
-                dir,
-                revision: commit,
-                layout: Layout::Hf,
-            }));
-        }
-        all
     }
 }
 
@@ -201,71 +204,12 @@ pub fn check_model(dir: &Path) -> Result<()> {
     weight_files(dir)?.iter().try_for_each(|(file, _)| Shard::open(file)?.tensors().map(drop))
 }
 
-/// `{root}/models/{owner}--{name}/snapshots/{revision}`
-fn modelscope_snapshots(root: &Path, repo: &Repo) -> Vec<Found> {
-    let mut all = Vec::new();
-    for cache in named(root, &[segment(repo.sort), &modelscope_folder(repo)]) {
-        let snapshots = cache.join("snapshots");
-        let mut revisions = match &repo.revision {
-            Some(revision) => vec![revision.clone()],
-            None => [Hub::ModelScope, Hub::Hf].map(|hub| hub.default_revision().to_owned()).to_vec(),
-        };
-        revisions.retain(|revision| is_plain(revision) && snapshots.join(revision).is_dir());
-        if revisions.is_empty() && repo.revision.is_none() {
-            revisions.extend(only(&snapshots));
-        }
-        all.extend(revisions.into_iter().map(|revision| Found {
-            dir: snapshots.join(&revision),
-            revision: Some(revision),
-            layout: Layout::ModelScope,
-        }));
-    }
-    all
-}
-
-/// `{root}/models/{owner}/{name}`, and 1.11's `{root}/{owner}/{name}`.
-fn modelscope_old(root: &Path, sort: Sort, owner: &str, name: &str) -> Vec<Found> {
-    let masked = name.replace('.', "___");
-    let mut dirs: Vec<PathBuf> = Vec::new();
-    for name in [masked.as_str(), name] {
-        dirs.extend(named(root, &[segment(sort), owner, name]));
-        if sort == Sort::Model {
-            dirs.extend(named(root, &[owner, name]));
-        }
-    }
-    if sort == Sort::Dataset {
-        // 1.11 keeps a data set's files beside what it knows of it.
-        let meta: Vec<PathBuf> =
-            dirs.iter().flat_map(|dir| named(dir, &[Hub::ModelScope.default_revision(), "meta"])).collect();
-        dirs.extend(meta);
-    }
-    dirs.dedup();
-    let found = |dir: PathBuf| Found { revision: version(&dir), dir, layout: Layout::ModelScopeOld };
-    dirs.into_iter().map(found).collect()
-}
-
-/// The revision in `.mv`: `Revision:v1.0.0,CreatedAt:1700000000`, or the revision alone. (`.msc` and `.mdl` are Python
-/// pickles, which nothing here reads.)
-fn version(dir: &Path) -> Option<String> {
-    let text = line(&dir.join(".mv"))?;
-    let first = text.split(',').next().unwrap_or_default();
-    Some(first.strip_prefix("Revision:").unwrap_or(first).to_owned()).filter(|revision| !revision.is_empty())
-}
-
 /// The folder of a repository in its hub's cache of today.
 fn folder(repo: &Repo) -> PathBuf {
     match repo.hub {
-        Hub::ModelScope => Path::new(segment(repo.sort)).join(modelscope_folder(repo)),
-        Hub::Hf => hf_folder(repo).into(),
+        Hub::ModelScope => Path::new(segment(repo.sort)).join(modelscope::folder(repo)),
+        Hub::Hf => hf::folder(repo).into(),
     }
-}
-
-fn modelscope_folder(repo: &Repo) -> String {
-    repo.id.replace('/', "--")
-}
-
-fn hf_folder(repo: &Repo) -> String {
-    format!("{}--{}", segment(repo.sort), repo.id.replace('/', "--"))
 }
 
 fn segment(sort: Sort) -> &'static str {
@@ -308,6 +252,16 @@ fn named(root: &Path, names: &[&str]) -> Vec<PathBuf> {
     dirs
 }
 
+/// A link in `dir` to a file that is not there, in words: a blob that somebody has deleted.
+fn dangling(dir: &Path) -> Option<String> {
+    let mut links: Vec<PathBuf> = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
+    links.retain(|path| path.is_symlink() && !path.exists());
+    links.sort();
+    let first = links.first()?;
+    let (name, to) = (first.file_name()?.display(), fs::read_link(first).ok()?);
+    Some(format!("{name} is a link to {}, which is not there", dir.join(to).display()))
+}
+
 /// The name of the one folder in `dir`; none where there are more.
 fn only(dir: &Path) -> Option<String> {
     let mut names = fs::read_dir(dir).ok()?.flatten().filter(|entry| entry.path().is_dir());
@@ -322,5 +276,4 @@ fn line(path: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "caches_tests.rs"]
 mod tests;

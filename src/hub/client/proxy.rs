@@ -1,0 +1,129 @@
+//! The proxy on the way to a server, as the environment names it, and what is told of it where it lets nothing through.
+
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::{StatusCode, Url};
+
+use super::fault::{Fault, Kind};
+use super::http::host;
+
+/// A proxy that requests go through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// `HOST:PORT`, never the user and password that may stand before it.
+    pub server: String,
+    /// Whether the variable has a user.
+    has_login: bool,
+    is_socks: bool,
+}
+
+/// The first of two variables that is set, even to nothing: as `reqwest` and curl take them.
+fn first_set(names: [&'static str; 2]) -> Option<(&'static str, String)> {
+    names.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)))
+}
+
+impl Proxy {
+    /// The one that `reqwest` takes for `url`; none where it goes straight there.
+    ///
+    /// # Errors
+    /// The variable holds no address of a proxy: `reqwest` would go straight without a word.
+    pub fn of(url: &Url) -> Result<Option<Proxy>, Fault> {
+        let Ok(uri) = url.as_str().parse() else { return Ok(None) };
+        let no = first_set(["NO_PROXY", "no_proxy"]).map(|(_, no)| no).unwrap_or_default();
+        let any = Matcher::builder().all("http://proxy").no(no).build();
+        // In a CGI program HTTP_PROXY is a header of whoever asks.
+        if any.intercept(&uri).is_none() || std::env::var_os("REQUEST_METHOD").is_some() {
+            return Ok(None);
+        }
+        let own = match url.scheme() {
+            "https" => ["HTTPS_PROXY", "https_proxy"],
+            _ => ["HTTP_PROXY", "http_proxy"],
+        };
+        for (variable, value) in [first_set(own), first_set(["ALL_PROXY", "all_proxy"])].into_iter().flatten()
+        {
+            if value.is_empty() {
+                continue;
+            }
+            let taken = Matcher::builder().all(value).build().intercept(&uri);
+            let Some((taken, name)) = taken.and_then(|t| Some((t.clone(), t.uri().host()?.to_owned())))
+            else {
+                let message = format!(
+                    "{variable} holds no address of a proxy: set it to http://HOST:PORT (socks5://HOST:PORT), or to \
+                     nothing where none is needed"
+                );
+                return Err(Fault::new(Kind::Other, message));
+            };
+            let scheme = taken.uri().scheme_str().unwrap_or_default();
+            let usual = match scheme {
+                "http" => 80,
+                "https" => 443,
+                _ => 1080,
+            };
+            return Ok(Some(Proxy {
+                variable,
+                server: format!("{name}:{}", taken.uri().port_u16().unwrap_or(usual)),
+                has_login: taken.basic_auth().is_some() || taken.raw_auth().is_some(),
+                is_socks: scheme.starts_with("socks"),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Why no connection to `url` came about: `errors` is the chain of errors, of which `why` is the innermost.
+    pub fn failed(&self, url: &Url, why: &str, errors: &str) -> String {
+        let Proxy { variable, server, .. } = self;
+        // The words of hyper-util's tunnel, which tells no status.
+        if errors.contains("proxy authorization required") {
+            return self.wants_a_login();
+        }
+        if errors.contains("tunnel error: unsuccessful") {
+            let port = url.port_or_known_default().unwrap_or(443);
+            return format!(
+                "the proxy {server} ({variable}) refuses to connect to {}:{port}; ask whoever runs it to allow that, {}",
+                url.host_str().unwrap_or_default(),
+                self.others(url)
+            );
+        }
+        // A plain request goes to the proxy itself; a tunnel says so where it does not get there.
+        let gets_there = url.scheme() == "https" || self.is_socks;
+        if gets_there && !errors.contains("failed to create underlying connection") {
+            return format!("{why}, through the proxy {server} ({variable}); {}", self.others(url));
+        }
+        format!(
+            "the proxy {server}, which {variable} names, is not to be reached: {why}; {}",
+            self.others(url)
+        )
+    }
+
+    /// What an answer means that a proxy gave in the place of a server that is asked by plain http; none where it is no
+    /// such answer.
+    pub fn answered(&self, url: &Url, status: StatusCode) -> Option<String> {
+        let Proxy { variable, server, .. } = self;
+        match status.as_u16() {
+            407 => Some(self.wants_a_login()),
+            code @ (403 | 500..=599) => Some(format!(
+                "the answer through the proxy {server} ({variable}) is {code}, which is not the hub's own; ask whoever runs \
+                 it to allow {}, {}",
+                host(url),
+                self.others(url)
+            )),
+            _ => None,
+        }
+    }
+
+    fn wants_a_login(&self) -> String {
+        let Proxy { variable, server, .. } = self;
+        let told = if self.has_login {
+            format!("does not accept the user and password that stand in {variable}")
+        } else {
+            "wants a user and a password".to_owned()
+        };
+        format!("the proxy {server} ({variable}) {told} (407): {variable}=http://USER:PASSWORD@{server}")
+    }
+
+    fn others(&self, url: &Url) -> String {
+        let name = url.host_str().unwrap_or_default();
+        format!("name another proxy in {}, or {name} in NO_PROXY where none is needed", self.variable)
+    }
+}

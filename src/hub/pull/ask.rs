@@ -1,0 +1,90 @@
+//! What each of several hubs says to have: one that is silent costs the next one no time.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use crate::hub::Repo;
+use crate::hub::client::fault::Fault;
+use crate::hub::client::{Client, Listing, Network};
+
+/// How long a hub is asked alone. Then the others are asked as well, though what it says counts first all the same.
+const ALONE: Duration = Duration::from_secs(2);
+
+/// What a hub has, and whom to ask for it.
+type Said = Result<(Arc<Client>, Listing), Fault>;
+
+/// How far the question to a hub is.
+enum Question {
+    NotAsked,
+    Open(Pin<Box<dyn Future<Output = Said>>>),
+    Answered(Said),
+}
+
+/// Hubs that are asked, in an order.
+pub struct Ask<'a> {
+    repos: &'a [Repo],
+    network: &'a Network,
+    questions: Vec<Question>,
+    /// Since when somebody waits for a first answer.
+    began: Option<Instant>,
+}
+
+impl<'a> Ask<'a> {
+    pub fn new(repos: &'a [Repo], network: &'a Network) -> Self {
+        Self { repos, network, questions: repos.iter().map(|_| Question::NotAsked).collect(), began: None }
+    }
+
+    /// What the hub `at` this place of the order says.
+    pub async fn of(&mut self, at: usize) -> Said {
+        self.begin(at);
+        let said = match timeout(ALONE, self.answer(at)).await {
+            Ok(said) => said,
+            Err(_) => {
+                (at..self.repos.len()).for_each(|next| self.begin(next));
+                self.answer(at).await
+            }
+        };
+        if said.is_ok() {
+            // Whoever is asked after this has the whole time again.
+            self.began = None;
+        }
+        said
+    }
+
+    fn begin(&mut self, at: usize) {
+        if matches!(self.questions[at], Question::NotAsked) {
+            let began = *self.began.get_or_insert_with(Instant::now);
+            let (repo, network) = (self.repos[at].clone(), self.network.clone());
+            self.questions[at] = Question::Open(Box::pin(async move {
+                let client = Client::new(&repo, &network, began)?;
+                let listing = client.list().await?;
+                Ok((Arc::new(client), listing))
+            }));
+        }
+    }
+
+    /// Waits for one answer, and meanwhile for the others.
+    fn answer(&mut self, at: usize) -> impl Future<Output = Said> {
+        poll_fn(move |context| {
+            for question in &mut self.questions {
+                if let Question::Open(open) = question
+                    && let Poll::Ready(said) = open.as_mut().poll(context)
+                {
+                    *question = Question::Answered(said);
+                }
+            }
+            match std::mem::replace(&mut self.questions[at], Question::NotAsked) {
+                Question::Answered(said) => Poll::Ready(said),
+                open => {
+                    self.questions[at] = open;
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! Why a pull came to nothing, of all the hubs that were asked.
+
+use crate::error::Error;
+use crate::hub::client::called;
+use crate::hub::client::fault::{Fault, Kind};
+use crate::hub::{Hub, Repo};
+
+/// Why none of several hubs gave something.
+#[derive(Debug)]
+pub struct Failures {
+    /// What each of them said, in the order in which they were asked.
+    pub all: Vec<(Hub, Error)>,
+    /// What kind of fault the last of them was.
+    pub last: Option<Kind>,
+    /// Whether none of them answered at all.
+    pub unreached: bool,
+}
+
+impl Failures {
+    pub(super) fn none() -> Self {
+        Self { all: Vec::new(), last: None, unreached: true }
+    }
+
+    /// Takes down what a hub's fault was; whether it ends the matter.
+    pub(super) fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
+        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
+        self.last = Some(fault.kind);
+        self.unreached &= unreached;
+        let next = self.unreached || unreached || matches!(fault.kind, Kind::Missing | Kind::Denied);
+        // Others name it themselves.
+        let fault = if unreached { fault.about(&called(repo)) } else { fault };
+        self.all.push((repo.hub, fault.into()));
+        !next
+    }
+
+    /// Whether every hub that was asked has nothing of this name, or nothing for everybody.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.last, Some(Kind::Missing | Kind::Denied))
+    }
+}
+
+impl From<Failures> for Error {
+    fn from(mut failures: Failures) -> Error {
+        match failures.all.len() {
+            1 => failures.all.remove(0).1,
+            _ => {
+                let lines: Vec<String> = failures.all.iter().map(|(_, error)| error.to_string()).collect();
+                let text = lines.join("\n");
+                // The last one is what ended it.
+                match failures.all.pop() {
+                    Some((_, last)) => last.map(|_| text),
+                    None => Error::internal("no hub was asked"),
+                }
+            }
+        }
+    }
+}

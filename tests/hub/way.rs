@@ -1,0 +1,185 @@
+//! The way to a hub: silence, tokens and the environment's values.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use qwen_tui::error::Error;
+use qwen_tui::hub::{Hub, Network, PullOptions, pull_first};
+
+use crate::proxy::serve;
+use crate::server::{Fault, Request};
+use crate::tools::{Bench, MODEL, Said, model, repo};
+
+/// What a pull of the model from Hugging Face's server at `endpoint` says.
+pub fn said(bench: &Bench, endpoint: &str, environment: &[(&str, &str)]) -> Said {
+    let mut command = bench.program(&["pull", MODEL, "--hub", "hf"]);
+    command.env("HF_ENDPOINT", endpoint).envs(environment.iter().copied());
+    Said::of(command.output().unwrap())
+}
+
+#[track_caller]
+pub fn refused(said: &Said, words: &[&str], not: &[&str]) {
+    assert_eq!(said.status, Some(2), "{said:?}");
+    words.iter().for_each(|word| assert!(said.err.contains(word), "{word:?} is not in: {}", said.err));
+    not.iter().for_each(|word| assert!(!said.err.contains(word), "{word:?} is in: {}", said.err));
+}
+
+/// A listener whose connections nobody takes: they stand, and nothing is ever said.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn two_silent_hubs_are_told_of_within_ten_seconds() {
+    let bench = Bench::new(vec![]);
+    let ((_one, first), (_two, second)) = (silent(), silent());
+    let began = Instant::now();
+    let mut command = bench.program(&["pull", "qwen-1_8b"]);
+    command
+        .env("MODELSCOPE_DOMAIN", format!("http://{first}"))
+        .env("HF_ENDPOINT", format!("http://{second}"));
+    let said = Said::of(command.output().unwrap());
+    // Nine, and what a busy machine takes. One after the other would be eighteen.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let cache = bench.path(".cache").display().to_string();
+    refused(
+        &said,
+        &[
+            &format!("the model qwen/Qwen-1_8B on ModelScope: http://{first} has not answered within 9 s"),
+            &format!("the model Qwen/Qwen-1_8B on Hugging Face: http://{second} has not answered within 9 s"),
+            &format!("looked for qwen/Qwen-1_8B in ModelScope's cache {cache}/modelscope (MODELSCOPE_CACHE"),
+            &format!("looked for Qwen/Qwen-1_8B in Hugging Face's cache {cache}/huggingface/hub"),
+            "MODELSCOPE_DOMAIN and HF_ENDPOINT",
+            "HTTPS_PROXY",
+            "--to DIR",
+        ],
+        &[],
+    );
+}
+
+fn impatient(bench: &Bench, answer: Duration) -> PullOptions {
+    let options = bench.options("model");
+    PullOptions { network: Network { answer, ..options.network.clone() }, ..options }
+}
+
+fn is_of(hub: Hub, request: &Request) -> bool {
+    request.path.starts_with("/api/v1/") == (hub == Hub::ModelScope)
+}
+
+#[test]
+fn silence_of_all_hubs_is_waited_for_once() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let (repos, options) =
+        ([repo(Hub::ModelScope), repo(Hub::Hf)], impatient(&bench, Duration::from_secs(4)));
+    for fault in [Fault::Silence, Fault::Stall(0)] {
+        bench.server.fault(move |_| fault.clone());
+        let began = Instant::now();
+        let e = pull_first(&repos, &options, &mut |_| {}, &|| false).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+        assert!(e.unreached && e.all.len() == 2);
+        assert_eq!(Error::from(e).to_string().matches("has not answered within 4 s").count(), 2);
+    }
+    // One alone costs no more, and the other gives what it has.
+    bench.server.fault(|request| if is_of(Hub::ModelScope, request) { Fault::Silence } else { Fault::None });
+    let (from, dir) = pull_first(&repos, &options, &mut |_| {}, &|| false).unwrap();
+    assert_eq!(from.hub, Hub::Hf);
+    bench.check(&dir);
+}
+
+#[test]
+fn hubs_that_hang_up_are_as_good_as_none() {
+    let bench = Bench::new(vec![]);
+    let hangs_up = serve(|_| Ok(()));
+    let began = Instant::now();
+    let mut command = bench.program(&["pull", "qwen-1_8b"]);
+    for variable in ["MODELSCOPE_DOMAIN", "HF_ENDPOINT"] {
+        command.env(variable, format!("http://{hangs_up}"));
+    }
+    let said = Said::of(command.output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let words = [
+        "on ModelScope: the connection to",
+        "on Hugging Face: the connection to",
+        "was cut",
+        &hangs_up,
+        "--to DIR",
+    ];
+    refused(&said, &words, &[]);
+}
+
+#[test]
+fn the_first_hub_counts_though_the_second_answers_before() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let repos = [repo(Hub::ModelScope), repo(Hub::Hf)];
+    bench.server.fault(|request| match request.path.contains("/repo/files") {
+        true => Fault::Slow(1 << 20, 3000),
+        false => Fault::None,
+    });
+    let options = impatient(&bench, Duration::from_secs(30));
+    let (from, dir) = pull_first(&repos, &options, &mut |_| {}, &|| false).unwrap();
+    assert_eq!(from.hub, Hub::ModelScope);
+    bench.check(&dir);
+    assert!(bench.server.seen().iter().any(|request| is_of(Hub::Hf, request)), "the second was not asked");
+}
+
+#[test]
+fn a_token_that_none_can_be_is_told_by_its_place() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let server = bench.server.address();
+    let file = bench.path("token");
+    for bad in ["hf_sec\nret", "hf_sec ret", "hf_sec\u{7f}ret"] {
+        let from_variable = said(&bench, &server, &[("HF_TOKEN", bad)]);
+        refused(&from_variable, &["HF_TOKEN holds no token", "one line"], &["hf_sec"]);
+        std::fs::write(&file, bad).unwrap();
+        let path = file.to_str().unwrap();
+        refused(&said(&bench, &server, &[("HF_TOKEN_PATH", path)]), &[path, "holds no token"], &["hf_sec"]);
+        let mut command = bench.program(&["pull", MODEL]);
+        let from_variable = Said::of(command.env("MODELSCOPE_API_TOKEN", bad).output().unwrap());
+        refused(&from_variable, &["MODELSCOPE_API_TOKEN holds no token"], &["hf_sec"]);
+    }
+    std::fs::create_dir(bench.path("dir")).unwrap();
+    let dir = bench.path("dir").display().to_string();
+    refused(&said(&bench, &server, &[("HF_TOKEN_PATH", &dir)]), &[&dir, "cannot be read"], &[]);
+    assert!(bench.server.seen().is_empty(), "nobody is asked with half a token");
+    // A line end at its end is none of it; a file that is not there is none at all.
+    bench.check(&said(&bench, &server, &[("HF_TOKEN", " hf_secret\r\n")]).dir());
+    let sent = bench.server.seen();
+    assert!(sent.iter().any(|request| request.header("authorization") == Some("Bearer hf_secret")));
+    said(&bench, &server, &[("HF_TOKEN_PATH", "/nonexistent")]).dir();
+}
+
+#[test]
+fn values_that_mean_nothing_are_told() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let server = bench.server.address();
+    for bad in ["soon", "-1", "1.5", "99999999999"] {
+        let said = said(&bench, &server, &[("HF_HUB_DOWNLOAD_TIMEOUT", bad)]);
+        refused(&said, &[&format!("HF_HUB_DOWNLOAD_TIMEOUT={bad}"), "number of seconds"], &[]);
+    }
+    for good in ["0", " 7 ", ""] {
+        said(&bench, &server, &[("HF_HUB_DOWNLOAD_TIMEOUT", good)]).dir();
+    }
+    let both = |value: &str| {
+        let mut command = bench.program(&["pull", MODEL]);
+        Said::of(command.env("USE_HF", value).output().unwrap())
+    };
+    refused(&both("maybe"), &["USE_HF=maybe", "neither yes nor no"], &[]);
+    assert!(both("on").dir().starts_with(bench.path(".cache/huggingface")));
+    assert!(both("").dir().starts_with(bench.path(".cache/modelscope")));
+}
+
+#[test]
+fn a_wait_that_nobody_outlasts_is_told_and_not_waited_for() {
+    let bench = Bench::new(vec![model(60_000)]);
+    for (wait, told) in
+        [("Thu, 01 Jan 2099 00:00:00 GMT", " days"), ("18446744073709551615", " days"), ("5400", "90 min")]
+    {
+        bench.server.fault(move |_| Fault::Status(429, vec![("Retry-After", wait.into())], String::new()));
+        let began = Instant::now();
+        let e = bench.pull(Hub::Hf, "model").unwrap_err().to_string();
+        assert!(e.contains("it asks to try again in ") && e.contains(told), "{e}");
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+}
