@@ -110,6 +110,7 @@ bindings! {
     RESUME: [char('p')], "p", "resume", "Go on after a pause";
     SAVE: [char('s')], "s", "save now", "Save a checkpoint after the step at hand";
     STOP: [char('x')], "x", "stop", "Finish the step at hand, save, end; asks first";
+    CANCEL_FETCH: [key(KeyCode::Esc)], "Esc", "cancel", "Cancel the fetch: its job does not start, what has come stays";
 
     // Checkpoints
     UP: [key(KeyCode::Up), char('k')], "Up, k", "up", "The one above";
@@ -195,7 +196,7 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
         "Config, while typing",
         &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &OPEN_FILE, &WRITE_FILE, &ABOVE, &BELOW, &EMPTY, &UNDO],
     ),
-    ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
+    ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP, &CANCEL_FETCH]),
     (
         "Checkpoints",
         &[

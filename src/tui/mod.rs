@@ -10,6 +10,7 @@ mod chrome;
 pub mod component;
 pub mod configs;
 pub mod effects;
+pub mod fetching;
 pub mod keys;
 mod log;
 pub mod message;

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod config;
+mod fetching;
 mod job;
 mod looks;
 mod queue;
@@ -32,6 +33,7 @@ use crate::job::{Worker, ready_engine};
 use crate::run::RunDir;
 
 pub use config::first_config;
+use fetching::Fetches;
 use looks::{Looks, Place, is_news, known_jobs};
 
 /// Where messages go; may be cloned into any thread.
@@ -45,6 +47,7 @@ pub struct Effects {
     looks: Arc<Looks>,
     /// Counts the looks at data; each gives way to the next.
     previews: Arc<AtomicU64>,
+    fetches: Arc<Fetches>,
     repl: repl::Thread,
     merges: Arc<AtWork>,
     queue: Arc<queue::Told>,
@@ -57,6 +60,7 @@ impl Effects {
             followed: Arc::default(),
             looks: Arc::default(),
             previews: Arc::default(),
+            fetches: Arc::default(),
             repl: repl::Thread::default(),
             merges: Arc::default(),
             queue: Arc::default(),
@@ -98,11 +102,12 @@ impl Effects {
                 });
             }
             Action::StartJob(args) => {
-                let followed = Arc::clone(&self.followed);
+                let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 let sender = self.sender.clone();
                 self.background(move |send| {
-                    match job::start(&args, &mut |absent| job::fetch(absent, send)) {
-                        Ok(mut started) => {
+                    match fetches.for_job(send, |fetch| job::start(&args, fetch)) {
+                        None => {}
+                        Some(Ok(mut started)) => {
                             if let Some(model) = started.model.take() {
                                 // Beside the job, which waits for no hub.
                                 let tell = move |told| drop(sender.send(Message::Notice(Notice::info(told))));
@@ -111,7 +116,7 @@ impl Effects {
                             }
                             follow_new(started, &followed, send);
                         }
-                        Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
+                        Some(Err(e)) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                     }
                 });
             }
@@ -150,17 +155,19 @@ impl Effects {
                 });
             }
             Action::Resume(checkpoint) => {
-                let followed = Arc::clone(&self.followed);
+                let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 self.background(move |send| {
-                    match crate::job::resume(&checkpoint, &mut |absent| job::fetch(absent, send)) {
-                        Ok((run, worker, notes)) => {
+                    match fetches.for_job(send, |fetch| crate::job::resume(&checkpoint, fetch)) {
+                        None => {}
+                        Some(Ok((run, worker, notes))) => {
                             notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
                             follow(&run, Some(worker), &followed, send);
                         }
-                        Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                        Some(Err(e)) => send(Message::Notice(Notice::error(e.to_string()))),
                     }
                 });
             }
+            Action::CancelFetch => self.fetches.cancel(),
             Action::Merge { checkpoint, overwrite } => {
                 let engine = state.engine.clone();
                 let looks = Arc::clone(&self.looks);
@@ -234,6 +241,7 @@ impl Effects {
 impl Drop for Effects {
     fn drop(&mut self) {
         self.followed.fetch_add(1, Ordering::Relaxed);
+        self.fetches.end();
     }
 }
 

@@ -20,6 +20,7 @@ use crate::job::inputs::Inputs;
 use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::configs::{ConfigWork, Preview};
+use crate::tui::fetching::FetchNews;
 use crate::tui::keys;
 use crate::tui::message::Message;
 use crate::tui::repl::BaseModel;
@@ -347,6 +348,11 @@ impl Component for Config {
             Message::Opened(_) => {
                 self.started = self.starting.take().or(self.started.take());
                 Vec::new()
+            }
+            Message::Fetch(FetchNews::Cancelled | FetchNews::Failed(_)) => {
+                self.starting = None;
+                // Of several things some may have come.
+                return self.seek_again(state.now).into_iter().collect();
             }
             Message::Tick(now) => return self.seek_missing(*now).into_iter().collect(),
             _ => Vec::new(),

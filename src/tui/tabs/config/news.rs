@@ -8,6 +8,7 @@ use crate::args::SftArgs;
 use crate::job::inputs::{Inputs, Missing, model_dir};
 use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::configs::{ConfigNews, ConfigWork};
+use crate::tui::fetching::not_started;
 use crate::tui::popups::{Choice, Question};
 use crate::tui::repl::BaseModel;
 
@@ -66,9 +67,7 @@ impl Config {
             ConfigNews::Queued => self.started = self.queueing.take().or(self.started.take()),
             ConfigNews::NotStarted(why) => {
                 self.starting = None;
-                let close = vec![Choice::new('c', "Close", Vec::new())];
-                let question = Question::new("The training did not start", why.as_str(), close);
-                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(question))];
+                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(not_started(why)))];
             }
             ConfigNews::Preview(look) => self.look = Some(look.clone()),
         }
