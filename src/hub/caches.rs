@@ -122,7 +122,7 @@ impl Caches {
     }
 
     /// What of the name of `repo` there is, whole or not, in the order in which it is taken.
-    fn candidates(&self, repo: &Repo) -> Vec<Found> {
+    pub(super) fn candidates(&self, repo: &Repo) -> Vec<Found> {
         let Some((owner, name)) = parts(repo) else { return Vec::new() };
         match repo.hub {
             Hub::Hf => self.hf_snapshots(repo),
@@ -268,7 +268,7 @@ fn hf_folder(repo: &Repo) -> String {
     format!("{}--{}", segment(repo.sort), repo.id.replace('/', "--"))
 }
 
-fn segment(sort: Sort) -> &'static str {
+pub(super) fn segment(sort: Sort) -> &'static str {
     match sort {
         Sort::Model => "models",
         Sort::Dataset => "datasets",

@@ -185,10 +185,7 @@ fn a_job_that_runs_stays_in_sight_and_its_keys_are_its_own() {
         cockpit.press(&["Esc"]);
         cockpit.press(&["q"]);
         let picture = cockpit.picture();
-        assert!(
-            picture.contains("A job is running") && picture.contains("Quitting ends"),
-            "{picture}"
-        );
+        assert!(picture.contains("A job is running") && picture.contains("Quitting ends"), "{picture}");
     }
 }
 

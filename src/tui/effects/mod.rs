@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::action::{Action, Notice};
-use super::configs::ConfigNews;
+use super::configs::{ConfigNews, ConfigWork};
 use super::log;
 use super::message::Message;
 use super::repl::{News, Order};
@@ -45,8 +45,7 @@ pub struct Effects {
     /// Counts the runs followed; the thread that follows one ends when the next begins.
     followed: Arc<AtomicU64>,
     looks: Arc<Looks>,
-    /// Counts the looks at data; each gives way to the next.
-    previews: Arc<AtomicU64>,
+    turns: Arc<config::Turns>,
     fetches: Arc<Fetches>,
     repl: repl::Thread,
     merges: Arc<AtWork>,
@@ -59,7 +58,7 @@ impl Effects {
             sender,
             followed: Arc::default(),
             looks: Arc::default(),
-            previews: Arc::default(),
+            turns: Arc::default(),
             fetches: Arc::default(),
             repl: repl::Thread::default(),
             merges: Arc::default(),
@@ -124,9 +123,11 @@ impl Effects {
                 let told = Arc::clone(&self.queue);
                 self.background(move |send| queue::work(work, &told, send));
             }
+            // At once: what is asked after it is waited for.
+            Action::Config(ConfigWork::StopAsking) => self.turns.stop_asking(),
             Action::Config(work) => {
-                let previews = Arc::clone(&self.previews);
-                self.background(move |send| config::work(work, &previews, send));
+                let (turns, asked) = (Arc::clone(&self.turns), self.turns.asked());
+                self.background(move |send| config::work(work, &turns, asked, send));
             }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),

@@ -240,7 +240,9 @@ impl Config {
 
     fn on_paste(&mut self, text: &str) -> Handled {
         match &mut self.page {
-            Page::Form | Page::Data | Page::Shelves(_) => return Handled::No,
+            Page::Form | Page::Data => return Handled::No,
+            Page::Shelves(shelves) if shelves.is_typing() => shelves.paste(text),
+            Page::Shelves(_) => return Handled::No,
             Page::Typing(Typing::Value(value)) => {
                 value.line.paste(text);
                 value.judge(&self.form.draft);
@@ -324,11 +326,7 @@ impl Component for Config {
                 all
             }
             Page::Data => main(&[&keys::CLOSE, &keys::START, &keys::TO_QUEUE]),
-            Page::Shelves(_) => {
-                let mut all = main(&[&keys::CHOOSE, &keys::SIZE, &keys::REFRESH, &keys::CLOSE]);
-                all.extend([&keys::UP, &keys::DOWN, &keys::FIRST, &keys::LAST].map(CommandInfo::other));
-                all
-            }
+            Page::Shelves(shelves) => shelves.commands(),
         }
     }
 
@@ -363,7 +361,11 @@ impl Component for Config {
     }
 
     fn takes_text(&self) -> bool {
-        matches!(self.page, Page::Typing(_) | Page::Editor(_) | Page::Picker(_))
+        match &self.page {
+            Page::Typing(_) | Page::Editor(_) | Page::Picker(_) => true,
+            Page::Shelves(shelves) => shelves.is_typing(),
+            Page::Form | Page::Data => false,
+        }
     }
 
     fn unsaved(&self) -> Option<&str> {

@@ -22,10 +22,11 @@ impl Config {
             }
             ConfigNews::Loaded { file, read } => {
                 self.form.load(file.clone(), read.clone());
-                self.page = Page::Form;
+                let left = self.leave_shelves();
                 if let Some(warning) = read.warnings.first() {
-                    return vec![Action::Tell(Notice::info(warning.clone()))];
+                    return left.into_iter().chain([Action::Tell(Notice::info(warning.clone()))]).collect();
                 }
+                return left.into_iter().collect();
             }
             ConfigNews::Saved(path) => {
                 if let Some(written) = self.writing.take() {
@@ -58,9 +59,9 @@ impl Config {
                     shelves.found(items);
                 }
             }
-            ConfigNews::Size { name, told } => {
+            ConfigNews::Offer { repos, told } => {
                 if let Page::Shelves(shelves) = &mut self.page {
-                    shelves.sized(name, told);
+                    shelves.answered(repos, told);
                 }
             }
             // The queue keeps it.
