@@ -162,3 +162,43 @@ fn a_hub_that_says_no_is_told_whole() {
     assert_eq!(terminal.ended().code(), Some(0));
     terminal.assert_clean();
 }
+
+#[test]
+fn a_typed_name_is_asked_about_and_keys_are_heard_meanwhile() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    let rows = vec![("train.csv", b"sentence,label\n".to_vec()), ("dev.csv", b"sentence,label\n".to_vec())];
+    server.change(|all| {
+        all.push(Repository::new("datasets", "me/waimai", rows));
+        all.push(Repository::of("models", "me/My-Qwen", &bench.path("model")));
+    });
+    let mut terminal = open(&bench, &server);
+    terminal.press("m");
+    terminal.see(&["Models and data", "jd-sentiment-zh"]);
+    terminal.press("/me/My-Qwen\r");
+    terminal.see(&["a model, ", " from ModelScope: starting a job fetches it", WEIGHTS, "config.json"]);
+    terminal.press("/\x15me/waimai\x1b[B\r");
+    terminal.see(&["a data set, 30 B in 2 files from ModelScope", "15 B  dev.csv", "15 B  train.csv"]);
+    assert!(!bench.path("家/.cache/modelscope/models").exists(), "nothing is fetched");
+    // A hub that says nothing is left alone as soon as the list is left.
+    server.fault(|_| Fault::Silence);
+    server.seen();
+    terminal.press("/\x15me/other\r");
+    terminal.see(&["asking the hubs: me/other on ModelScope"]);
+    terminal.wait("a request", SOON, |_| !server.seen().is_empty());
+    terminal.press("\x1b");
+    terminal.wait("the list", SOON, |text| text.contains("qwen/Qwen-1_8B") && !text.contains("me/other"));
+    terminal.press("\x1b");
+    terminal.wait("the form", SOON, |text| {
+        text.contains("starts the training") && !text.contains("Models and data")
+    });
+    terminal.press("m");
+    terminal.see(&["Models and data", "jd-sentiment-zh"]);
+    terminal.press("/me/other\r");
+    terminal.see(&["has sent nothing", "by hand", "me/other on Hugging Face"]);
+    let asked = server.seen().iter().filter(|request| request.path.contains("me/other")).count();
+    assert_eq!(asked, 2, "the other hub is asked the second time alone");
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}

@@ -1,9 +1,14 @@
 //! What a hub would send for a name, before anything is fetched.
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
 use crate::hub::client::{Listing, Network, list};
 use crate::hub::names::files_of;
 use crate::hub::repo::{Hub, Repo, Sort};
+
+/// How long each of two hubs is waited for: somebody looks at the screen meanwhile.
+const ANSWER: Duration = Duration::from_millis(4500);
 
 /// What a hub has of what a job needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +49,10 @@ impl Offer {
 /// # Errors
 /// What each of them said.
 pub fn offer(repos: &[Repo], cancelled: &dyn Fn() -> bool) -> Result<Option<Offer>> {
+    let network = Network { answer: ANSWER, ..Network::default() };
     let mut said = Vec::new();
     for repo in repos {
-        let listed = list(repo, &Network::default(), cancelled);
+        let listed = list(repo, &network, cancelled);
         if cancelled() {
             return Ok(None);
         }

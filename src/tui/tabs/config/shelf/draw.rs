@@ -179,7 +179,7 @@ impl Shelves {
             ],
             Some(None) => vec![(format!("asking the hubs: {}", ids(item.repos())), theme.dim)],
             Some(Some(Ok(offer))) => offered(offer, item.sort, &how, theme),
-            Some(Some(Err(why))) => vec![(why.clone(), theme.bad)],
+            Some(Some(Err(why))) => vec![(why.clone(), theme.bad), (ids(item.repos()), theme.dim)],
         }
     }
 }
