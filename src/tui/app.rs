@@ -14,12 +14,12 @@ use super::keys;
 use super::message::Message;
 use super::model::Worker;
 use super::opening::Opening;
+use super::parting::Left;
 use super::popups::{Help, Popup, QueuePage};
 use super::questions::{load_question, merging_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
 use crate::job::event::Command;
-use crate::job::merge::usual_target;
 use crate::job::queue::Job;
 
 /// Seconds that a notice stays where no key takes it away.
@@ -215,37 +215,11 @@ impl App {
         }
     }
 
-    /// For the shell's screen, when the cockpit has gone: what goes on without it.
+    /// For the shell's screen, when the cockpit has gone: what goes on without it, and what does not.
     pub fn parting_words(&self) -> Option<String> {
-        let merges = self.state.merges.iter().map(|merging| {
-            let (checkpoint, target) = (merging.checkpoint.display(), usual_target(&merging.checkpoint));
-            match self.stopping_merges {
-                true => format!("the merge of {checkpoint} was told to end, and leaves nothing behind"),
-                false => format!("{checkpoint} is merged on: {} is there when it is done", target.display()),
-            }
-        });
-        let fetch = self.state.fetch.as_ref().map(Fetching::parting_words);
-        let words: Vec<String> = self.parting_words_of_run().into_iter().chain(fetch).chain(merges).collect();
-        (!words.is_empty()).then(|| words.join("\n"))
-    }
-
-    fn parting_words_of_run(&self) -> Option<String> {
-        let run = self.state.run.as_ref().filter(|_| self.state.is_live())?;
-        let what = match self.stopping {
-            true if run.hung(self.state.now).is_some() => {
-                return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
-            }
-            true => "finishes its step, saves and ends",
-            false if run.paused || self.pausing => {
-                let how = if run.paused { "is paused" } else { "pauses after its step" };
-                return Some(format!(
-                    "{} {how} and stays so: `qwen-tui --run` with this directory shows it, p resumes it",
-                    run.path.display()
-                ));
-            }
-            false => "trains on",
-        };
-        Some(format!("{} {what}; `qwen-tui --run` with this directory shows it", run.path.display()))
+        let left =
+            Left { stopping: self.stopping, stopping_merges: self.stopping_merges, pausing: self.pausing };
+        left.words(&self.state)
     }
 
     /// Asks to quit, as its key does.

@@ -16,6 +16,7 @@ mod log;
 pub mod message;
 pub mod model;
 mod opening;
+mod parting;
 pub mod popups;
 mod questions;
 pub mod repl;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use qwen_tui::hub::shelf::Offer;
 use qwen_tui::hub::{FileState, Stage};
 use qwen_tui::tui::action::Action;
 use qwen_tui::tui::configs::ConfigNews;
@@ -10,6 +11,7 @@ use qwen_tui::tui::message::Message;
 use qwen_tui::tui::model::Worker;
 
 use super::config::{load, on};
+use super::random::Random;
 use super::{Cockpit, RUN, recorded, until_step};
 
 const SIZES: [(u16, u16); 3] = [(60, 16), (80, 24), (160, 48)];
@@ -206,4 +208,42 @@ fn what_a_run_goes_on_with_is_fetched_too() {
     // One that needs no fetch is told as ever.
     cockpit.tell(Message::Config(ConfigNews::NotStarted("the disk is full".into())));
     assert!(cockpit.picture().contains("the disk is full"));
+}
+
+#[test]
+fn random_keys_and_news_break_nothing() {
+    let mut random = Random::new(23);
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    let repos = qwen_tui::hub::names::model_repos("me/评", None, qwen_tui::hub::Hub::Hf);
+    let offer = Offer {
+        hub: qwen_tui::hub::Hub::Hf,
+        files: (0..300)
+            .map(|n| (format!("评论/{n}\u{202e}.csv"), (n % 2 == 0).then_some(u64::MAX)))
+            .collect(),
+        problem: None,
+    };
+    for i in 0..3000 {
+        match random.below(40) {
+            0 => drop(cockpit.app.input(random.paste())),
+            1 => {
+                let (width, height) = random.size();
+                cockpit.resize(width, height);
+            }
+            2 => drop(cockpit.tell(goes(Fetching { done: u64::MAX, rate: f64::MAX, ..midst() }))),
+            3 => drop(cockpit.tell(goes(Fetching { count: 0, files: Vec::new(), total: 0, ..midst() }))),
+            4 => drop(cockpit.tell(Message::Fetch(FetchNews::Cancelled))),
+            5 => drop(cockpit.tell(Message::Fetch(FetchNews::Failed("没有网络\n".repeat(random.below(60)))))),
+            6 => drop(cockpit.tell(Message::Fetch(FetchNews::Over))),
+            7 => drop(cockpit.tell(Message::Config(ConfigNews::Shelves(Vec::new())))),
+            8 => {
+                let told = if i % 2 == 0 { Ok(offer.clone()) } else { Err("拒绝\n".repeat(40)) };
+                cockpit.tell(Message::Config(ConfigNews::Offer { repos: repos.clone(), told }));
+            }
+            9 => drop(cockpit.press(&["1", "m", "/", "m", "e", "/", "x"])),
+            10 => drop(cockpit.press(&["Enter", "i", "PageDown"])),
+            11 => drop(cockpit.press(&["q"])),
+            _ => drop(cockpit.app.input(random.key())),
+        }
+        cockpit.picture();
+    }
 }
