@@ -102,13 +102,15 @@ fn data_sets(caches: &Caches) -> Vec<Item> {
     let mut items = Vec::new();
     for set in &DATA_SETS {
         let repo = set.repo();
-        let (place, bytes) = match caches.find(&repo) {
-            Some(found) => {
+        let look = caches.look(&repo);
+        let (place, bytes) = match (look.found, look.unusable.into_iter().next()) {
+            (Some(found), _) => {
                 let files = files_of(&repo).into_iter().map(|file| size(&found.dir.join(file)));
                 let bytes = files.sum();
                 (Shelf::Cache(repo.hub, found.dir), Some(bytes))
             }
-            None => (Shelf::Absent(vec![repo.clone()]), None),
+            (None, Some((dir, why))) => (Shelf::Broken(dir, why, vec![repo.clone()]), None),
+            (None, None) => (Shelf::Absent(vec![repo.clone()]), None),
         };
         let item = absent(set.name, vec![repo]);
         items.push(Item { family: set.id.to_owned(), bytes, place, ..item });

@@ -120,11 +120,12 @@ fn data_sets_of_every_layout_are_found_with_their_files() {
         ]
     );
     assert!(items.iter().all(|item| item.sort == Sort::Model || item.bytes.unwrap() > 0));
-    // What is cut is no data set of the table, and is to be fetched.
+    // What is cut is told, and can be chosen: it is fetched.
     fs::remove_file(cache("ms/datasets/DAMO_NLP--jd/snapshots/master/dev.csv")).unwrap();
     let items = of(&caches);
     let jd = items.iter().find(|item| item.name == "jd-sentiment-zh").unwrap();
-    assert!(matches!(&jd.place, Shelf::Absent(repos) if repos.len() == 1), "{jd:?}");
+    assert!(matches!(&jd.place, Shelf::Broken(_, why, _) if why.contains("dev.csv is missing")), "{jd:?}");
+    assert!(jd.repos().len() == 1 && jd.can_be_named());
 }
 
 #[test]
