@@ -181,8 +181,8 @@ fn field_line(
     };
     let room = usize::from(value_cell(place).width);
     // The end of a path says more than its beginning.
-    let is_path = matches!(field.kind, crate::args::Kind::Path | crate::args::Kind::Paths);
-    let value = if is_path { text::fit_end(&value, room) } else { text::fit(&value, room) };
+    // The end of a path says more.
+    let value = if field.names_files() { text::fit_end(&value, room) } else { text::fit(&value, room) };
     let line = Line::from(vec![
         Span::styled(format!(" {sign} "), sign_style),
         Span::styled(text::pad(field.name, NAMES), name_style),
