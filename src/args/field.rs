@@ -160,7 +160,7 @@ impl Field {
     }
 
     /// Whether its value is a path, or may be one: data sets go by name or file.
-    fn names_files(&self) -> bool {
+    pub fn names_files(&self) -> bool {
         matches!(self.kind, Kind::Path | Kind::Paths) || self.name == "dataset"
     }
 

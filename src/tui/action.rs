@@ -68,6 +68,8 @@ pub enum Action {
     /// Goes on training from the checkpoint in this directory, in its own run, which is then followed; of a run from its
     /// newest, or from the beginning.
     Resume(PathBuf),
+    /// Ends what is fetched for a job that is to start; what has come stays.
+    CancelFetch,
     /// Folds the adapter of the checkpoint in this directory into its base model.
     Merge {
         checkpoint: PathBuf,

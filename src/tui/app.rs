@@ -9,16 +9,17 @@ use super::action::{Action, Awaited, Notice, Tab};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
 use super::configs::ConfigWork;
+use super::fetching::{FetchNews, Fetching, fetching_question, not_started};
 use super::keys;
 use super::message::Message;
 use super::model::Worker;
 use super::opening::Opening;
+use super::parting::Left;
 use super::popups::{Help, Popup, QueuePage};
 use super::questions::{load_question, merging_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
 use crate::job::event::Command;
-use crate::job::merge::usual_target;
 use crate::job::queue::Job;
 
 /// Seconds that a notice stays where no key takes it away.
@@ -39,6 +40,10 @@ pub struct App {
     stopping_merges: bool,
     /// It has been told to pause, and has not yet said that it does.
     pausing: bool,
+    /// Where the job was asked for that is to start next.
+    asked_on: Tab,
+    /// The question that is shown is about the fetch, and means nothing when that is over.
+    asks_of_fetch: bool,
 }
 
 impl App {
@@ -55,6 +60,8 @@ impl App {
             stopping: false,
             stopping_merges: false,
             pausing: false,
+            asked_on: Tab::Config,
+            asks_of_fetch: false,
         }
     }
 
@@ -97,7 +104,10 @@ impl App {
             // Another directory has taken the place of that one meanwhile, and is looked at.
             return Vec::new();
         }
-        let started = self.started(message);
+        let mut started = self.started(message);
+        if let Message::Fetch(news) = message {
+            started.extend(self.hear_fetch(news));
+        }
         let output_dir = self.state.output_dir.clone();
         self.changed |= self.state.see(message);
         self.changed |=
@@ -171,6 +181,27 @@ impl App {
         actions
     }
 
+    /// What follows from news of a fetch, before the state has heard them.
+    fn hear_fetch(&mut self, news: &FetchNews) -> Vec<Action> {
+        let was = self.state.fetch.as_ref();
+        if !matches!(news, FetchNews::Goes(_)) && std::mem::take(&mut self.asks_of_fetch) {
+            self.popup = None;
+        }
+        // Where it was asked for, unless somebody has gone elsewhere meanwhile.
+        let back = (self.shown == Tab::Train).then_some(Action::Show(self.asked_on));
+        match news {
+            FetchNews::Goes(_) if was.is_none() => vec![Action::Show(Tab::Train)],
+            FetchNews::Goes(_) | FetchNews::Over => Vec::new(),
+            FetchNews::Cancelled => {
+                let told = was.map(|fetching| Action::Tell(Notice::info(fetching.cancelled())));
+                back.into_iter().chain(told).collect()
+            }
+            FetchNews::Failed(why) => {
+                vec![Action::Show(self.asked_on), Action::Ask(Box::new(not_started(why)))]
+            }
+        }
+    }
+
     /// Whether a message of the followed run brings what a notice has announced.
     fn has_come(&self, awaited: Awaited, message: &Message) -> bool {
         let is_followed = |run: &Path| self.state.run.as_ref().is_some_and(|r| r.path == run);
@@ -184,36 +215,11 @@ impl App {
         }
     }
 
-    /// For the shell's screen, when the cockpit has gone: what goes on without it.
+    /// For the shell's screen, when the cockpit has gone: what goes on without it, and what does not.
     pub fn parting_words(&self) -> Option<String> {
-        let merges = self.state.merges.iter().map(|merging| {
-            let (checkpoint, target) = (merging.checkpoint.display(), usual_target(&merging.checkpoint));
-            match self.stopping_merges {
-                true => format!("the merge of {checkpoint} was told to end, and leaves nothing behind"),
-                false => format!("{checkpoint} is merged on: {} is there when it is done", target.display()),
-            }
-        });
-        let words: Vec<String> = self.parting_words_of_run().into_iter().chain(merges).collect();
-        (!words.is_empty()).then(|| words.join("\n"))
-    }
-
-    fn parting_words_of_run(&self) -> Option<String> {
-        let run = self.state.run.as_ref().filter(|_| self.state.is_live())?;
-        let what = match self.stopping {
-            true if run.hung(self.state.now).is_some() => {
-                return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
-            }
-            true => "finishes its step, saves and ends",
-            false if run.paused || self.pausing => {
-                let how = if run.paused { "is paused" } else { "pauses after its step" };
-                return Some(format!(
-                    "{} {how} and stays so: `qwen-tui --run` with this directory shows it, p resumes it",
-                    run.path.display()
-                ));
-            }
-            false => "trains on",
-        };
-        Some(format!("{} {what}; `qwen-tui --run` with this directory shows it", run.path.display()))
+        let left =
+            Left { stopping: self.stopping, stopping_merges: self.stopping_merges, pausing: self.pausing };
+        left.words(&self.state)
     }
 
     /// Asks to quit, as its key does.
@@ -235,6 +241,7 @@ impl App {
             let pressed = popup.press(key, &self.state);
             if pressed.closes {
                 self.popup = None;
+                self.asks_of_fetch = false;
             }
             return pressed.actions;
         }
@@ -282,15 +289,22 @@ impl App {
                     }
                 }
                 Action::ShowQueue(mark) => self.popup = Some(Popup::Queue(QueuePage::on(mark))),
-                Action::Ask(question) => self.popup = Some(Popup::Question(*question)),
+                Action::Ask(question) => {
+                    self.asks_of_fetch = false;
+                    self.popup = Some(Popup::Question(*question));
+                }
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
                 Action::Quit => {
                     let unsaved: Vec<&str> = self.tabs.iter().filter_map(|tab| tab.unsaved()).collect();
                     let unsaved = unsaved.join(" ");
+                    self.asks_of_fetch = false;
                     let question = if self.state.is_live() {
                         quit_question(&self.state, self.pausing, &unsaved)
                     } else if !self.state.merges.is_empty() {
                         merging_question(&self.state, &unsaved)
+                    } else if let Some(fetching) = &self.state.fetch {
+                        self.asks_of_fetch = true;
+                        fetching_question(fetching, &unsaved, &self.state)
                     } else if unsaved.is_empty() {
                         rest.push(Action::Exit);
                         continue;
@@ -308,12 +322,26 @@ impl App {
                     self.stopping_merges = true;
                     rest.push(Action::StopMergesAndExit);
                 }
+                Action::StartJob(_) | Action::Resume(_) if self.state.fetch.is_some() => {
+                    let words = self.state.fetch.as_ref().map(Fetching::in_the_way);
+                    self.notice = words.map(|words| (Notice::info(words), self.state.now));
+                }
+                Action::CancelFetch => {
+                    if let Some(fetching) = &mut self.state.fetch {
+                        fetching.is_ending = true;
+                    }
+                    rest.push(Action::CancelFetch);
+                }
                 Action::StartJob(args) => {
+                    self.asked_on = Tab::Config;
                     self.shown = Tab::Train;
                     self.opening.asked(self.state.now);
                     rest.push(Action::StartJob(args));
                 }
                 action @ (Action::OpenRun(_) | Action::Resume(_)) => {
+                    if matches!(action, Action::Resume(_)) {
+                        self.asked_on = Tab::Checkpoints;
+                    }
                     self.opening.asked(self.state.now);
                     rest.push(action);
                 }
@@ -362,15 +390,17 @@ impl App {
         chrome::top(frame, top, self.shown, &self.state);
         let tab = &self.tabs[self.shown as usize];
         tab.draw(frame, middle, &self.state);
-        let mut commands = match &self.popup {
-            Some(popup) => popup.commands(&self.state),
-            None => tab.commands(&self.state),
+        let commands = match &self.popup {
+            Some(popup) => {
+                popup.draw(frame, middle, &self.state);
+                popup.commands(&self.state)
+            }
+            None => {
+                let mut commands = tab.commands(&self.state);
+                commands.extend(everywhere(self.is_typing(), &self.state));
+                commands
+            }
         };
-        if let Some(popup) = &self.popup {
-            popup.draw(frame, middle, &self.state);
-        } else {
-            commands.extend(everywhere(self.is_typing(), &self.state));
-        }
         chrome::bottom(frame, bottom, notice, &commands, self.is_typing(), &self.state);
     }
 }

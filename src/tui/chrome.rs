@@ -57,10 +57,11 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
     let room = (area.width as usize).saturating_sub(line.width() + 2);
     frame.render_widget(line, area);
     let missing = matches!(state.engine, Some(Err(_))) && !state.is_live();
-    let (text, style) = match &state.run {
+    let (text, style) = match (&state.fetch, &state.run) {
+        (Some(fetching), _) => (format!("fetching {} % ", fetching.percent()), theme.good),
         _ if missing => ("no engine ".to_owned(), theme.bad),
-        None => return,
-        Some(run) => {
+        (None, None) => return,
+        (None, Some(run)) => {
             let hung = run.hung(state.now).is_some();
             let (word, style) = if hung { ("hangs", theme.bad) } else { phase(run.phase(), state) };
             let percent = match run.phase() {

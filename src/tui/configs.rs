@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::args::{ReadDraft, SftArgs};
 use crate::hub::Repo;
-use crate::hub::shelf::Item;
+use crate::hub::shelf::{Item, Offer};
 use crate::job::inputs::{Inputs, Missing};
 
 /// Where files of arguments are looked for and saved, beneath the working directory.
@@ -26,11 +26,10 @@ pub enum ConfigWork {
     Find(Box<Inputs>),
     /// Looks for models and data sets to choose from.
     Shelves,
-    /// Asks a hub how large the first of these is that one has; nothing is fetched.
-    Size {
-        name: String,
-        repos: Vec<Repo>,
-    },
+    /// Asks the hubs what would be fetched of the first of these that one has; nothing is fetched.
+    Ask(Vec<Repo>),
+    /// Nobody waits for what was asked any more.
+    StopAsking,
     /// Reads the rows that the arguments name; a newer look ends this one.
     Preview(Box<SftArgs>),
 }
@@ -58,10 +57,10 @@ pub enum ConfigNews {
     },
     /// Models and data sets to choose from.
     Shelves(Vec<Item>),
-    /// How large something on a hub is, in words.
-    Size {
-        name: String,
-        told: Result<String, String>,
+    /// What would be fetched, or why that is not known.
+    Offer {
+        repos: Vec<Repo>,
+        told: Result<Offer, String>,
     },
     /// The job is in the queue.
     Queued,

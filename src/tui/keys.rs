@@ -91,7 +91,11 @@ bindings! {
     LOAD: [char('o'), key(KeyCode::F(3))], "o, F3", "open", "Open a file of arguments";
     SAVE_AS: [char('w'), key(KeyCode::F(2))], "w, F2", "write", "Write the arguments to a file";
     MODELS: [char('m'), key(KeyCode::F(9))], "m, F9", "models", "Choose model and data: what is here, what a name would fetch";
-    SIZE: [char('i')], "i", "size", "Ask the hub how large it is; nothing is fetched";
+    ASK: [char('i')], "i", "ask hub", "Ask the hubs what would be fetched, file by file; nothing is fetched";
+    NAME: [char('/')], "/", "name", "Type a name: of what is here, or OWNER/NAME on a hub";
+    ASK_NAME: [key(KeyCode::Enter)], "Enter", "look up", "Mark it; of a typed name that is not here, ask the hubs what would be fetched";
+    MORE_ABOVE: [key(KeyCode::PageUp)], "PgUp", "text up", "Scroll what is said of the marked one up";
+    MORE_BELOW: [key(KeyCode::PageDown)], "PgDn", "text down", "Scroll what is said of the marked one down";
     FILTER: [char('/')], "/", "find", "Show only what has these words";
     PAGE_UP: [key(KeyCode::PageUp)], "PgUp", "page up", "A page up";
     PAGE_DOWN: [key(KeyCode::PageDown)], "PgDn", "page down", "A page down";
@@ -110,6 +114,7 @@ bindings! {
     RESUME: [char('p')], "p", "resume", "Go on after a pause";
     SAVE: [char('s')], "s", "save now", "Save a checkpoint after the step at hand";
     STOP: [char('x')], "x", "stop", "Finish the step at hand, save, end; asks first";
+    CANCEL_FETCH: [key(KeyCode::Esc)], "Esc", "cancel", "Cancel the fetch: its job does not start, what has come stays";
 
     // Checkpoints
     UP: [key(KeyCode::Up), char('k')], "Up, k", "up", "The one above";
@@ -190,12 +195,28 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &SAVE_AS,
         ],
     ),
-    ("Config, models and data", &[&UP, &DOWN, &FIRST, &LAST, &CHOOSE, &SIZE, &REFRESH, &CLOSE]),
+    (
+        "Config, models and data",
+        &[
+            &UP,
+            &DOWN,
+            &FIRST,
+            &LAST,
+            &CHOOSE,
+            &NAME,
+            &ASK_NAME,
+            &ASK,
+            &MORE_ABOVE,
+            &MORE_BELOW,
+            &REFRESH,
+            &CLOSE,
+        ],
+    ),
     (
         "Config, while typing",
         &[&TAKE, &TAKE_TEXT, &TAKE_BACK, &OPEN_FILE, &WRITE_FILE, &ABOVE, &BELOW, &EMPTY, &UNDO],
     ),
-    ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP]),
+    ("Train", &[&PAUSE, &RESUME, &SAVE, &STOP, &CANCEL_FETCH]),
     (
         "Checkpoints",
         &[

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::action::Notice;
 use super::configs::ConfigNews;
+use super::fetching::FetchNews;
 use super::model::Worker;
 use super::repl::News;
 use crate::job::checkpoints::RunDetails;
@@ -33,6 +34,8 @@ pub enum Message {
     Worker { run: PathBuf, worker: Worker },
     /// How far the merge of this checkpoint is, in percent; `None`: it has ended.
     Merge { checkpoint: PathBuf, percent: Option<u64> },
+    /// Of what is fetched for a job that is to start.
+    Fetch(FetchNews),
     /// Of files of arguments, and of the data they name.
     Config(ConfigNews),
     /// What is in the queue, where that has changed.

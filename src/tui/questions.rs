@@ -45,10 +45,16 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
     if let Some(merges) = merges(state) {
         text += &format!("\n{merges} too, which goes on in any case.");
     }
+    text += &fetch(state);
     if !unsaved.is_empty() {
         text += &format!("\n{unsaved} Quitting loses it.");
     }
     Question::new("Quit", text, choices)
+}
+
+/// What becomes of a fetch, on a line of its own.
+fn fetch(state: &State) -> String {
+    state.fetch.as_ref().map_or_else(String::new, |fetching| format!("\n{}", fetching.ends()))
 }
 
 /// The merges at work, as the beginning of a sentence.
@@ -64,6 +70,7 @@ fn merges(state: &State) -> Option<String> {
 /// Asked before the end while something is merged and no job runs.
 pub fn merging_question(state: &State, unsaved: &str) -> Question {
     let mut text = format!("{}. That does not need this screen.", merges(state).unwrap_or_default());
+    text += &fetch(state);
     if !unsaved.is_empty() {
         text += &format!("\n{unsaved} Quitting loses it.");
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::fetching::{FetchNews, Fetching};
 use super::message::Message;
 use super::model::RunState;
 use super::repl::BaseModel;
@@ -71,6 +72,8 @@ pub struct State {
     pub gone: Option<PathBuf>,
     /// The base model that the arguments of the next job name, where it is there.
     pub base: Option<BaseModel>,
+    /// What is fetched for a job that is to start.
+    pub fetch: Option<Fetching>,
     /// The merges at work, and how far they are.
     pub merges: Vec<Merging>,
     /// What waits for a device.
@@ -91,6 +94,7 @@ impl State {
             run: None,
             gone: None,
             base: None,
+            fetch: None,
             merges: Vec::new(),
             queue: Listing::default(),
             covered: false,
@@ -141,6 +145,13 @@ impl State {
                         self.merges.push(Merging { checkpoint: checkpoint.clone(), percent: *percent });
                     }
                 }
+            }
+            Message::Fetch(FetchNews::Goes(fetching)) => {
+                let is_ending = self.fetch.as_ref().is_some_and(|before| before.is_ending);
+                self.fetch = Some(Fetching { is_ending, ..fetching.as_ref().clone() });
+            }
+            Message::Fetch(FetchNews::Over | FetchNews::Cancelled | FetchNews::Failed(_)) => {
+                self.fetch = None
             }
             Message::Queue(listing) => self.queue = listing.clone(),
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}

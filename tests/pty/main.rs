@@ -2,8 +2,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fetch;
 mod jobs;
 mod queue;
+#[path = "../hub/server/mod.rs"]
+mod server;
 mod terminal;
 
 use std::os::unix::process::ExitStatusExt;

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod config;
+mod fetch;
 mod home;
 mod opening;
 mod queue;

@@ -145,7 +145,7 @@ impl Caches {
 
     /// What of the name of `repo` there is, whole or not, in the order in which it is taken; what is no directory of files
     /// goes to `unusable`.
-    fn candidates(&self, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>) -> Vec<Found> {
+    pub(super) fn candidates(&self, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>) -> Vec<Found> {
         let Some((owner, name)) = parts(repo) else { return Vec::new() };
         match repo.hub {
             Hub::Hf => hf::snapshots(&self.hf, repo, unusable),
@@ -212,7 +212,7 @@ fn folder(repo: &Repo) -> PathBuf {
     }
 }
 
-fn segment(sort: Sort) -> &'static str {
+pub(super) fn segment(sort: Sort) -> &'static str {
     match sort {
         Sort::Model => "models",
         Sort::Dataset => "datasets",

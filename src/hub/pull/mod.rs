@@ -76,12 +76,37 @@ pub fn pull_first(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(Repo, PathBuf), Failures> {
+    first(repos, &options.network, async |ask, at| {
+        whole((ask, at), &repos[at], options, told, cancelled).await.map(|dir| (repos[at].clone(), dir))
+    })
+}
+
+/// What the first of `repos` that has it has, as [`pull_first`] would take it. Blocking; nothing is fetched.
+///
+/// # Errors
+/// As [`pull_first`].
+pub fn list_first(
+    repos: &[Repo],
+    network: &Network,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<(Repo, Listing), Failures> {
+    first(repos, network, async |ask, at| {
+        until(cancelled, &mut || {}, ask.of(at)).await.map(|(_, listing)| (repos[at].clone(), listing))
+    })
+}
+
+/// What `get` has of the first of `repos`, or of the next one where that is no use, until one ends the matter.
+fn first<T>(
+    repos: &[Repo],
+    network: &Network,
+    mut get: impl AsyncFnMut(&mut Ask<'_>, usize) -> Result<T, Fault>,
+) -> Result<T, Failures> {
     let mut failures = Failures::none();
-    let pulled = client::run(async {
-        let mut ask = Ask::new(repos, &options.network);
+    let got = client::run(async {
+        let mut ask = Ask::new(repos, network);
         for (at, repo) in repos.iter().enumerate() {
-            match whole((&mut ask, at), repo, options, told, cancelled).await {
-                Ok(dir) => return Ok(Some((repo.clone(), dir))),
+            match get(&mut ask, at).await {
+                Ok(got) => return Ok(Some(got)),
                 Err(fault) => {
                     if failures.end_with(repo, fault) {
                         break;
@@ -91,8 +116,8 @@ pub fn pull_first(
         }
         Ok(None)
     });
-    match pulled {
-        Ok(Some(pulled)) => Ok(pulled),
+    match got {
+        Ok(Some(got)) => Ok(got),
         Ok(None) => Err(failures),
         Err(e) => {
             failures.unreached = false;

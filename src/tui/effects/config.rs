@@ -10,7 +10,6 @@ use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::data::{Template, Tokenizer, Truncation, encode_rows};
 use crate::error::{Error, Result};
 use crate::hub::{Place, Sort, Wanted, shelf};
-use crate::job::human;
 use crate::run::write_atomic;
 use crate::tui::action::Notice;
 use crate::tui::configs::{CONFIGS, ConfigNews, ConfigWork, Names, Part, Preview, Unit};
@@ -23,8 +22,29 @@ const SHOWN: usize = 40;
 /// Rows tokenized between two looks at whether somebody still waits for them.
 const CHUNK: usize = 2048;
 
-/// Does `work`, away from the screen's thread.
-pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
+/// What gives way to what comes later.
+#[derive(Default)]
+pub struct Turns {
+    /// Counts the looks at data; each gives way to the next.
+    previews: AtomicU64,
+    /// Counts how often whoever asked the hubs has gone.
+    asks: AtomicU64,
+}
+
+impl Turns {
+    /// Whose questions to the hubs are waited for.
+    pub fn asked(&self) -> u64 {
+        self.asks.load(Ordering::Relaxed)
+    }
+
+    /// Nobody waits for what has been asked so far.
+    pub fn stop_asking(&self) {
+        self.asks.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Does `work`, away from the screen's thread; `asked` is [`Turns::asked`] when it was asked for.
+pub fn work(work: ConfigWork, turns: &Turns, asked: u64, send: &dyn Fn(Message)) {
     let news = match work {
         ConfigWork::List => Ok(ConfigNews::Files(list(Path::new(CONFIGS)))),
         ConfigWork::Load(path) => load(&path),
@@ -38,14 +58,19 @@ pub fn work(work: ConfigWork, previews: &AtomicU64, send: &dyn Fn(Message)) {
             Ok(ConfigNews::Found { inputs, missing, names: Names { lines, model } })
         }
         ConfigWork::Shelves => Ok(ConfigNews::Shelves(shelf::items())),
-        ConfigWork::Size { name, repos } => {
-            let told = shelf::download(&repos).map(|(hub, bytes, files)| {
-                let files = human::counted(files as u64, "file");
-                format!("{} in {files} from {hub}: starting a job fetches it", human::bytes(bytes))
-            });
-            Ok(ConfigNews::Size { name, told: told.map_err(|e| e.to_string()) })
+        ConfigWork::Ask(repos) => {
+            let told = shelf::offer(&repos, &|| turns.asked() != asked);
+            match told.transpose() {
+                Some(told) => Ok(ConfigNews::Offer { repos, told: told.map_err(|e| e.to_string()) }),
+                None => return,
+            }
+        }
+        ConfigWork::StopAsking => {
+            turns.stop_asking();
+            return;
         }
         ConfigWork::Preview(args) => {
+            let previews = &turns.previews;
             let this = previews.fetch_add(1, Ordering::Relaxed) + 1;
             let wanted = || previews.load(Ordering::Relaxed) == this;
             let preview = look(&args, &wanted).transpose();
@@ -224,7 +249,7 @@ mod tests {
 
     fn heard(work: ConfigWork) -> Vec<Message> {
         let heard = Mutex::new(Vec::new());
-        super::work(work, &AtomicU64::new(0), &|m| heard.lock().unwrap().push(m));
+        super::work(work, &Turns::default(), 0, &|m| heard.lock().unwrap().push(m));
         heard.into_inner().unwrap()
     }
 

@@ -1,18 +1,12 @@
 //! Starting a job.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
-use crate::hub::{self, Absent, Cached, Fetch, Progress, Sources};
-use crate::job::{Begin, Session, Worker, human, locate, ready_engine};
+use crate::hub::{Cached, Fetch, Sources};
+use crate::job::{Begin, Session, Worker, locate, ready_engine};
 use crate::run::{RunDir, existing};
-use crate::tui::action::Notice;
-use crate::tui::message::Message;
-
-/// How often it is told how far a fetch is.
-const TELL: Duration = Duration::from_secs(1);
 
 /// A run that has just been made.
 #[derive(Debug)]
@@ -63,33 +57,4 @@ pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>) -> Result<Started> {
             Err(e)
         }
     }
-}
-
-/// Fetches what a job names and this machine does not have, and tells now and then how far it is. The end of the cockpit
-/// ends it; the next start goes on from there.
-///
-/// # Errors
-/// No hub that may have it gives it.
-pub fn fetch(absent: &Absent, send: &dyn Fn(Message)) -> Result<PathBuf> {
-    let tell = |text: String| send(Message::Notice(Notice::info(text)));
-    tell(absent.told());
-    let mut said = Instant::now();
-    let mut hear = |progress: &Progress| {
-        if said.elapsed() < TELL || progress.total == 0 {
-            return;
-        }
-        said = Instant::now();
-        let (done, total) = (human::bytes(progress.done), human::bytes(progress.total));
-        let left = progress.left.map_or(String::new(), |left| {
-            format!(
-                ", {}/s, {} left",
-                human::bytes(progress.rate as u64),
-                human::duration(left.as_secs_f64())
-            )
-        });
-        tell(format!("fetching {}: {done} of {total}{left}", absent.name));
-    };
-    let dir = hub::fetch(absent, &mut hear, &|| false)?;
-    tell(format!("{}: fetched into {}", absent.name, dir.display()));
-    Ok(dir)
 }

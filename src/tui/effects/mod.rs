@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod config;
+mod fetching;
 mod job;
 mod looks;
 mod queue;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::action::{Action, Notice};
-use super::configs::ConfigNews;
+use super::configs::{ConfigNews, ConfigWork};
 use super::log;
 use super::message::Message;
 use super::repl::{News, Order};
@@ -32,6 +33,7 @@ use crate::job::{Worker, ready_engine};
 use crate::run::RunDir;
 
 pub use config::first_config;
+use fetching::Fetches;
 use looks::{Looks, Place, is_news, known_jobs};
 
 /// Where messages go; may be cloned into any thread.
@@ -43,8 +45,8 @@ pub struct Effects {
     /// Counts the runs followed; the thread that follows one ends when the next begins.
     followed: Arc<AtomicU64>,
     looks: Arc<Looks>,
-    /// Counts the looks at data; each gives way to the next.
-    previews: Arc<AtomicU64>,
+    turns: Arc<config::Turns>,
+    fetches: Arc<Fetches>,
     repl: repl::Thread,
     merges: Arc<AtWork>,
     queue: Arc<queue::Told>,
@@ -56,7 +58,8 @@ impl Effects {
             sender,
             followed: Arc::default(),
             looks: Arc::default(),
-            previews: Arc::default(),
+            turns: Arc::default(),
+            fetches: Arc::default(),
             repl: repl::Thread::default(),
             merges: Arc::default(),
             queue: Arc::default(),
@@ -98,11 +101,12 @@ impl Effects {
                 });
             }
             Action::StartJob(args) => {
-                let followed = Arc::clone(&self.followed);
+                let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 let sender = self.sender.clone();
                 self.background(move |send| {
-                    match job::start(&args, &mut |absent| job::fetch(absent, send)) {
-                        Ok(mut started) => {
+                    match fetches.for_job(send, |fetch| job::start(&args, fetch)) {
+                        None => {}
+                        Some(Ok(mut started)) => {
                             if let Some(model) = started.model.take() {
                                 // Beside the job, which waits for no hub.
                                 let tell = move |told| drop(sender.send(Message::Notice(Notice::info(told))));
@@ -111,7 +115,7 @@ impl Effects {
                             }
                             follow_new(started, &followed, send);
                         }
-                        Err(e) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
+                        Some(Err(e)) => send(Message::Config(ConfigNews::NotStarted(e.to_string()))),
                     }
                 });
             }
@@ -119,9 +123,11 @@ impl Effects {
                 let told = Arc::clone(&self.queue);
                 self.background(move |send| queue::work(work, &told, send));
             }
+            // At once: what is asked after it is waited for.
+            Action::Config(ConfigWork::StopAsking) => self.turns.stop_asking(),
             Action::Config(work) => {
-                let previews = Arc::clone(&self.previews);
-                self.background(move |send| config::work(work, &previews, send));
+                let (turns, asked) = (Arc::clone(&self.turns), self.turns.asked());
+                self.background(move |send| config::work(work, &turns, asked, send));
             }
             Action::Send(command) => self.tell_worker(command, state, None),
             Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
@@ -150,17 +156,19 @@ impl Effects {
                 });
             }
             Action::Resume(checkpoint) => {
-                let followed = Arc::clone(&self.followed);
+                let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 self.background(move |send| {
-                    match crate::job::resume(&checkpoint, &mut |absent| job::fetch(absent, send)) {
-                        Ok((run, worker, notes)) => {
+                    match fetches.for_job(send, |fetch| crate::job::resume(&checkpoint, fetch)) {
+                        None => {}
+                        Some(Ok((run, worker, notes))) => {
                             notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));
                             follow(&run, Some(worker), &followed, send);
                         }
-                        Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+                        Some(Err(e)) => send(Message::Notice(Notice::error(e.to_string()))),
                     }
                 });
             }
+            Action::CancelFetch => self.fetches.cancel(),
             Action::Merge { checkpoint, overwrite } => {
                 let engine = state.engine.clone();
                 let looks = Arc::clone(&self.looks);
@@ -234,6 +242,7 @@ impl Effects {
 impl Drop for Effects {
     fn drop(&mut self) {
         self.followed.fetch_add(1, Ordering::Relaxed);
+        self.fetches.end();
     }
 }
 

@@ -1,5 +1,7 @@
 //! A question with a few answers, one of which changes nothing.
 
+use std::cell::Cell;
+
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -14,6 +16,9 @@ use crate::tui::text;
 /// Cells of the longest line of prose.
 const READ_WELL: usize = 76;
 
+/// Lines that a page key scrolls by.
+const PAGE: usize = 8;
+
 /// A question. `Esc` takes the last answer, so that one must be harmless; it is also the one marked first.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -21,6 +26,9 @@ pub struct Question {
     pub text: String,
     pub choices: Vec<Choice>,
     marked: usize,
+    /// Lines of the text that are scrolled away, and those that can be of what was drawn last.
+    scroll: usize,
+    most: Cell<usize>,
 }
 
 /// An answer.
@@ -41,7 +49,7 @@ impl Choice {
 impl Question {
     pub fn new(title: impl Into<String>, text: impl Into<String>, choices: Vec<Choice>) -> Question {
         let marked = choices.len().saturating_sub(1);
-        Question { title: title.into(), text: text.into(), choices, marked }
+        Question { title: title.into(), text: text.into(), choices, marked, scroll: 0, most: Cell::default() }
     }
 
     /// Not a question: that nothing can be trained, and what is `missing`.
@@ -76,13 +84,35 @@ impl Question {
 
 impl Component for Question {
     fn commands(&self, _: &State) -> Vec<CommandInfo> {
-        [&keys::LEFT, &keys::RIGHT, &keys::CHOOSE, &keys::CLOSE].map(|b| CommandInfo::main(b, true)).into()
+        let scrolls = self.most.get() > 0;
+        let scroll = [&keys::PAGE_DOWN, &keys::PAGE_UP].map(|binding| CommandInfo {
+            binding,
+            enabled: scrolls,
+            main: scrolls,
+        });
+        let several = self.choices.len() > 1;
+        let keys =
+            [(&keys::LEFT, several), (&keys::RIGHT, several), (&keys::CHOOSE, true), (&keys::CLOSE, true)];
+        let keys = keys.map(|(binding, enabled)| CommandInfo::main(binding, enabled));
+        scroll.into_iter().chain(keys).collect()
     }
 
     /// `Yes` closes the question; a key that only moves the mark, or means nothing here, is `No`.
     fn handle(&mut self, key: &KeyEvent, _: &State) -> Handled {
         if let Some(actions) = self.answer(key) {
             return Handled::Yes(actions);
+        }
+        let most = self.most.get();
+        // With one answer there is nothing to go to but the rest of the text.
+        let alone = self.choices.len() == 1;
+        if keys::PAGE_DOWN.is(key) || alone && keys::RIGHT.is(key) {
+            let by = if alone && keys::RIGHT.is(key) { 1 } else { PAGE };
+            self.scroll = (self.scroll + by).min(most);
+            return Handled::No;
+        } else if keys::PAGE_UP.is(key) || alone && keys::LEFT.is(key) {
+            let by = if alone && keys::LEFT.is(key) { 1 } else { PAGE };
+            self.scroll = self.scroll.min(most).saturating_sub(by);
+            return Handled::No;
         }
         let last = self.choices.len().saturating_sub(1);
         if keys::LEFT.is(key) {
@@ -96,9 +126,17 @@ impl Component for Question {
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
         let theme = &state.theme;
         let width = (self.width() as u16).min(area.width.saturating_sub(4));
-        let mut lines: Vec<Line> =
-            text::wrap(&self.text, width as usize).into_iter().map(Line::from).collect();
-        lines.push(Line::default());
+        let text = text::wrap(&self.text, width as usize);
+        // Two rows are the frame's, one is blank; the answers are always there.
+        let room = usize::from(area.height).saturating_sub(self.choices.len() + 3).max(1);
+        let most = text.len().saturating_sub(room);
+        self.most.set(most);
+        let scroll = self.scroll.min(most);
+        let mut lines: Vec<Line> = text.into_iter().skip(scroll).take(room).map(Line::from).collect();
+        lines.push(match most - scroll {
+            0 => Line::default(),
+            more => Line::styled(format!("PgDn shows {more} more"), theme.dim),
+        });
         for (i, choice) in self.choices.iter().enumerate() {
             let style = if i == self.marked { theme.selected } else { theme.text };
             lines.push(Line::from(vec![

@@ -247,6 +247,39 @@ fn what_is_missing_is_told_and_blocks_the_start_until_it_is_there() {
 }
 
 #[test]
+fn where_model_and_data_are_is_told_whole() {
+    let lines = [
+        "qwen/Qwen-1_8B: not on this machine; it is fetched from ModelScope, else from Hugging Face",
+        "jd-sentiment-zh (DAMO_NLP/jd): found in ModelScope's cache, /home/我/.cache/modelscope/datasets/DAMO_NLP--jd/\
+         snapshots/master",
+    ];
+    for (width, height) in SIZES {
+        let mut cockpit = Cockpit::new(width, height);
+        cockpit.press(&["1"]);
+        let file = "configs/jd-sentiment.json";
+        let read = Draft::load(Some(&root().join(file)), &[]).unwrap();
+        let actions = cockpit.tell(Message::Config(ConfigNews::Loaded { file: Some(file.into()), read }));
+        for action in actions {
+            let Action::Config(ConfigWork::Find(inputs)) = action else { continue };
+            let names = Names { lines: lines.map(str::to_owned).to_vec(), model: None };
+            cockpit.tell(Message::Config(ConfigNews::Found { inputs, missing: Vec::new(), names }));
+        }
+        cockpit.assert_picture(&format!("config-names-{width}x{height}"));
+        let picture = cockpit.picture();
+        for words in lines.iter().flat_map(|line| line.split(' ')).filter(|word| !word.contains('/')) {
+            assert!(picture.contains(words), "{words}: {picture}");
+        }
+        // What lies where the mark is moves nothing.
+        let above = |picture: &str| {
+            picture.lines().collect::<Vec<_>>().iter().rposition(|line| line.contains(" ────")).unwrap()
+        };
+        let was = above(&picture);
+        cockpit.press(&["Down", "Down"]);
+        assert_eq!(above(&cockpit.picture()), was);
+    }
+}
+
+#[test]
 fn the_data_page_shows_labels_lengths_and_chinese_rows() {
     for (width, height) in SIZES {
         let mut cockpit = on(width, height, "configs/jd-sentiment.json");

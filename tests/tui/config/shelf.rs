@@ -1,12 +1,13 @@
 //! Choosing model and data.
 
 use crossterm::event::KeyCode;
-use qwen_tui::hub::shelf::{Item, Shelf};
-use qwen_tui::hub::{Hub, Sort};
-use qwen_tui::tui::action::Action;
+use qwen_tui::hub::shelf::{Item, Offer, Rows, Shelf};
+use qwen_tui::hub::{Hub, Repo, Sort};
+use qwen_tui::tui::action::{Action, QueueWork};
 use qwen_tui::tui::configs::{ConfigNews, ConfigWork};
 use qwen_tui::tui::message::Message;
 
+use super::super::Cockpit;
 use super::{SIZES, key, keys, on};
 
 fn item(name: &str, model_type: Option<&str>, family: &str, bytes: u64, dtype: &str, place: Shelf) -> Item {
@@ -18,8 +19,11 @@ fn item(name: &str, model_type: Option<&str>, family: &str, bytes: u64, dtype: &
         bytes: (bytes > 0).then_some(bytes),
         dtype: (!dtype.is_empty()).then(|| dtype.to_owned()),
         place,
+        rows: None,
     }
 }
+
+const ROWS: &str = "/home/me/.cache/huggingface/hub/datasets--me--waimai-comments/snapshots/0123456789abcdef0123456789abcdef01234567";
 
 fn items() -> Vec<Item> {
     let repos = qwen_tui::hub::names::model_repos("qwen-7b", None, Hub::ModelScope);
@@ -27,7 +31,10 @@ fn items() -> Vec<Item> {
     let hf = "/home/me/.cache/huggingface/hub/models--某人--微调/snapshots/0123456789abcdef0123456789abcdef01234567";
     let broken = Shelf::Broken(
         "/home/me/.cache/modelscope/hub/qwen/Qwen-14B".into(),
-        "model-00003-of-00015.safetensors is missing (2 of 15 shards are there); fetch it again".into(),
+        "/home/me/.cache/modelscope/hub/qwen/Qwen-14B/model-00003-of-00015.safetensors is missing, which \
+         model.safetensors.index.json names (2 of 15 shards are there): a download was cut, and this is a long reason"
+            .into(),
+        qwen_tui::hub::names::model_repos("qwen-14b", None, Hub::ModelScope),
     );
     vec![
         item(
@@ -67,40 +74,177 @@ fn items() -> Vec<Item> {
                 cache("/home/me/.cache/modelscope/datasets/DAMO_NLP--jd/snapshots/master"),
             )
         },
+        Item {
+            sort: Sort::Dataset,
+            rows: Some(Rows {
+                train: vec![format!("{ROWS}/训练 train.jsonl").into()],
+                validation: vec![format!("{ROWS}/dev.jsonl").into()],
+            }),
+            ..item("me/waimai-comments", None, "", 1_200_000, "", Shelf::Cache(Hub::Hf, ROWS.into()))
+        },
     ]
+}
+
+/// The page with all of it.
+fn page(width: u16, height: u16) -> Cockpit {
+    let mut cockpit = on(width, height, "configs/jd-sentiment.json");
+    assert!(matches!(&cockpit.press(&["m"])[..], [Action::Config(ConfigWork::Shelves)]));
+    cockpit.tell(Message::Config(ConfigNews::Shelves(items())));
+    cockpit
+}
+
+fn offer(files: usize) -> Offer {
+    let mut all = vec![("config.json".to_owned(), Some(911)), ("qwen.tiktoken".to_owned(), None)];
+    let shard = |n| (format!("model-{n:05}-of-{files:05}.safetensors"), Some(1_000_000_000));
+    all.extend((1..=files).map(shard));
+    Offer { hub: Hub::ModelScope, files: all, problem: None }
+}
+
+/// What the hubs are asked.
+#[track_caller]
+fn asked(actions: &[Action]) -> Vec<Repo> {
+    match actions {
+        [Action::Config(ConfigWork::Ask(repos))] => repos.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(cockpit: &mut Cockpit, repos: Vec<Repo>, told: Result<Offer, String>) {
+    assert!(cockpit.tell(Message::Config(ConfigNews::Offer { repos, told })).is_empty());
 }
 
 #[test]
 fn model_and_data_are_chosen_from_what_is_there() {
     for (width, height) in SIZES {
-        let mut cockpit = on(width, height, "configs/jd-sentiment.json");
-        assert!(matches!(&cockpit.press(&["m"])[..], [Action::Config(ConfigWork::Shelves)]));
-        cockpit.tell(Message::Config(ConfigNews::Shelves(items())));
+        let mut cockpit = page(width, height);
         key(&mut cockpit, KeyCode::Down);
         cockpit.assert_picture(&format!("config-models-{width}x{height}"));
-        // One that is not whole is told and not taken.
+        // One that is not whole has its whole reason, and can be chosen: it is fetched.
         keys(&mut cockpit, "jj");
-        key(&mut cockpit, KeyCode::Enter);
-        assert!(cockpit.picture().contains("not whole"), "{}", cockpit.picture());
-        // One that is not here: its size, and nothing more.
+        cockpit.assert_picture(&format!("config-models-broken-{width}x{height}"));
         keys(&mut cockpit, "j");
-        match &cockpit.press(&["i"])[..] {
-            [Action::Config(ConfigWork::Size { name, repos })] => {
-                assert_eq!((name.as_str(), repos.len()), ("qwen/Qwen-7B", 2));
-            }
-            other => panic!("{other:?}"),
-        }
+        let repos = asked(&cockpit.press(&["i"]));
+        assert_eq!(
+            repos.iter().map(|repo| repo.id.as_str()).collect::<Vec<_>>(),
+            ["qwen/Qwen-7B", "Qwen/Qwen-7B"]
+        );
         assert!(cockpit.press(&["i"]).is_empty(), "it is being asked for");
-        let told = Ok("15.4 GB in 14 files from ModelScope: starting a job fetches it".to_owned());
-        cockpit.tell(Message::Config(ConfigNews::Size { name: "qwen/Qwen-7B".to_owned(), told }));
+        answer(&mut cockpit, repos, Ok(offer(8)));
         cockpit.assert_picture(&format!("config-models-asked-{width}x{height}"));
-        key(&mut cockpit, KeyCode::Enter);
+        assert!(
+            key(&mut cockpit, KeyCode::Enter)
+                .iter()
+                .all(|a| !matches!(a, Action::Config(ConfigWork::StopAsking)))
+        );
         let picture = cockpit.picture();
         assert!(picture.contains("qwen-7b") && picture.contains("qwen/Qwen-7B"), "{picture}");
         cockpit.press(&["m"]);
         cockpit.tell(Message::Config(ConfigNews::Shelves(items())));
-        key(&mut cockpit, KeyCode::End);
-        key(&mut cockpit, KeyCode::Enter);
+        cockpit.press(&["End", "Up", "Enter"]);
         assert!(cockpit.picture().contains("jd-sentiment-zh"), "{}", cockpit.picture());
     }
+}
+
+#[test]
+fn a_data_set_of_the_caches_is_named_by_its_files() {
+    let mut cockpit = page(160, 48);
+    cockpit.press(&["End"]);
+    assert!(cockpit.picture().contains("validation rows: dev.jsonl"), "{}", cockpit.picture());
+    let actions = cockpit.press(&["Enter"]);
+    assert!(!actions.is_empty(), "they are looked for");
+    let picture = cockpit.picture();
+    assert!(
+        picture.contains("dataset is 1 file of me/waimai-comments, custom_val_dataset_path is 1 file"),
+        "{picture}"
+    );
+    match &cockpit.press(&["a"])[..] {
+        [Action::Queue(QueueWork::Put(args)), ..] => {
+            assert_eq!(args.dataset, [format!("{ROWS}/训练 train.jsonl")]);
+            assert_eq!(args.custom_val_dataset_path, [format!("{ROWS}/dev.jsonl")]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_typed_name_is_asked_about_before_anything_is_fetched() {
+    for (width, height) in SIZES {
+        let mut cockpit = page(width, height);
+        cockpit.press(&["/"]);
+        keys(&mut cockpit, "me/My-Qwen");
+        cockpit.assert_picture(&format!("config-models-typed-{width}x{height}"));
+        // Keys of the list are text here.
+        assert!(cockpit.picture().contains("me/My-Qwen") && cockpit.has_caret());
+        let repos = asked(&cockpit.press(&["Enter"]));
+        assert!(repos.iter().all(|repo| repo.sort == Sort::Model && repo.id == "me/My-Qwen"), "{repos:?}");
+        assert!(cockpit.picture().contains("asking the hubs"), "{}", cockpit.picture());
+        answer(
+            &mut cockpit,
+            repos.clone(),
+            Err("cannot reach modelscope.cn: no route; cannot reach hf.co".to_owned()),
+        );
+        assert!(cockpit.picture().contains("cannot reach modelscope.cn"), "{}", cockpit.picture());
+        // Again, and all of very many files can be read.
+        assert_eq!(asked(&cockpit.press(&["i"])), repos);
+        answer(&mut cockpit, repos, Ok(offer(82)));
+        let mut seen = cockpit.picture();
+        assert!(seen.contains("82.0 GB in 84 files"), "{seen}");
+        for _ in 0..20 {
+            cockpit.press(&["PageDown"]);
+            seen += &cockpit.picture();
+        }
+        for n in 1..=82 {
+            assert!(seen.contains(&format!("model-{n:05}-of")), "{n}: {seen}");
+        }
+        cockpit.press(&["Enter"]);
+        let picture = cockpit.picture();
+        assert!(picture.contains("model_id_or_path is me/My-Qwen"), "{picture}");
+    }
+}
+
+#[test]
+fn the_same_name_may_be_that_of_a_data_set() {
+    let mut cockpit = page(80, 24);
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "me/rows");
+    let repos = asked(&cockpit.press(&["Down", "Enter"]));
+    assert!(repos.len() == 2 && repos.iter().all(|repo| repo.sort == Sort::Dataset), "{repos:?}");
+    let problem = Some("it has no rows in a format that is read here (.csv, .jsonl, .json)");
+    answer(&mut cockpit, repos, Ok(Offer { problem, files: Vec::new(), hub: Hub::Hf }));
+    let picture = cockpit.picture();
+    assert!(picture.contains("Hugging Face has a data set of this name: it has no rows"), "{picture}");
+    // Arguments cannot name one that is not here.
+    assert!(cockpit.press(&["Enter"]).is_empty());
+    let picture = cockpit.picture();
+    assert!(picture.contains("`qwen-tui pull me/rows --dataset` fetches it"), "{picture}");
+}
+
+#[test]
+fn words_narrow_the_list_and_leaving_stops_what_is_asked() {
+    let mut cockpit = page(80, 24);
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "微调");
+    let picture = cockpit.picture();
+    assert!(picture.contains("第三版") && !picture.contains("demo/base"), "{picture}");
+    keys(&mut cockpit, "没有");
+    assert!(cockpit.picture().contains("Nothing here is called that"), "{}", cockpit.picture());
+    for nothing in ["Enter", "Enter", "i", "Down", "End"] {
+        assert!(cockpit.press(&[nothing]).is_empty());
+    }
+    // Esc takes the words back, then closes.
+    cockpit.press(&["Esc"]);
+    assert!(cockpit.picture().contains("demo/base"), "{}", cockpit.picture());
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "qwen-7b");
+    assert!(cockpit.press(&["Enter"]).is_empty(), "it is listed: i asks about it");
+    let repos = asked(&cockpit.press(&["i"]));
+    cockpit.press(&["Esc"]);
+    let left = cockpit.press(&["Esc"]);
+    assert!(matches!(&left[..], [Action::Config(ConfigWork::StopAsking)]), "{left:?}");
+    // What comes all the same is nobody's.
+    answer(&mut cockpit, repos, Ok(offer(1)));
+    assert!(!cockpit.picture().contains("Models and data"), "{}", cockpit.picture());
+    cockpit.press(&["m"]);
+    cockpit.tell(Message::Config(ConfigNews::Shelves(items())));
+    assert!(matches!(&cockpit.press(&["Esc"])[..], []), "nothing was asked");
 }

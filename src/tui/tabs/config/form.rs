@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
 use crate::hub::Sort;
 use crate::hub::shelf::Item;
+use crate::job::human::counted;
 use crate::job::inputs::{Inputs, Missing};
 use crate::tui::configs::Names;
 
@@ -99,19 +100,14 @@ impl Form {
         Ok(())
     }
 
-    /// Whether files of rows are named beside data sets.
-    pub fn has_rows_of_its_own(&self) -> bool {
-        let field = FIELDS.iter().find(|field| field.name == "custom_train_dataset_path");
-        field.is_some_and(|field| self.draft.is_set(field))
-    }
-
-    /// Sets what names `item`; returns the argument.
+    /// Sets what names `item`; returns what is to be said of that.
     ///
     /// # Errors
     /// Why it cannot be set.
-    pub fn take(&mut self, item: &Item) -> Result<&'static str, String> {
+    pub fn take(&mut self, item: &Item) -> Result<String, String> {
         let mut draft = self.draft.clone();
         let field = |name: &str| FIELDS.iter().find(|field| field.name == name);
+        let is_set = |draft: &Draft, name: &str| field(name).is_some_and(|field| draft.is_set(field));
         let mut set = |name: &str, value: Option<Value>| match (field(name), value) {
             (Some(field), Some(value)) => draft.set(field, &value),
             (Some(field), None) => {
@@ -120,12 +116,22 @@ impl Form {
             }
             (None, _) => Ok(()),
         };
-        let name = match item.sort {
-            Sort::Dataset => {
+        let mut told = match (item.sort, &item.rows) {
+            (Sort::Dataset, None) => {
                 set("dataset", Some(vec![item.name.clone()].into()))?;
-                "dataset"
+                format!("dataset is {}", item.name)
             }
-            Sort::Model => {
+            (Sort::Dataset, Some(rows)) => {
+                let value = |files: &[PathBuf]| {
+                    let paths = files.iter().map(|file| file.display().to_string());
+                    (!files.is_empty()).then(|| Value::from(paths.collect::<Vec<_>>()))
+                };
+                set("dataset", value(&rows.train))?;
+                // Those of another data set say nothing of this one.
+                set("custom_val_dataset_path", value(&rows.validation))?;
+                format!("dataset is {} of {}", counted(rows.train.len() as u64, "file"), item.name)
+            }
+            (Sort::Model, _) => {
                 if let Some(model_type) = &item.model_type {
                     set("model_type", Some(model_type.clone().into()))?;
                 }
@@ -133,11 +139,22 @@ impl Form {
                 // They said where another one lies.
                 set("model_cache_dir", None)?;
                 set("model_revision", None)?;
-                "model_id_or_path"
+                format!("model_id_or_path is {}", item.name)
             }
         };
+        if item.sort == Sort::Dataset {
+            if let Some(rows) = item.rows.as_ref().filter(|rows| !rows.validation.is_empty()) {
+                let files = counted(rows.validation.len() as u64, "file");
+                told += &format!(", custom_val_dataset_path is {files} of it");
+            } else if is_set(&draft, "custom_val_dataset_path") {
+                told += "; the rows of custom_val_dataset_path are validation rows as well";
+            }
+            if is_set(&draft, "custom_train_dataset_path") {
+                told += "; the rows of custom_train_dataset_path are trained on as well";
+            }
+        }
         self.replace(draft);
-        Ok(name)
+        Ok(told)
     }
 
     pub fn reset(&mut self, field: &'static Field) {

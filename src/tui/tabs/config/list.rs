@@ -16,6 +16,8 @@ use crate::tui::{text, widgets};
 
 /// From this width on what is said of an argument stands beside the list.
 const WIDE: u16 = 120;
+/// Lines of what stands in the way of a start that there is always room for.
+const USUAL: u16 = 2;
 /// Cells of the names, the longest of which has 32.
 const NAMES: usize = 33;
 /// What stands for a value that is not set.
@@ -29,12 +31,22 @@ pub fn draw(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>,
     let [upper, lower] = match area.width >= WIDE {
         true => Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).spacing(1).areas(area),
         false => {
-            let height = (area.height * 2 / 5).clamp(5, 10);
+            // What is wrong, and where model and data are, is not cut; what is said of an argument leaves the list in
+            // peace as the mark moves on.
+            let said = Said::of(form, typing, text_width(area), state);
+            let more = said.end.len().max(said.error) as u16;
+            let height = (area.height * 2 / 5).clamp(5, 10) + more.saturating_sub(USUAL);
+            let height = height.min((area.height * 3 / 5).max(5));
             Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(area)
         }
     };
     list(frame, upper, form, typing, state);
     about(frame, lower, form, typing, state);
+}
+
+/// Cells of a line of what is said in `area`.
+fn text_width(area: Rect) -> usize {
+    usize::from(area.width).saturating_sub(2)
 }
 
 fn list(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, state: &State) {
@@ -169,8 +181,8 @@ fn field_line(
     };
     let room = usize::from(value_cell(place).width);
     // The end of a path says more than its beginning.
-    let is_path = matches!(field.kind, crate::args::Kind::Path | crate::args::Kind::Paths);
-    let value = if is_path { text::fit_end(&value, room) } else { text::fit(&value, room) };
+    // The end of a path says more.
+    let value = if field.names_files() { text::fit_end(&value, room) } else { text::fit(&value, room) };
     let line = Line::from(vec![
         Span::styled(format!(" {sign} "), sign_style),
         Span::styled(text::pad(field.name, NAMES), name_style),
@@ -178,6 +190,66 @@ fn field_line(
         Span::styled(value, style),
     ]);
     frame.render_widget(line, place);
+}
+
+/// Lines with a style.
+type Styled = Vec<(String, Style)>;
+
+/// What is said beside the list, in lines.
+struct Said {
+    /// Of the marked argument.
+    words: Styled,
+    /// Lines of them about what is wrong with what is typed.
+    error: usize,
+    /// Whether all is ready.
+    end: Styled,
+}
+
+impl Said {
+    fn of(form: &Form, typing: Option<&Typing>, width: usize, state: &State) -> Said {
+        let theme = &state.theme;
+        let lines = |words: Styled| -> Styled {
+            let wrap = |(words, style): (String, Style)| {
+                text::wrap(&words, width).into_iter().map(move |line| (line, style))
+            };
+            words.into_iter().flat_map(wrap).collect()
+        };
+        let (mut words, mut error) = (Vec::new(), Vec::new());
+        match form.marked_row() {
+            None => {}
+            Some(Row::Field(field)) => {
+                words.extend(lines(vec![(field.help.to_owned(), theme.text)]));
+                if let Some(Typing::Value(value)) = typing
+                    && let Some(why) = value.said(form)
+                {
+                    error = lines(vec![(format!("✗ {why}"), theme.bad)]);
+                    words.extend(error.iter().cloned());
+                }
+                words.extend(lines(facts(form, field, state)));
+            }
+            Some(Row::Group(group)) => {
+                let help = match form.is_open(group) {
+                    true => "Enter closes the group.",
+                    false => "Enter opens the group.",
+                };
+                words.extend(lines(vec![(help.to_owned(), theme.dim)]));
+            }
+        }
+        // What is said of the form is not true of another value that is typed.
+        let typed = match typing {
+            Some(Typing::Value(value)) => {
+                value.inputs().filter(|inputs| form.inputs.as_ref() != Some(inputs))
+            }
+            _ => None,
+        };
+        let end = match typed {
+            // While something wrong is typed, that is what matters.
+            _ if !error.is_empty() => Vec::new(),
+            Some(inputs) => vec![looked_for(form.missing(inputs), "what is typed", theme)],
+            None => ready(form, state),
+        };
+        Said { words, error: error.len(), end: lines(end) }
+    }
 }
 
 /// What the marked argument means and may be, what is wrong, and whether all is ready.
@@ -190,45 +262,8 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
         None => String::new(),
     };
     let inner = widgets::panel(frame, area, Line::styled(title, theme.title), theme);
-    let mut words: Vec<(String, Style)> = Vec::new();
-    let mut own_error = None;
-    match row {
-        None => {}
-        Some(Row::Field(field)) => {
-            words.push((field.help.to_owned(), theme.text));
-            own_error = match typing {
-                Some(Typing::Value(value)) => value.said(form).map(str::to_owned),
-                _ => None,
-            };
-            if let Some(error) = &own_error {
-                words.push((format!("✗ {error}"), theme.bad));
-            }
-            words.extend(facts(form, field, state));
-        }
-        Some(Row::Group(group)) => {
-            let help = match form.is_open(group) {
-                true => "Enter closes the group.",
-                false => "Enter opens the group.",
-            };
-            words.push((help.to_owned(), theme.dim));
-        }
-    }
-    // What is said of the form is not true of another value that is typed.
-    let typed = match typing {
-        Some(Typing::Value(value)) => value.inputs().filter(|inputs| form.inputs.as_ref() != Some(inputs)),
-        _ => None,
-    };
-    let end = match typed {
-        Some(inputs) => vec![looked_for(form.missing(inputs), "what is typed", theme)],
-        None => ready(form, state),
-    };
-    let width = usize::from(inner.width).saturating_sub(2);
-    let lines = |words: Vec<(String, Style)>| -> Vec<(String, Style)> {
-        let wrapped = words
-            .into_iter()
-            .flat_map(|(words, style)| text::wrap(&words, width).into_iter().map(move |l| (l, style)));
-        wrapped.collect()
-    };
+    let width = text_width(inner);
+    let Said { words, end, .. } = Said::of(form, typing, width, state);
     // As many as there is room for, with a mark where some are cut off.
     let shown = |lines: Vec<(String, Style)>, area: Rect| {
         let (lines, styles): (Vec<String>, Vec<Style>) = lines.into_iter().unzip();
@@ -236,9 +271,6 @@ fn about(frame: &mut Frame, area: Rect, form: &Form, typing: Option<&Typing>, st
         let line = |(words, style)| Line::styled(format!(" {words}"), style);
         Paragraph::new(lines.into_iter().zip(styles).map(line).collect::<Vec<_>>())
     };
-    // While something wrong is typed, that is what matters.
-    let end = if own_error.is_some() { Vec::new() } else { lines(end) };
-    let words = lines(words);
     let end_height = (end.len() as u16).min(inner.height.saturating_sub(2));
     // Beneath a blank line where there is room, else at the end.
     let upper_height = (words.len() as u16 + 1).min(inner.height - end_height);

@@ -20,6 +20,7 @@ use crate::job::inputs::Inputs;
 use crate::tui::action::{Action, Notice};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::configs::{ConfigWork, Preview};
+use crate::tui::fetching::FetchNews;
 use crate::tui::keys;
 use crate::tui::message::Message;
 use crate::tui::repl::BaseModel;
@@ -239,7 +240,9 @@ impl Config {
 
     fn on_paste(&mut self, text: &str) -> Handled {
         match &mut self.page {
-            Page::Form | Page::Data | Page::Shelves(_) => return Handled::No,
+            Page::Form | Page::Data => return Handled::No,
+            Page::Shelves(shelves) if shelves.is_typing() => shelves.paste(text),
+            Page::Shelves(_) => return Handled::No,
             Page::Typing(Typing::Value(value)) => {
                 value.line.paste(text);
                 value.judge(&self.form.draft);
@@ -323,11 +326,7 @@ impl Component for Config {
                 all
             }
             Page::Data => main(&[&keys::CLOSE, &keys::START, &keys::TO_QUEUE]),
-            Page::Shelves(_) => {
-                let mut all = main(&[&keys::CHOOSE, &keys::SIZE, &keys::REFRESH, &keys::CLOSE]);
-                all.extend([&keys::UP, &keys::DOWN, &keys::FIRST, &keys::LAST].map(CommandInfo::other));
-                all
-            }
+            Page::Shelves(shelves) => shelves.commands(),
         }
     }
 
@@ -348,6 +347,11 @@ impl Component for Config {
                 self.started = self.starting.take().or(self.started.take());
                 Vec::new()
             }
+            Message::Fetch(FetchNews::Cancelled | FetchNews::Failed(_)) => {
+                self.starting = None;
+                // Of several things some may have come.
+                return self.seek_again(state.now).into_iter().collect();
+            }
             Message::Tick(now) => return self.seek_missing(*now).into_iter().collect(),
             _ => Vec::new(),
         };
@@ -357,7 +361,11 @@ impl Component for Config {
     }
 
     fn takes_text(&self) -> bool {
-        matches!(self.page, Page::Typing(_) | Page::Editor(_) | Page::Picker(_))
+        match &self.page {
+            Page::Typing(_) | Page::Editor(_) | Page::Picker(_) => true,
+            Page::Shelves(shelves) => shelves.is_typing(),
+            Page::Form | Page::Data => false,
+        }
     }
 
     fn unsaved(&self) -> Option<&str> {

@@ -8,6 +8,7 @@ use crate::args::SftArgs;
 use crate::job::inputs::{Inputs, Missing, model_dir};
 use crate::tui::action::{Action, Notice, Tab};
 use crate::tui::configs::{ConfigNews, ConfigWork};
+use crate::tui::fetching::not_started;
 use crate::tui::popups::{Choice, Question};
 use crate::tui::repl::BaseModel;
 
@@ -21,10 +22,11 @@ impl Config {
             }
             ConfigNews::Loaded { file, read } => {
                 self.form.load(file.clone(), read.clone());
-                self.page = Page::Form;
+                let left = self.leave_shelves();
                 if let Some(warning) = read.warnings.first() {
-                    return vec![Action::Tell(Notice::info(warning.clone()))];
+                    return left.into_iter().chain([Action::Tell(Notice::info(warning.clone()))]).collect();
                 }
+                return left.into_iter().collect();
             }
             ConfigNews::Saved(path) => {
                 if let Some(written) = self.writing.take() {
@@ -57,18 +59,16 @@ impl Config {
                     shelves.found(items);
                 }
             }
-            ConfigNews::Size { name, told } => {
+            ConfigNews::Offer { repos, told } => {
                 if let Page::Shelves(shelves) = &mut self.page {
-                    shelves.sized(name, told);
+                    shelves.answered(repos, told);
                 }
             }
             // The queue keeps it.
             ConfigNews::Queued => self.started = self.queueing.take().or(self.started.take()),
             ConfigNews::NotStarted(why) => {
                 self.starting = None;
-                let close = vec![Choice::new('c', "Close", Vec::new())];
-                let question = Question::new("The training did not start", why.as_str(), close);
-                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(question))];
+                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(not_started(why)))];
             }
             ConfigNews::Preview(look) => self.look = Some(look.clone()),
         }

@@ -1,6 +1,6 @@
 //! From the form to a job, or to a look at its data.
 
-use super::{Config, Page, tell_error};
+use super::{Config, Page, tell, tell_error};
 use crate::args::{FIELDS, Field, SftArgs};
 use crate::tui::action::{Action, Notice, QueueWork};
 use crate::tui::component::Handled;
@@ -47,6 +47,9 @@ impl Config {
     }
 
     pub(super) fn start(&mut self, state: &State) -> Handled {
+        if let Some(fetching) = &state.fetch {
+            return tell(fetching.in_the_way());
+        }
         let args = match self.ready(state) {
             Ok(args) => args,
             Err(handled) => return handled,

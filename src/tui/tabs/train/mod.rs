@@ -1,6 +1,7 @@
 //! The run that is followed: how far it is, its curves, the machine, its log.
 
 mod charts;
+mod fetch;
 mod figures;
 mod layout;
 mod log;
@@ -8,7 +9,7 @@ mod progress;
 
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::job::event::Command;
 use crate::tui::action::{Action, Awaited, Notice};
@@ -27,7 +28,14 @@ impl Component for Train {
     fn commands(&self, state: &State) -> Vec<CommandInfo> {
         let live = state.is_live();
         let pause = if is_paused(state) { &keys::RESUME } else { &keys::PAUSE };
-        [pause, &keys::SAVE, &keys::STOP].map(|b| CommandInfo::main(b, live)).into()
+        let fetches = state.fetch.is_some();
+        let cancel = CommandInfo { binding: &keys::CANCEL_FETCH, enabled: fetches, main: fetches };
+        let of_run = [pause, &keys::SAVE, &keys::STOP].map(|b| CommandInfo::main(b, live));
+        // What is about what is shown comes first.
+        match fetches {
+            true => [cancel].into_iter().chain(of_run).collect(),
+            false => of_run.into_iter().chain([cancel]).collect(),
+        }
     }
 
     fn handle(&mut self, key: &KeyEvent, state: &State) -> Handled {
@@ -40,6 +48,8 @@ impl Component for Train {
             (Command::Save, "it saves after the step at hand", Awaited::Saved)
         } else if keys::STOP.is(key) {
             (Command::Stop, "", Awaited::Ended)
+        } else if keys::CANCEL_FETCH.is(key) && state.fetch.is_some() {
+            return Handled::with(Action::CancelFetch);
         } else {
             return Handled::No;
         };
@@ -53,6 +63,18 @@ impl Component for Train {
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
+        let area = match &state.fetch {
+            None => area,
+            // A run that goes on stays in sight.
+            Some(fetching) if state.is_live() => {
+                let height = fetch::height(fetching).min(area.height / 2);
+                let [above, below] =
+                    Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(area);
+                fetch::draw(frame, above, fetching, state);
+                below
+            }
+            Some(fetching) => return fetch::draw(frame, area, fetching, state),
+        };
         match &state.run {
             Some(run) => draw_run(frame, area, run, state),
             None => widgets::words(frame, area, &nothing_open(state), state.theme.text),

@@ -1,0 +1,50 @@
+//! What is told on the shell's screen when the cockpit has gone: what goes on without it, and what does not.
+
+use super::fetching::Fetching;
+use super::state::State;
+use crate::job::merge::usual_target;
+
+/// How things were left.
+#[derive(Debug, Clone, Copy)]
+pub struct Left {
+    /// The worker has been told to end as the cockpit does, or the merges have.
+    pub stopping: bool,
+    pub stopping_merges: bool,
+    /// The worker has been told to pause, and has not yet said that it does.
+    pub pausing: bool,
+}
+
+impl Left {
+    /// A line for each; none where nothing is left.
+    pub fn words(self, state: &State) -> Option<String> {
+        let merges = state.merges.iter().map(|merging| {
+            let (checkpoint, target) = (merging.checkpoint.display(), usual_target(&merging.checkpoint));
+            match self.stopping_merges {
+                true => format!("the merge of {checkpoint} was told to end, and leaves nothing behind"),
+                false => format!("{checkpoint} is merged on: {} is there when it is done", target.display()),
+            }
+        });
+        let fetch = state.fetch.as_ref().map(Fetching::parting_words);
+        let words: Vec<String> = self.of_run(state).into_iter().chain(fetch).chain(merges).collect();
+        (!words.is_empty()).then(|| words.join("\n"))
+    }
+
+    fn of_run(self, state: &State) -> Option<String> {
+        let run = state.run.as_ref().filter(|_| state.is_live())?;
+        let path = run.path.display();
+        let what = match self.stopping {
+            true if run.hung(state.now).is_some() => {
+                return Some(format!("{path} hangs, and was told to end: {}", run.way_out()));
+            }
+            true => "finishes its step, saves and ends",
+            false if run.paused || self.pausing => {
+                let how = if run.paused { "is paused" } else { "pauses after its step" };
+                return Some(format!(
+                    "{path} {how} and stays so: `qwen-tui --run` with this directory shows it, p resumes it"
+                ));
+            }
+            false => "trains on",
+        };
+        Some(format!("{path} {what}; `qwen-tui --run` with this directory shows it"))
+    }
+}
