@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
-use qwen_tui::hub::Sources;
+use qwen_tui::hub::{Absent, Sources};
 use qwen_tui::job::runs::RunStatus;
+use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
 
-use super::fetch::{Newer, fetch};
+use super::fetch::{Newer, fetch_until};
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -53,6 +54,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         return out::help(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
     let (queued, raw) = split_queue(raw);
+    let beginning = if queued { None } else { Some(Beginning::watched(end_at_once)?) };
     let (config, flags) = split_config(raw)?;
     let config = config_of(config, &flags)?;
     let loaded = args::load_sft(config.as_deref(), &flags)?;
@@ -60,30 +62,29 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         out::note(&format!("warning: {warning}"));
     }
     let mut args = loaded.args;
-    if queued {
-        // Without an engine too: the job waits for one.
-        return super::queue::put(args);
-    }
+    // Without an engine too: the job waits for one.
+    let Some(beginning) = beginning else { return super::queue::put(args) };
     // Asked now, so that no empty run is left behind.
     ready_engine()?;
     args.make_paths_absolute();
     let args = match Begin::from(args)? {
-        Begin::Resume { resume, args } => return go_on(*resume, *args),
+        Begin::Resume { resume, args } => return go_on(*resume, *args, &beginning),
         Begin::New { args, notes, .. } => {
             notes.iter().for_each(|note| out::note(note));
             args
         }
     };
     // Before the directory is made: what is told then leaves nothing behind.
-    let located = locate(&args, &mut fetch)?;
+    let located = locate(&args, &mut |absent| fetch(absent, &beginning))?;
     located.notes.iter().for_each(|note| out::note(note));
     let newer = args.check_model_is_latest.then(|| located.model.map(Newer::ask)).flatten();
+    beginning.begin();
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let result = run
         .write_args(&args.to_json())
         .and_then(|()| Sources::write(located.sources.as_ref(), run.path()))
-        .and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
+        .and_then(|()| run_foreground(run.path(), !args.disable_tqdm, &beginning));
     let refused = matches!(result, Err(Error::User(_) | Error::NoRoom(_))) && !began(&run);
     match result.transpose() {
         Some(result) if !refused => {
@@ -98,15 +99,38 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         }
         None => {
             run.discard(&there_before);
-            out::text(&format!("state: {}\n", RunStatus::Stopped.word()))?;
-            out::note(&format!("{NOT_BEGUN}; the same command starts it again"));
-            Ok(())
+            tell_not_begun()
         }
     }
 }
 
+/// What is said where nothing is left of a start.
+fn tell_not_begun() -> Result<()> {
+    out::text(&stopped())?;
+    out::note(&format!("{NOT_BEGUN}; the same command starts it again"));
+    Ok(())
+}
+
+/// What scripts read where there is no run.
+fn stopped() -> String {
+    format!("state: {}\n", RunStatus::Stopped.word())
+}
+
+/// Ends the program at a signal that comes before anything is made.
+fn end_at_once() {
+    std::process::exit(tell_not_begun().map_or_else(|e| e.exit_code(), |()| 0));
+}
+
+/// Fetches what the job lacks. A signal ends the program: what has come is kept.
+fn fetch(absent: &Absent, beginning: &Beginning) -> Result<PathBuf> {
+    let fetched = beginning.hold(|| fetch_until(absent, &|| beginning.stopped()))?;
+    fetched
+        .map_or_else(|| std::process::exit(out::text(&stopped()).map_or_else(|e| e.exit_code(), |()| 0)), Ok)
+}
+
 /// Goes on with a run in its own directory.
-fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
+fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()> {
+    beginning.begin();
     let before = resume.args.clone();
     resume.take(args)?;
     for warning in &resume.warnings {
@@ -121,10 +145,10 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
         None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
     });
-    resume.locate(&mut fetch)?.iter().for_each(|note| out::note(note));
+    resume.locate(&mut |absent| fetch(absent, beginning))?.iter().for_each(|note| out::note(note));
     let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
     let told = events().len();
-    let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm);
+    let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm, beginning);
     let stepped = || events().iter().skip(told).any(|record| is_step(&record.event));
     if !before.moved(&resume.args).is_empty() && matches!(result, Err(Error::User(_))) && !stepped() {
         // What lies at the new places is not what the run began with.

@@ -32,6 +32,7 @@ pub mod resume;
 pub mod runs;
 pub mod socket;
 pub mod standing;
+pub mod stop;
 pub mod tell;
 pub mod worker;
 
