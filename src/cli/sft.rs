@@ -149,7 +149,7 @@ fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()>
     let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
     let told = events().len();
     let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm, beginning);
-    let stepped = || events().iter().skip(told).any(|record| is_step(&record.event));
+    let stepped = || events().iter().skip(told).any(|record| record.event.is_step());
     if !before.moved(&resume.args).is_empty() && matches!(result, Err(Error::User(_))) && !stepped() {
         // What lies at the new places is not what the run began with.
         run.write_args(&before.to_json())?;
@@ -203,14 +203,10 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
     Ok(file.is_file().then_some(file))
 }
 
-fn is_step(event: &Event) -> bool {
-    matches!(event, Event::Step { .. } | Event::StepSkipped { .. })
-}
-
 /// Whether a run has anything to show: a step or a checkpoint.
 fn began(run: &RunDir) -> bool {
     let events = read_events::<Event>(&run.events_file()).unwrap_or_default();
-    events.iter().any(|record| is_step(&record.event)) || !list_checkpoints(run).is_empty()
+    events.iter().any(|record| record.event.is_step()) || !list_checkpoints(run).is_empty()
 }
 
 /// What scripts read from standard output; after a failure, what lies on disk.

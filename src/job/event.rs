@@ -178,6 +178,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it tells of a step.
+    pub fn is_step(&self) -> bool {
+        matches!(self, Event::Step { .. } | Event::StepSkipped { .. })
+    }
+
     /// Whether it tells why a run does not go on: on a full disk too, into the room that the log keeps for it.
     pub fn is_last_word(&self) -> bool {
         matches!(self, Event::NoRoom { .. } | Event::Finished { .. } | Event::Failed { .. })

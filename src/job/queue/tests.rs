@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::changes::{Added, To};
 use super::folder::Queue;
+use super::own::Told;
 use super::start::{End, settle};
 use super::state::{State, lock_file, number_of};
 use crate::args::{SftArgs, load_sft};
@@ -139,7 +140,11 @@ fn taken(events: &[&str], new: bool, log: bool) -> Taken {
 }
 
 impl Taken {
-    fn settle(&self, told: Option<Error>) -> End {
+    fn settle(&self, why: Option<Error>) -> End {
+        self.settle_told(why.map(|why| Told { why, trained: false }))
+    }
+
+    fn settle_told(&self, told: Option<Told>) -> End {
         settle(&self.queue, 1, &self.state, told).unwrap()
     }
 
@@ -203,6 +208,15 @@ fn whatever_a_killed_runner_left_is_gone_on_with() {
     assert_eq!(job.settle(None), End::Failed("no rows".to_owned()));
     assert_eq!(job.stands(), Some(State::Failed { message: "no rows".to_owned() }));
     assert!(!job.run.exists());
+    // It has trained, or ended well, and was moved away before anybody looked.
+    let job = taken(&[], true, true);
+    fs::rename(&job.run, job.dir.path().join("elsewhere")).unwrap();
+    let why = Error::internal("the worker ended with exit status 0");
+    assert_eq!((job.settle_told(Some(Told { why, trained: true })), job.stands()), (End::Ended, None));
+    // It was refused, and then deleted.
+    let job = taken(&[], true, true);
+    fs::remove_dir_all(&job.run).unwrap();
+    assert_eq!(job.settle(Some(Error::user("no rows"))), End::Failed("no rows".to_owned()));
     // Somebody has deleted it.
     let job = taken(&[], true, true);
     fs::remove_dir_all(&job.run).unwrap();
