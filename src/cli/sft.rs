@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::hub::{Absent, Sources};
+use qwen_tui::job::go_on;
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
@@ -180,7 +181,7 @@ pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
 
 /// How a run that was stopped is gone on with.
 pub fn how_to_go_on(run: &Path) -> String {
-    format!("to go on with it: qwen-tui sft --resume_from_checkpoint {}", run.display())
+    format!("to go on with it: {}", go_on::command(run))
 }
 
 /// Where the arguments stand: in the file given, or else in the run that is gone on with.

@@ -12,6 +12,7 @@ pub mod event;
 pub mod find;
 pub mod follow;
 pub mod frames;
+pub mod go_on;
 pub mod human;
 pub mod hung;
 pub mod initial_adapter;

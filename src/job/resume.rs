@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::hub::Fetch;
 use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
+use crate::job::go_on::{its_weights, with_its_weights};
 use crate::job::inputs::{Inputs, Missing};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
@@ -49,15 +50,16 @@ impl Resume {
             return Self::open(&dir)?.at_newest();
         };
         if let Err(e) = RunDir::open(root) {
-            return Err(e.map(|message| format!("{message}; {WEIGHTS_ALONE}")));
+            return Err(with_its_weights(e, &dir));
         }
         let mut resume = Self::open(root)?;
         if !resume.finished {
-            verify(&dir, Needed::All).map_err(|e| e.map(|message| format!("{message}; {WEIGHTS_ALONE}")))?;
+            verify(&dir, Needed::All).map_err(|e| with_its_weights(e, &dir))?;
             resumable(&dir)?;
             resume.step = Some(step);
             resume.check_args()?;
         }
+        resume.warn_of_damage();
         Ok(resume)
     }
 
@@ -119,7 +121,23 @@ impl Resume {
             (self.step, self.warnings) = (step, warnings);
             self.check_args()?;
         }
+        self.warn_of_damage();
         Ok(self)
+    }
+
+    /// Of a finished run, whose checkpoints nobody has to go on from: which of them are damaged.
+    fn warn_of_damage(&mut self) {
+        if !self.finished {
+            return;
+        }
+        match newest(&self.run, Needed::All, |_| Ok(())) {
+            Ok(Newest { step: Some(step), warnings }) if !warnings.is_empty() => {
+                self.warnings = warnings;
+                self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
+            }
+            Ok(_) => {}
+            Err(e) => self.warnings = vec![e.to_string()],
+        }
     }
 
     /// Looks for what the worker reads. The adapter that the run began with is in its checkpoints.
@@ -212,8 +230,8 @@ pub(super) fn newest(run: &RunDir, needed: Needed, usable: impl Fn(&Path) -> Res
     let (mut whole, mut broken) = look_at_checkpoints(run.path(), needed);
     let branch = Branch::read(run.path());
     branch.sort(&mut whole);
-    let left_out = |broken: &[(u64, Error)]| -> Vec<String> {
-        broken.iter().map(|(step, e)| format!("checkpoint-{step} is left out: {e}")).collect()
+    let not_whole = |broken: &[(u64, Error)]| -> Vec<String> {
+        broken.iter().map(|(step, e)| format!("checkpoint-{step} is not whole: {e}")).collect()
     };
     let mut refused = None;
     for checkpoint in whole {
@@ -222,7 +240,7 @@ pub(super) fn newest(run: &RunDir, needed: Needed, usable: impl Fn(&Path) -> Res
         } else if let Err(e) = usable(&checkpoint.path) {
             refused.get_or_insert(e);
         } else {
-            let mut warnings = left_out(&broken);
+            let mut warnings = not_whole(&broken);
             if branch.has_left(checkpoint.step, checkpoint.written) {
                 warnings.push(format!(
                     "the run had gone back from checkpoint-{}; no other whole one is left",
@@ -242,23 +260,22 @@ pub(super) fn newest(run: &RunDir, needed: Needed, usable: impl Fn(&Path) -> Res
 /// Nothing is begun anew over checkpoints that a person may still mend: what is wrong with them, and what can be done.
 fn none_whole(run: &RunDir, needed: Needed, broken: &[(u64, Error)]) -> Error {
     let each: Vec<String> = broken.iter().map(|(step, e)| format!("checkpoint-{step}: {e}")).collect();
-    let weights = match needed {
-        Needed::Weights => String::new(),
-        Needed::All => format!("; {WEIGHTS_ALONE}"),
+    // Of the newest whose weights are of use.
+    let advice = |(step, _): &(u64, Error)| Some((*step, its_weights(&run.checkpoint(*step))?));
+    let weights = match broken.iter().rev().filter(|_| needed == Needed::All).find_map(advice) {
+        Some((step, advice)) => format!("; checkpoint-{step}: {advice}"),
+        None => String::new(),
     };
     Error::user(format!(
-        "{} has checkpoints, and none of them is whole ({}): put the files back as they were written{weights}; to train \
+        "{} has checkpoints, and none of them is whole ({}): put the files back from a copy{weights}; to train \
          the run from its beginning, move its checkpoints away",
         run.path().display(),
         each.join("; ")
     ))
 }
 
-/// What can be done with a checkpoint that no training can go on from.
-const WEIGHTS_ALONE: &str =
-    "its weights alone can begin a new run, where they are whole (resume_only_model true)";
-
-/// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own; also returns what was found where.
+/// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own; also returns what was
+/// passed over, and what was found where.
 /// `fetch` is asked for what is not on this machine.
 ///
 /// # Errors
@@ -273,7 +290,7 @@ pub fn resume(dir: &Path, fetch: &mut Fetch<'_>) -> Result<(PathBuf, Worker, Vec
             run.display()
         )));
     }
-    let notes = resume.locate(fetch)?;
+    let notes = resume.warnings.iter().cloned().chain(resume.locate(fetch)?).collect();
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
     Ok((run.to_owned(), worker, notes))
 }
@@ -324,10 +341,12 @@ fn more(changes: &[Change]) -> String {
 fn is_no_run(dir: &Path) -> Result<()> {
     let has = |names: &[&str]| names.iter().any(|name| dir.join(name).exists());
     if has(&["configuration.json", "default", "adapter_config.json", "resume.json", "trainer_state.json"]) {
-        return Err(Error::user(format!(
-            "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the              run's directory; {WEIGHTS_ALONE}",
+        let e = Error::user(format!(
+            "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the \
+             run's directory",
             dir.display()
-        )));
+        ));
+        return Err(with_its_weights(e, dir));
     }
     if has(&["config.json"]) {
         return Err(Error::user(format!(
