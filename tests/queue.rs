@@ -115,6 +115,11 @@ fn jobs_start_one_after_another_in_the_order_that_was_chosen() {
     moved(&["1", "left"]).refused(&["up, down, first, last"]);
     assert_eq!(bench.words(&["queue", "remove", "2"]).ok(), "job 2 is out of the queue\n");
     moved(&["2", "up"]).refused(&["no job 2"]);
+    let number = "a job is named by its number, which `qwen-tui queue` shows";
+    moved(&["-1", "first"]).refused(&["'-1'", number]);
+    bench.words(&["queue", "remove", "-1"]).refused(&["'-1'", number]);
+    bench.words(&["queue", "retry", "-1"]).refused(&["'-1'", number]);
+    moved(&["1", "to", "-2"]).refused(&["\"to -2\" is no place in the queue"]);
 
     // Beneath the running job, with the keys of a run.
     let listed = bench.words(&["jobs"]).ok().to_owned();

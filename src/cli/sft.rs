@@ -10,7 +10,7 @@ use qwen_tui::job::go_on;
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
-use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
+use qwen_tui::run::{RunDir, TrainerState, check_output_dir, existing, list_checkpoints, read_events};
 
 use super::fetch::{Newer, fetch_until};
 use super::{out, wants_help};
@@ -75,6 +75,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
             args
         }
     };
+    check_output_dir(Path::new(&args.output_dir))?;
     // Before the directory is made: what is told then leaves nothing behind.
     let located = locate(&args, &mut |absent| fetch(absent, &beginning))?;
     located.notes.iter().for_each(|note| out::note(note));

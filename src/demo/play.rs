@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
 use crate::job::stop::Beginning;
 use crate::job::{Outcome, run_foreground};
-use crate::run::{RunDir, write_atomic};
+use crate::run::{RunDir, check_output_dir, write_atomic};
 
 const CONFIG: &str = include_str!("../../configs/demo.json");
 
@@ -106,6 +106,7 @@ fn comparable(flags: &[String]) -> Result<()> {
 /// Reviews or base model that are not there, a folder that cannot be written, flags that are wrong or the demo's own.
 pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     check_flags(flags)?;
+    check_output_dir(output_dir)?;
     let output_dir = &std::path::absolute(output_dir)
         .user(format!("the folder {:?}", output_dir.display().to_string()))?;
     let base = places::base_dir()?;

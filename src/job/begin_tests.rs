@@ -101,10 +101,10 @@ fn an_adapter_comes_from_a_checkpoint_a_run_or_the_newest_run() {
             "{notes}"
         );
     }
-    // What else would have been begun with is not not whole in silence.
+    // What else would have been begun with is not left out in silence.
     let (begun, notes) = new(args(&root, &from(&newer.checkpoint(10), "--init_adapter mine.safetensors")));
     assert_eq!(begun.init_adapter.as_deref(), weights(10).to_str());
-    assert!(notes.contains("init_adapter mine.safetensors is not whole"), "{notes}");
+    assert!(notes.contains("init_adapter mine.safetensors is left out"), "{notes}");
     // A damaged one is passed over, or refused where it is named.
     fs::write(weights(20), "weighty").unwrap();
     let (begun, notes) = new(args(&root, &from(newer.path(), "")));

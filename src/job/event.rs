@@ -153,6 +153,8 @@ pub enum Event {
     Resumed {
         step: u64,
     },
+    /// It has been told to stop, by whomever: it finishes what is at hand, saves and ends.
+    Stopping,
     /// Something could not be written, since the disk is full or a quota used up; the run waits until it can.
     NoRoom {
         message: String,

@@ -128,7 +128,11 @@ async fn follow(
         // Asked before the log is read, so that nothing written before the end is missed.
         let status = worker.try_wait()?;
         for record in events.poll()? {
-            screen.show(&record);
+            // Ctrl-C has been answered already.
+            match record.event {
+                Event::Stopping if interrupts > 0 => screen.pass(&record),
+                _ => screen.show(&record),
+            }
             seen = true;
             end = ending(record.event).or(end);
         }

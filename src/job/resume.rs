@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::args::{ARGS_FILE, Change, SftArgs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::hub::Fetch;
 use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
@@ -41,7 +41,7 @@ impl Resume {
         let dir = fs::canonicalize(dir).map_err(|e| {
             Error::user(format!(
                 "resume_from_checkpoint: {}: {e}; give the directory of a run or of one of its checkpoints, or last",
-                dir.display()
+                shown(dir)
             ))
         })?;
         let step = dir.file_name().and_then(|name| step_of(&name.to_string_lossy()));

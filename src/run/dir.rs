@@ -213,6 +213,22 @@ fn output_error(doing: &str, path: &Path, e: &io::Error) -> Error {
     }
 }
 
+/// Refuses an output directory that cannot be made, as a file is in the way: before what would take time is done for it.
+///
+/// # Errors
+/// `Error::User` names the file.
+pub fn check_output_dir(output_dir: &Path) -> Result<()> {
+    let there = existing(output_dir);
+    if there.is_dir() {
+        return Ok(());
+    }
+    Err(Error::user(format!(
+        "output_dir {}: {} is no directory: give another one",
+        output_dir.display(),
+        there.display()
+    )))
+}
+
 /// The nearest directory above `path` (or itself) that is there: what [`RunDir::discard`] keeps.
 pub fn existing(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_default();

@@ -203,6 +203,9 @@ impl App {
             true if run.hung(self.state.now).is_some() => {
                 return Some(format!("{} hangs, and was told to end: {}", run.path.display(), run.way_out()));
             }
+            true if run.no_room.is_some() => {
+                "was told to end: without room on the disk nothing more is saved"
+            }
             true => "finishes its step, saves and ends",
             false if run.paused || self.pausing => {
                 let how = if run.paused { "is paused" } else { "pauses after its step" };
@@ -310,6 +313,7 @@ impl App {
                 }
                 Action::StartJob(args) => {
                     self.shown = Tab::Train;
+                    self.state.starting = true;
                     self.opening.asked(self.state.now);
                     rest.push(Action::StartJob(args));
                 }
