@@ -17,7 +17,7 @@ use crate::hub::find::nothing_is_fetched;
 use crate::job::begin::Begin;
 use crate::job::engine::ready_engine;
 use crate::job::locate::locate;
-use crate::job::runs::{head_and_tail, last_words};
+use crate::job::runs::{head_and_tail, last_words, take_lock};
 use crate::job::{Event, Worker};
 use crate::run::{EVENTS, RunDir, WORKER_LOG, existing, list_checkpoints};
 
@@ -98,7 +98,10 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         let lock = lock_file(queue.dir(), number);
         let held = OpenOptions::new().create(true).append(true).read(true).open(&lock);
         let held = held.map_err(|e| queue.refused("open", &lock, &e))?;
-        held.try_lock().map_err(|e| queue.refused("lock", &lock, &e.into()))?;
+        // Whoever only looks at it has it for a moment.
+        if !take_lock(&held) {
+            held.try_lock().map_err(|e| queue.refused("lock", &lock, &e.into()))?;
+        }
         Worker::start_holding(&engine, &path, step, held)
     })();
     match begun {
