@@ -503,6 +503,17 @@ fn the_last_run_is_looked_for_when_the_job_starts() {
     };
     let stop = || drop(bench.words(&["stop", "last", "--output_dir", "out"]).ok().to_owned());
     until("the first job", || trains(1));
+    // One that is put while it trains waits for what it leaves too.
+    let third = bench.sft(&[&["--queue"][..], &words].concat());
+    third.ok();
+    assert!(third.stderr.contains("goes on with what job 2 of the queue leaves"), "{}", third.stderr);
+    bench.words(&["queue", "remove", "2"]).ok();
+    let fourth = bench.sft(&[&["--queue"][..], &words].concat());
+    assert!(fourth.stderr.contains("goes on with what job 3 of the queue leaves"), "{}", fourth.stderr);
+    bench.words(&["queue", "remove", "3"]).ok();
+    bench.words(&["queue", "remove", "4"]).ok();
+    let fifth = bench.sft(&[&["--queue"][..], &words].concat());
+    assert!(fifth.stderr.contains("goes on with what job 1 of the queue leaves"), "{}", fifth.stderr);
     stop();
     until("the second job, or another run", || if runs().len() > 1 { Some(()) } else { trains(2) });
     assert_eq!(runs().len(), 1, "the second goes on with the first one's run");

@@ -1,5 +1,6 @@
 //! The command line: a function a subcommand, and no logic of its own.
 
+mod beginning;
 mod demo;
 mod doctor;
 mod fetch;

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
-use qwen_tui::hub::{Absent, Sources};
+use qwen_tui::hub::Sources;
 use qwen_tui::job::go_on;
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
 use qwen_tui::run::{RunDir, TrainerState, check_output_dir, existing, list_checkpoints, read_events};
 
-use super::fetch::{Newer, fetch_until};
+use super::beginning::{NOT_BEGUN, end_at_once, fetch, tell_not_begun};
+use super::fetch::Newer;
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -43,9 +44,6 @@ Examples:
   qwen-tui sft --resume_from_checkpoint output/qwen-1_8b/v0-20250101-120000
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
-
-/// What is said where a signal ended the worker before it did anything.
-const NOT_BEGUN: &str = "stopped before it began: nothing was trained";
 
 /// Not an argument of the job: it is in no file.
 const QUEUE_FLAG: &str = "--queue";
@@ -104,30 +102,6 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
             tell_not_begun()
         }
     }
-}
-
-/// What is said where nothing is left of a start.
-fn tell_not_begun() -> Result<()> {
-    out::text(&stopped())?;
-    out::note(&format!("{NOT_BEGUN}; the same command starts it again"));
-    Ok(())
-}
-
-/// What scripts read where there is no run.
-fn stopped() -> String {
-    format!("state: {}\n", RunStatus::Stopped.word())
-}
-
-/// Ends the program at a signal that comes before anything is made.
-fn end_at_once() {
-    std::process::exit(tell_not_begun().map_or_else(|e| e.exit_code(), |()| 0));
-}
-
-/// Fetches what the job lacks. A signal ends the program: what has come is kept.
-fn fetch(absent: &Absent, beginning: &Beginning) -> Result<PathBuf> {
-    let fetched = beginning.hold(|| fetch_until(absent, &|| beginning.stopped()))?;
-    fetched
-        .map_or_else(|| std::process::exit(out::text(&stopped()).map_or_else(|e| e.exit_code(), |()| 0)), Ok)
 }
 
 /// Goes on with a run in its own directory.

@@ -23,6 +23,7 @@ pub mod lines;
 mod listing;
 pub mod locate;
 pub mod merge;
+mod newest;
 pub mod obey;
 pub mod probe;
 pub mod queue;

@@ -107,13 +107,13 @@ impl Aim {
     pub fn draw(chance: &mut Chance) -> Self {
         let millis = Duration::from_millis;
         let (what, most) = match chance.below(11) {
-            10 => return Self::Change { what: Change::Unnamed, nth: 1, and: Duration::ZERO },
             0..3 => return Self::Time(chance.up_to(millis(2500))),
             // About as long as a save takes.
             3..5 => (Change::Begun, millis(100)),
             5..7 => (Change::Sealed, millis(5)),
             7..9 => (Change::Renamed, millis(5)),
-            _ => (Change::Rotated, millis(2)),
+            9 => (Change::Rotated, millis(2)),
+            _ => return Self::Change { what: Change::Unnamed, nth: 1, and: Duration::ZERO },
         };
         // At once, as often as not.
         let and = if chance.below(2) == 0 { Duration::ZERO } else { chance.up_to(most) };

@@ -47,7 +47,7 @@ struct Ready {
 
 /// What a look at a job finds.
 enum Look {
-    Ready(Ready),
+    Ready(Box<Ready>),
     /// The run that it goes on with is finished.
     Finished(PathBuf),
 }
@@ -63,7 +63,7 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         Err(e) => return Ok(Start::Held(e.to_string())),
     };
     let ready = match look(&arguments_file(queue.dir(), number)) {
-        Ok(Look::Ready(ready)) => ready,
+        Ok(Look::Ready(ready)) => *ready,
         Ok(Look::Finished(run)) => return finish(queue, number, run),
         Err(e) => return put_aside(queue, number, e),
     };
@@ -123,7 +123,7 @@ fn look(file: &Path) -> Result<Look> {
             let located = locate(&args, &mut nothing_is_fetched)?;
             // Told now: a run that is there is not this job's.
             vacant(&args)?;
-            Ok(Look::Ready(Ready { args: *args, sources: located.sources, resumes: None }))
+            Ok(Look::Ready(Box::new(Ready { args: *args, sources: located.sources, resumes: None })))
         }
         Begin::Resume { mut resume, args } => {
             resume.take(*args)?;
@@ -132,7 +132,7 @@ fn look(file: &Path) -> Result<Look> {
             }
             resume.locate(&mut nothing_is_fetched)?;
             let resumes = Some((resume.run, resume.step));
-            Ok(Look::Ready(Ready { args: resume.args, sources: None, resumes }))
+            Ok(Look::Ready(Box::new(Ready { args: resume.args, sources: None, resumes })))
         }
     }
 }
