@@ -76,7 +76,7 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         None => Some(output_dir.to_owned()),
     };
     let log = known.as_deref().filter(|_| !new).map(log_length);
-    let taken = |run, log| State::Taken { run, new, log, kept: kept.clone() };
+    let taken = |run, log| State::Taken { run, new, log, kept: kept.clone(), undone: false };
     let may_start = |state: &State| state.is_waiting() && !queue.is_paused();
     if !queue.set_state(number, may_start, &taken(known, log))? {
         return Ok(Start::Gone);
@@ -108,6 +108,9 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         Ok(worker) => Ok(Start::Started(path, worker)),
         Err(e) => {
             if new {
+                let log = Some(log_length(&path));
+                let state = State::Taken { run: Some(path), new, log, kept: kept.clone(), undone: true };
+                queue.set_state(number, State::is_taken, &state)?;
                 run.discard(&kept);
             }
             put_aside(queue, number, e)
@@ -188,11 +191,14 @@ pub(super) enum End {
 /// # Errors
 /// The queue's folder cannot be written.
 pub(super) fn settle(queue: &Queue, number: u64, state: &State, told: Option<Told>) -> Result<End> {
-    let State::Taken { run, new, log, kept } = state else { return Ok(End::Again) };
+    let State::Taken { run, new, log, kept, undone } = state else { return Ok(End::Again) };
     if told.is_none() && is_held(&lock_file(queue.dir(), number)) {
         return Ok(End::Lives);
     }
-    let end = run.as_ref().map_or(End::Again, |run| end_of(run, *new, *log, told));
+    let end = match run {
+        Some(run) if !undone => end_of(run, *new, *log, told),
+        _ => End::Again,
+    };
     let discard = || {
         if let (Some(run), true) = (run, *new) {
             RunDir::made(run).discard(kept);
@@ -207,7 +213,11 @@ pub(super) fn settle(queue: &Queue, number: u64, state: &State, told: Option<Tol
         End::Lives => {}
         End::Ended => queue.dismiss(number)?,
         End::Again => {
-            if run.as_ref().is_some_and(untouched) {
+            if *undone || run.as_ref().is_some_and(untouched) {
+                // Killed among what follows, it is found as it is.
+                let (run, new, log, kept) = (run.clone(), *new, *log, kept.clone());
+                let state = State::Taken { run, new, log, kept, undone: true };
+                queue.set_state(number, State::is_taken, &state)?;
                 discard();
             }
             queue.set_state(number, State::is_taken, &State::waiting())?;

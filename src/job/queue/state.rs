@@ -33,6 +33,10 @@ pub enum State {
         log: Option<u64>,
         /// What was there before a new run's directory, and stays where the run comes to nothing.
         kept: PathBuf,
+        /// Its worker never began, and the directory is being taken away: that it is gone does not mean that the job has
+        /// ended.
+        #[serde(default)]
+        undone: bool,
     },
     /// It could not be started, or was refused before its first step.
     Failed { message: String },

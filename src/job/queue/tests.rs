@@ -133,7 +133,7 @@ fn taken(events: &[&str], new: bool, log: bool) -> Taken {
     };
     let length = fs::metadata(run.join("events.jsonl")).map_or(0, |m| m.len());
     let log = log.then_some(length);
-    let state = State::Taken { run: Some(run.clone()), new, log, kept: dir.path().to_owned() };
+    let state = State::Taken { run: Some(run.clone()), new, log, kept: dir.path().to_owned(), undone: false };
     assert!(queue.set_state(1, State::is_waiting, &state).unwrap());
     assert!(!queue.set_state(1, State::is_waiting, &state).unwrap(), "it is taken once");
     Taken { dir, queue, run, state }
@@ -165,7 +165,7 @@ const STEP: &str = r#"{"seq":4,"time":20,"kind":"step","step":3,"epoch":0.5,"los
 fn whatever_a_killed_runner_left_is_gone_on_with() {
     // Taken, and nothing made yet.
     let (_dir, queue) = queue(1);
-    let state = State::Taken { run: None, new: true, log: None, kept: "/".into() };
+    let state = State::Taken { run: None, new: true, log: None, kept: "/".into(), undone: false };
     queue.set_state(1, State::is_waiting, &state).unwrap();
     assert_eq!(settle(&queue, 1, &state, None).unwrap(), End::Again);
     assert_eq!(queue.list().unwrap().job(1).unwrap().state, Ok(State::waiting()));
@@ -175,6 +175,19 @@ fn whatever_a_killed_runner_left_is_gone_on_with() {
         let job = taken(&[], true, true);
         files.iter().for_each(|file| job.write(file, if *file == "worker.log" { "" } else { "{}" }));
         assert_eq!((job.settle(None), job.stands()), (End::Again, Some(State::waiting())));
+        assert!(!job.run.exists() && !job.dir.path().join("out").exists());
+    }
+    // Killed while it was taken away, at either end of that.
+    for gone in [false, true] {
+        let job = taken(&[], true, true);
+        job.write("worker.log", "");
+        if gone {
+            fs::remove_dir_all(job.dir.path().join("out")).unwrap();
+        }
+        let State::Taken { run, new, log, kept, .. } = job.state.clone() else { unreachable!() };
+        let state = State::Taken { run, new, log, kept, undone: true };
+        assert_eq!(settle(&job.queue, 1, &state, None).unwrap(), End::Again, "it is not lost");
+        assert_eq!(job.stands(), Some(State::waiting()));
         assert!(!job.run.exists() && !job.dir.path().join("out").exists());
     }
     // It is not known whose it is: what a worker has touched stays.
