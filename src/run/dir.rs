@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
@@ -216,17 +217,12 @@ fn output_error(doing: &str, path: &Path, e: &io::Error) -> Error {
 /// Refuses an output directory that cannot be made, as a file is in the way: before what would take time is done for it.
 ///
 /// # Errors
-/// `Error::User` names the file.
+/// `Error::User` as [`RunDir::create`]'s.
 pub fn check_output_dir(output_dir: &Path) -> Result<()> {
-    let there = existing(output_dir);
-    if there.is_dir() {
-        return Ok(());
+    match existing(output_dir).is_dir() {
+        true => Ok(()),
+        false => Err(output_error("create the output directory", output_dir, &Errno::NOTDIR.into())),
     }
-    Err(Error::user(format!(
-        "output_dir {}: {} is no directory: give another one",
-        output_dir.display(),
-        there.display()
-    )))
 }
 
 /// The nearest directory above `path` (or itself) that is there: what [`RunDir::discard`] keeps.
