@@ -1,6 +1,7 @@
 //! The kinds of error a person can meet, and the exit status each ends in.
 
 use std::fmt::Display;
+use std::path::Path;
 
 /// An error with a message written for the person at the keyboard: what was wrong, where, and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -54,22 +55,36 @@ impl Error {
 /// Characters of another library's error that are shown: it may quote what it found, and that may be a whole file.
 const QUOTED: usize = 1000;
 
+/// Whether a character is not seen and changes how others are: one that a terminal obeys, that turns the direction of
+/// writing, or that has no width. The two joiners are none: scripts and emoji are written with them.
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 fn push_shown(shown: &mut String, c: char) {
     match c {
         '\n' => shown.push(c),
-        c if c.is_control() => shown.extend(c.escape_default()),
+        c if is_unseen(c) => shown.extend(c.escape_default()),
         c => shown.push(c),
     }
 }
 
-/// A text that goes to a terminal and may quote what somebody typed: control characters but line ends are escaped.
+/// A path in a message, on one line: what is not seen in it is escaped, line ends too.
+pub fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy()).replace('\n', "\\n")
+}
+
+/// A text that goes to a terminal and may quote what somebody typed: what is not seen in it is escaped, but line ends.
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     text.chars().for_each(|c| push_shown(&mut shown, c));
     shown
 }
 
-/// The beginning of a text that may be long and not be meant for a terminal: control characters are escaped.
+/// The beginning of a text that may be long and not be meant for a terminal: what is not seen in it is escaped.
 pub fn brief(text: &impl Display) -> String {
     let text = text.to_string();
     let mut shown = String::with_capacity(text.len().min(QUOTED));
@@ -108,6 +123,11 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_escaped() {
         assert_eq!(escaped("a\u{1b}[31mb\r评论\n\u{9b}"), "a\\u{1b}[31mb\\r评论\n\\u{9b}");
+        let turned = "\u{202e}\u{2066}\u{200b}\u{feff}";
+        assert_eq!(escaped(turned), "\\u{202e}\\u{2066}\\u{200b}\\u{feff}");
+        let family = "👨\u{200d}👩";
+        assert_eq!(escaped(family), family);
+        assert_eq!(shown(Path::new("a\nb\u{202e}.json")), "a\\nb\\u{202e}.json");
         let long = "x".repeat(2 * QUOTED);
         assert_eq!(escaped(&long), long);
         assert_eq!(brief(&long).chars().count(), QUOTED + 1);

@@ -355,6 +355,41 @@ fn a_signal_before_a_worker_goes_on_leaves_the_run() {
     }
 }
 
+/// A message is a line of its own, whatever it quotes.
+#[test]
+fn what_is_not_seen_in_a_name_is_escaped() {
+    let name = "a\u{202e}b\u{200b}\nc.json";
+    for words in
+        [&["sft", "--config", name][..], &["attach", name], &["sft", "--resume_from_checkpoint", name]]
+    {
+        let said = stderr(&without_engine(words));
+        assert!(said.contains("a\\u{202e}b\\u{200b}\\nc.json") && said.lines().count() == 1, "{said:?}");
+    }
+    let said = stderr(&without_engine(&["sft", "\u{1b}[2Jx"]));
+    assert!(said.contains("\"\\u{1b}[2Jx\""), "escaped once: {said:?}");
+}
+
+/// Before the demo's reviews are looked for.
+#[test]
+fn a_file_in_the_place_of_an_output_directory_is_told_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for place in [file.clone(), file.join("below")] {
+        let place = place.to_str().unwrap();
+        let environment = [("QWEN_TUI_REVIEWS", "/nowhere")];
+        let mut command = Command::new(PROGRAM);
+        let output =
+            command.args(["demo", "--headless", "--output_dir", place]).envs(environment).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            said.contains(&format!("cannot create the output directory {place}: Not a directory")),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn sft_without_an_engine_leaves_no_run_behind() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! A second Ctrl-C ends a run at once: what is said then is what lies on the disk.
+//! Signals at awkward moments: before a run has begun, and a second Ctrl-C, which ends it at once: what is said then is
+//! what lies on the disk.
 
 mod common;
 
@@ -180,4 +181,65 @@ fn after_the_last_look_no_checkpoint_gets_its_name() {
     }
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(saved(&path), [1]);
+}
+
+/// Whether the program hears `signal` by now.
+fn hears(started: &Started, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", started.child.id())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    caught & (1 << (signal.as_raw() - 1)) != 0
+}
+
+/// While the form is read, the engine looked at, the directory made, the worker started, and while it loads: at each such
+/// moment the command ends well and says what can be done, and nothing half-made stays.
+#[test]
+fn a_signal_at_any_early_moment_ends_a_start_well() {
+    let bench = Bench::new();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        for moment in [0, 3, 10, 25, 60, 120, 200, 300, 500] {
+            let what = format!("{signal:?} after {moment} ms");
+            let out = bench.path("early");
+            let started = start(&bench, &out, &["--save_steps", "10000000"]);
+            let began = Instant::now();
+            // Before the first line of its own the system ends it, as any program.
+            loop {
+                let made = out.exists();
+                if hears(&started, signal) {
+                    break;
+                }
+                assert!(!made, "it hears them before it makes anything");
+                assert!(began.elapsed() < Duration::from_secs(60), "it never hears it");
+            }
+            std::thread::sleep(Duration::from_millis(moment));
+            started.signal_group(signal);
+            let ended = started.wait();
+            let said = format!("{what}: {}\n{}", ended.stdout, ended.stderr);
+            assert!(!ended.stderr.contains("error"), "{said}");
+            if !out.exists() {
+                assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "state: stopped\n"), "{said}");
+                assert!(
+                    ended.stderr.ends_with(
+                        "stopped before it began: nothing was trained; the same command starts it again\n"
+                    ),
+                    "{said}"
+                );
+                continue;
+            }
+            if signal == Signal::HUP {
+                // Its worker trains on, whether it had begun to hear signals or not.
+                assert_eq!((ended.code, ended.signal), (Some(129), None), "{said}");
+                wait(&out, 0, |e| matches!(e, Event::Step { .. }));
+                bench.words(&["stop", out.to_str().unwrap()]).ok();
+            } else {
+                assert_eq!(ended.code, Some(0), "{said}");
+                let report = format!("run_dir: {}\n", out.display());
+                assert!(ended.stdout.starts_with(&report), "{said}");
+                assert!(ended.stdout.ends_with("state: stopped\n"), "{said}");
+                assert!(ended.stderr.contains("to go on with it: qwen-tui sft --resume_from"), "{said}");
+            }
+            assert!(Resume::of(&out).is_ok(), "{said}");
+            fs::remove_dir_all(&out).unwrap();
+        }
+    }
 }

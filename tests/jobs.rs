@@ -149,6 +149,7 @@ fn a_job_is_followed_as_lines_and_left_alone() {
     looking.wait_to_hear("paused at step ");
     bench.words(&["stop", &at]).ok();
     let ended = looking.wait();
+    assert_eq!(ended.stderr.matches("told to stop\n").count(), 1, "whoever did it: {}", ended.stderr);
     let report = started.wait().ok().to_owned();
     assert!(report.starts_with(&format!("run_dir: {at}\nlast_checkpoint: ")), "{report}");
     assert_eq!(ended.ok(), report, "whoever follows is told what who started it is told");

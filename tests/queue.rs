@@ -115,6 +115,11 @@ fn jobs_start_one_after_another_in_the_order_that_was_chosen() {
     moved(&["1", "left"]).refused(&["up, down, first, last"]);
     assert_eq!(bench.words(&["queue", "remove", "2"]).ok(), "job 2 is out of the queue\n");
     moved(&["2", "up"]).refused(&["no job 2"]);
+    let number = "a job is named by its number, which `qwen-tui queue` shows";
+    moved(&["-1", "first"]).refused(&["'-1'", number]);
+    bench.words(&["queue", "remove", "-1"]).refused(&["'-1'", number]);
+    bench.words(&["queue", "retry", "-1"]).refused(&["'-1'", number]);
+    moved(&["1", "to", "-2"]).refused(&["\"to -2\" is no place in the queue"]);
 
     // Beneath the running job, with the keys of a run.
     let listed = bench.words(&["jobs"]).ok().to_owned();
@@ -324,7 +329,8 @@ fn a_directory_that_another_job_has_is_refused_when_the_job_is_put() {
     let queued = |words: &[&str]| bench.sft(&[&["--queue"][..], words].concat());
     put(&bench, &short("a"));
     std::os::unix::fs::symlink(bench.path(""), bench.path("link")).unwrap();
-    for place in ["a", "./a/", "link/a"] {
+    std::os::unix::fs::symlink("a", bench.path("dangling")).unwrap();
+    for place in ["a", "./a/", "link/a", "none/../a", "dangling"] {
         queued(&short(place)).refused(&[
             "job 1 of the queue, which is waiting",
             "another output_dir",
@@ -497,8 +503,83 @@ fn the_last_run_is_looked_for_when_the_job_starts() {
     };
     let stop = || drop(bench.words(&["stop", "last", "--output_dir", "out"]).ok().to_owned());
     until("the first job", || trains(1));
+    // One that is put while it trains waits for what it leaves too.
+    let third = bench.sft(&[&["--queue"][..], &words].concat());
+    third.ok();
+    assert!(third.stderr.contains("goes on with what job 2 of the queue leaves"), "{}", third.stderr);
+    bench.words(&["queue", "remove", "2"]).ok();
+    let fourth = bench.sft(&[&["--queue"][..], &words].concat());
+    assert!(fourth.stderr.contains("goes on with what job 3 of the queue leaves"), "{}", fourth.stderr);
+    bench.words(&["queue", "remove", "3"]).ok();
+    bench.words(&["queue", "remove", "4"]).ok();
+    let fifth = bench.sft(&[&["--queue"][..], &words].concat());
+    assert!(fifth.stderr.contains("goes on with what job 1 of the queue leaves"), "{}", fifth.stderr);
     stop();
     until("the second job, or another run", || if runs().len() > 1 { Some(()) } else { trains(2) });
     assert_eq!(runs().len(), 1, "the second goes on with the first one's run");
     stop();
+}
+
+/// It has trained: how it ended is its run's to tell, wherever that lies by now.
+#[test]
+fn a_job_whose_run_is_moved_away_is_out_of_the_queue() {
+    let bench = Bench::new();
+    fill(&bench, &[endless("a"), short("b").to_vec()]);
+    let runner = runner(&bench);
+    let a = bench.path("a");
+    until("a first step", || has_stepped(&a).then_some(()));
+    // What its log says the runner can read from then on.
+    let open = format!("/proc/{}/fd", runner.child.id());
+    let log = a.canonicalize().unwrap().join("events.jsonl");
+    until("the open log", || {
+        let mut files = fs::read_dir(&open).unwrap().flatten();
+        files.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == log)).then_some(())
+    });
+    fs::rename(&a, bench.path("elsewhere")).unwrap();
+    until("the next job", || is_finished(&bench.path("b")).then_some(()));
+    let ended = runner.wait();
+    ended.ok();
+    assert!(
+        ended.stderr.contains("job 1 has ended") && !ended.stderr.contains("job 1 was"),
+        "{}",
+        ended.stderr
+    );
+    assert!(listing(&bench).jobs.is_empty());
+}
+
+/// One that goes on with the last run is done where that has come to its end by then.
+#[test]
+fn a_job_that_goes_on_with_a_finished_run_is_done() {
+    let bench = Bench::new();
+    bench.words(&["queue", "pause"]).ok();
+    put(&bench, &short("a"));
+    let last = |more: &[&str]| {
+        let words = [&["--queue"][..], &short("a"), &["--resume_from_checkpoint", "last"], more].concat();
+        bench.sft(&words)
+    };
+    let second = last(&[]);
+    assert!(second.ok().starts_with("job: 2\n"), "{}", second.stdout);
+    assert!(second.stderr.contains("goes on with what job 1 of the queue leaves"), "{}", second.stderr);
+    assert!(!second.stderr.contains("no run to go on with"), "{}", second.stderr);
+    // It could not go on: that is known now.
+    last(&["--learning_rate", "0.5"]).refused(&[
+        "learning_rate is 0.5 here",
+        "job 1 of the queue",
+        "another output_dir",
+    ]);
+    let free = last(&["--save_total_limit", "7"]);
+    assert!(free.stderr.contains("what job 2 of the queue leaves"), "{}", free.stderr);
+    fs::remove_file(folder(&bench).join("paused")).unwrap();
+    let runner = runner(&bench).wait();
+    runner.ok();
+    assert!(
+        runner.stderr.contains("job 2 is done") && runner.stderr.contains("nothing is left to train"),
+        "{}",
+        runner.stderr
+    );
+    assert!(listing(&bench).jobs.is_empty(), "{:?}", listing(&bench));
+    assert_eq!(
+        events(&bench.path("a")).iter().filter(|r| matches!(r.event, Event::Started { .. })).count(),
+        1
+    );
 }

@@ -1,4 +1,4 @@
-//! Going on with a run on a disk that is full, or that cannot be written.
+//! Going on with a run on a disk that is full, or that cannot be written, or whose checkpoints are damaged.
 
 mod common;
 
@@ -136,4 +136,99 @@ fn the_folder_of_the_queue_on_a_read_only_disk_is_told() {
         disk.read_only(false);
     }
     assert_eq!(fs::read_dir(bench.path("state/qwen-tui/queue")).unwrap().count(), 1);
+}
+
+/// What is said of a run is what the command does, and each command that a message has works.
+#[test]
+fn what_is_said_of_a_damaged_run_is_so() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let out = run.display().to_string();
+    let steps = ["--eval_steps", "5", "--save_steps", "5", "--save_total_limit", "3"];
+    bench.sft(&words(&out, &[&steps[..], &["--max_steps", "15"]].concat())).ok();
+    let list = |step: u64| run.join(format!("checkpoint-{step}/checksums.json"));
+    let kept = fs::read(list(15)).unwrap();
+    // It has come to its end: that is said, with what is wrong.
+    let commands = [["stop", "run"], ["resume", "run"], ["pause", "run"], ["save", "run"]];
+    for damage in ["missing", "{"] {
+        match damage {
+            "missing" => fs::remove_file(list(15)).unwrap(),
+            text => fs::write(list(15), text).unwrap(),
+        }
+        let ended = bench.run(&go_on(&run), "");
+        assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
+        let told = [
+            "checkpoint-15 is not whole",
+            "checksums.json",
+            "checkpoint-10 is its newest whole one",
+            "nothing is left to train",
+        ];
+        assert!(told.iter().all(|words| ended.stderr.contains(words)), "{}", ended.stderr);
+        commands.iter().for_each(|command| drop(bench.words(command).refused(&told)));
+    }
+    fs::write(list(15), &kept).unwrap();
+    let ended = bench.run(&go_on(&run), "");
+    assert!(ended.ok().contains("state: finished") && !ended.stderr.contains("warning"), "{}", ended.stderr);
+
+    // One that was cut, so that it goes on.
+    let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let cut: String = log
+        .lines()
+        .filter(|line| !line.contains("\"kind\":\"finished\""))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    fs::write(run.join("events.jsonl"), cut).unwrap();
+    let newest = run.join("checkpoint-15");
+    for damage in ["missing", "{"] {
+        match damage {
+            "missing" => fs::remove_file(list(15)).unwrap(),
+            text => fs::write(list(15), text).unwrap(),
+        }
+        let told = [
+            "has crashed",
+            "sft --resume_from_checkpoint",
+            "goes on with it from checkpoint-10",
+            "checkpoint-15 is not whole",
+            "put it back from a copy of the checkpoint",
+        ];
+        commands.iter().for_each(|command| drop(bench.words(command).refused(&told)));
+        // Its weights: as it says.
+        let told = bench
+            .run(&go_on(&newest), "")
+            .refused(&["checksums.json", "nothing shows whether they are whole"]);
+        assert!(!told.contains("resume_only_model"), "{told}");
+        bench
+            .words(&[
+                "sft",
+                "--resume_from_checkpoint",
+                newest.to_str().unwrap(),
+                "--resume_only_model",
+                "true",
+            ])
+            .refused(&["checksums.json"]);
+        if told.contains("with that file moved away") {
+            fs::remove_file(list(15)).unwrap();
+        }
+        assert_eq!(told.contains("with that file moved away"), damage == "{", "{told}");
+        let command = told.split('`').nth(1).unwrap();
+        let mut command: Vec<String> = command.split(' ').skip(1).map(str::to_owned).collect();
+        let place = command.iter().position(|word| word == "NEW_DIR").unwrap();
+        command[place] = bench.path(&format!("new-{}", damage.len())).display().to_string();
+        let ended = bench.run(&command, "");
+        assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
+    }
+    // None is whole.
+    [5, 10].iter().for_each(|step| fs::remove_file(list(*step)).unwrap());
+    let told =
+        ["cannot be gone on with", "none of them is whole", "checkpoint-15: its weights can begin a new run"];
+    commands.iter().for_each(|command| drop(bench.words(command).refused(&told)));
+    bench.run(&go_on(&run), "").refused(&told[1..]);
+    // What only a training needs is damaged: the weights are whole, and it is said how they are taken.
+    fs::write(list(15), &kept).unwrap();
+    fs::write(newest.join("optimizer.safetensors"), "x").unwrap();
+    bench.run(&go_on(&newest), "").refused(&["optimizer.safetensors is damaged", "(resume_only_model true)"]);
+    let other = bench.path("weights").display().to_string();
+    let more = ["--resume_only_model", "true", "--output_dir", &other];
+    let more = more.iter().map(|word| word.to_string()).collect();
+    assert!(bench.run(&[go_on(&newest), more].concat(), "").ok().contains("state: finished"));
 }

@@ -4,6 +4,7 @@ mod socket;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
 use crate::{train, words};
-use socket::CommandSocket;
+use socket::{CommandSocket, Commands};
 
 /// Seconds between two [`Event::Resources`].
 const METER: Duration = Duration::from_secs(2);
@@ -135,6 +136,14 @@ fn append(log: &Mutex<Log>, event: &Event) -> Result<()> {
     Ok(())
 }
 
+/// For those who look on: whoever has told it to stop knows. A log that cannot be written ends the training by itself.
+fn tell_of_the_stop(log: &Mutex<Log>) {
+    let mut log = locked(log);
+    if !log.finished {
+        let _ = log.events.append(&Event::Stopping);
+    }
+}
+
 async fn train_async(
     run: RunDir,
     resume_at: Option<u64>,
@@ -143,9 +152,16 @@ async fn train_async(
 ) -> Result<End> {
     let args = SftArgs::from_run_dir(run.path())?;
     let (commands, received) = mpsc::channel();
+    let (told, first) = (Arc::clone(&log), AtomicBool::new(true));
+    let commands: Commands = Arc::new(move |command| {
+        if command == Command::Stop && first.swap(false, Ordering::SeqCst) {
+            tell_of_the_stop(&told);
+        }
+        commands.send(command).is_ok()
+    });
     // Without a socket the run is worth as much; signals stop it all the same.
     let _files = match CommandSocket::bind(&run) {
-        Ok(socket) => Some(socket.serve(commands.clone())),
+        Ok(socket) => Some(socket.serve(Arc::clone(&commands))),
         Err(e) => {
             append(&log, &Event::Warning { message: format!("no commands but by signals: {e}") })?;
             None
@@ -165,7 +181,7 @@ async fn train_async(
     let mut stop = || {
         // One wish may come as both signals, and a second one means more: to end without saving, where it waits for room.
         if stopped.is_none_or(|before| before.elapsed() > ECHO) {
-            let _ = commands.send(Command::Stop);
+            commands(Command::Stop);
         }
         stopped = Some(Instant::now());
     };

@@ -135,6 +135,21 @@ impl Kind {
         }
     }
 
+    /// The largest number that can be given, for a whole number beyond it where [`Display`](fmt::Display) names none.
+    pub fn most(self, value: &Value) -> Option<i64> {
+        let (Kind::Int { max: i64::MAX, .. } | Kind::Limit { max: i64::MAX }) = self else { return None };
+        let is_beyond = match value {
+            Value::Number(n) => n.as_f64().is_some_and(|x| x >= i64::MAX as f64),
+            // What no number of ours holds stays text.
+            Value::String(text) => {
+                let digits = text.strip_prefix('+').unwrap_or(text);
+                !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+            }
+            _ => false,
+        };
+        is_beyond.then_some(i64::MAX)
+    }
+
     /// A flag's text as JSON, for [`Kind::check`]; text that is no number stays text and fails there.
     pub fn read(self, text: &str) -> Value {
         let number = match self {

@@ -356,7 +356,7 @@ pub(super) fn no_texts(texts: &[String]) -> Result<()> {
     match texts.first() {
         None => Ok(()),
         Some(text) => Err(Error::user(format!(
-            "the command line: {:?} belongs to no flag; arguments are written --name VALUE",
+            "the command line: \"{}\" belongs to no flag; arguments are written --name VALUE",
             brief(text)
         ))),
     }

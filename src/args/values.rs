@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::error::{Context, Error, Result, brief};
+use crate::error::{Context, Error, Result, brief, shown};
 use crate::plain;
 
 use super::field::{Field, Literal, Status};
@@ -73,7 +73,7 @@ const WANTED: &str = "give a JSON file of arguments, such as one under configs/ 
 pub fn check_plain(path: &Path) -> Result<()> {
     match path.metadata() {
         Ok(there) if !there.is_file() => {
-            Err(Error::user(format!("{} is no regular file; {WANTED}", path.display())))
+            Err(Error::user(format!("{} is no regular file; {WANTED}", shown(path))))
         }
         // What is not there, or hidden, the reading tells.
         _ => Ok(()),
@@ -98,43 +98,43 @@ impl File {
     }
 
     pub fn read(path: &Path) -> Result<File> {
-        let shown = path.display();
+        let name = shown(path);
         if path.is_dir() {
-            return Err(Error::user(format!("{shown} is a directory; {WANTED}")));
+            return Err(Error::user(format!("{name} is a directory; {WANTED}")));
         }
         let opened = plain::open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => Error::user(format!("{shown}: no such file; {WANTED}")),
-            _ => Error::user(format!("arguments file {shown}: {e}")),
+            io::ErrorKind::NotFound => Error::user(format!("{name}: no such file; {WANTED}")),
+            _ => Error::user(format!("arguments file {name}: {e}")),
         })?;
         let mut bytes = Vec::new();
-        opened.take(FILE_LIMIT + 1).read_to_end(&mut bytes).user(format!("arguments file {shown}"))?;
+        opened.take(FILE_LIMIT + 1).read_to_end(&mut bytes).user(format!("arguments file {name}"))?;
         if bytes.len() as u64 > FILE_LIMIT {
             return Err(Error::user(format!(
-                "arguments file {shown}: longer than {} MiB; a JSON object of arguments is expected",
+                "arguments file {name}: longer than {} MiB; a JSON object of arguments is expected",
                 FILE_LIMIT >> 20
             )));
         }
         let text = String::from_utf8(bytes).map_err(|e| {
             let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
             let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-            Error::user(format!("{shown}, line {line}: not UTF-8; save the file as UTF-8"))
+            Error::user(format!("{name}, line {line}: not UTF-8; save the file as UTF-8"))
         })?;
         File::parse(path, text)
     }
 
     /// A file's `text`; errors name it `path`.
     pub fn parse(path: &Path, text: String) -> Result<File> {
-        let shown = path.display();
+        let name = shown(path);
         let json = text.trim_start_matches('\u{feff}');
         if json.trim().is_empty() {
             return Err(Error::user(format!(
-                "{shown} is empty; a JSON object {{\"name\": value, ...}} is expected"
+                "{name} is empty; a JSON object {{\"name\": value, ...}} is expected"
             )));
         }
         let value: Value = serde_json::from_str(json).map_err(|e| {
             let what = e.to_string();
             let what = what.split(" at line ").next().unwrap_or(&what);
-            Error::user(format!("{shown}, line {}, column {}: not valid JSON: {what}", e.line(), e.column()))
+            Error::user(format!("{name}, line {}, column {}: not valid JSON: {what}", e.line(), e.column()))
         })?;
         match value {
             Value::Object(object) => {
@@ -142,7 +142,7 @@ impl File {
                 Ok(File { path: path.to_owned(), text, object, repeated })
             }
             other => Err(Error::user(format!(
-                "{shown}: a JSON object {{\"name\": value, ...}} is expected, found {}",
+                "{name}: a JSON object {{\"name\": value, ...}} is expected, found {}",
                 shorten(&other)
             ))),
         }
@@ -151,8 +151,8 @@ impl File {
     /// The file and the line that sets `key` (the last one, which wins).
     fn place(&self, key: &str) -> String {
         match self.line(key) {
-            Some(line) => format!("{}, line {line}", self.path.display()),
-            None => self.path.display().to_string(),
+            Some(line) => format!("{}, line {line}", shown(&self.path)),
+            None => shown(&self.path),
         }
     }
 
@@ -225,6 +225,10 @@ impl Values {
                 // The command line has no null.
                 Source::Flag => field.kind.to_string(),
                 _ => field.allowed(),
+            };
+            let allowed = match field.kind.most(value) {
+                Some(most) => format!("{allowed}, and at most {most}"),
+                None => allowed,
             };
             return Err(refusal(&place, field.name, value, &allowed));
         };

@@ -6,30 +6,39 @@ use std::time::{Duration, Instant};
 
 use qwen_tui::error::Result;
 use qwen_tui::hub::{self, Absent, Cached, Failed, latest};
+use qwen_tui::job::stop::Stop;
 
 use super::out;
-use super::pulling::{INTERRUPTED, Screen, Stop};
+use super::pulling::{INTERRUPTED, Screen};
 
 /// Fetches it, with its progress on standard error. Ctrl-C ends the program: what has come is kept.
 ///
 /// # Errors
 /// No hub that may have it gives it.
 pub fn fetch(absent: &Absent) -> Result<PathBuf> {
-    out::note(&absent.told());
     // SIGTERM ends the program by itself: once caught it would be lost on what follows.
     let stop = Stop::catch(&[libc::SIGINT])?;
+    fetch_until(absent, &|| stop.came())?.map_or_else(|| std::process::exit(INTERRUPTED), Ok)
+}
+
+/// Fetches it, with its progress on standard error; none where `stopped` has ended it, which has been said.
+///
+/// # Errors
+/// No hub that may have it gives it.
+pub fn fetch_until(absent: &Absent, stopped: &dyn Fn() -> bool) -> Result<Option<PathBuf>> {
+    out::note(&absent.told());
     let mut screen = Screen::for_stderr();
-    let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), &|| stop.came());
+    let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), stopped);
     screen.close();
     match fetched {
         // Later ones are the job's.
-        Ok(dir) if !stop.came() => {
+        Ok(dir) if !stopped() => {
             out::note(&format!("{}: fetched into {}", absent.name, dir.display()));
-            Ok(dir)
+            Ok(Some(dir))
         }
         Ok(_) | Err(Failed::Cancelled) => {
             out::note(&format!("stopped; {}", screen.kept()));
-            std::process::exit(INTERRUPTED)
+            Ok(None)
         }
         Err(e) => Err(e.into()),
     }

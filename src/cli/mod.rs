@@ -1,5 +1,6 @@
 //! The command line: a function a subcommand, and no logic of its own.
 
+mod beginning;
 mod demo;
 mod doctor;
 mod fetch;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use qwen_tui::args::{CLASSIFY, Field, INFER, INFER_FIELDS, MERGE, Uses, help_text};
 use qwen_tui::bench::{BenchArguments, NewModelArguments};
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::{Error, Result, is_unseen};
 use qwen_tui::job::engine::run_engine;
 use qwen_tui::job::event;
 use qwen_tui::tui;
@@ -183,7 +184,7 @@ fn words() -> Vec<OsString> {
 
 /// Help, the version, or what is wrong with the command line, as clap words it.
 fn say(told: clap::Error) -> Result<i32> {
-    if std::env::args_os().any(|word| word.to_string_lossy().chars().any(char::is_control)) {
+    if std::env::args_os().any(|word| word.to_string_lossy().chars().any(is_unseen)) {
         // It may quote what was typed, which a terminal is not to obey; its own colours go with that.
         out::note(told.render().to_string().trim_end());
     } else if told.use_stderr() {

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use qwen_tui::error::{Context, Result, escaped};
+use qwen_tui::error::{Result, escaped};
 use qwen_tui::hub::{Failures, FileProgress, FileState, Progress, PullOptions, Repo, Stage, pull_first};
 use qwen_tui::job::human;
-use signal_hook_registry::SigId;
+use qwen_tui::job::stop::Stop;
 
 use super::out;
 
@@ -50,42 +48,6 @@ pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
         }
         Err(failures) => Brought::Failed(failures),
     })
-}
-
-/// Hears signals, which do nothing else then: once caught they do not end the program any more, unless something else
-/// hears them.
-pub struct Stop {
-    came: Arc<AtomicBool>,
-    caught: Vec<SigId>,
-}
-
-impl Stop {
-    /// # Errors
-    /// Signals cannot be caught.
-    pub fn catch(signals: &[i32]) -> Result<Self> {
-        let mut stop = Self { came: Arc::new(AtomicBool::new(false)), caught: Vec::new() };
-        for &signal in signals {
-            let came = Arc::clone(&stop.came);
-            // SAFETY: the handler does no more than store to an atomic, which is async-signal-safe.
-            let id =
-                unsafe { signal_hook_registry::register(signal, move || came.store(true, Ordering::SeqCst)) };
-            stop.caught.push(id.internal("catching signals")?);
-        }
-        Ok(stop)
-    }
-
-    /// Whether one came.
-    pub fn came(&self) -> bool {
-        self.came.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        for id in self.caught.drain(..) {
-            signal_hook_registry::unregister(id);
-        }
-    }
 }
 
 /// Where a pull is shown.

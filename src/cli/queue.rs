@@ -25,20 +25,20 @@ enum Command {
     /// Move a waiting job: `up`, `down`, `first`, `last`, or `to` a place
     Move {
         /// Its number, as the list shows it; it stays the same
-        #[arg(value_name = "JOB", value_parser = job_number)]
+        #[arg(value_name = "JOB", value_parser = job_number, allow_negative_numbers = true)]
         job: u64,
         /// up, down, first, last, or to PLACE
-        #[arg(value_name = "WHERE", required = true, num_args = 1..=2)]
+        #[arg(value_name = "WHERE", required = true, num_args = 1..=2, allow_negative_numbers = true)]
         to: Vec<String>,
     },
     /// Take jobs that have not been started out of the queue
     Remove {
-        #[arg(value_name = "JOB", required = true, value_parser = job_number)]
+        #[arg(value_name = "JOB", required = true, value_parser = job_number, allow_negative_numbers = true)]
         jobs: Vec<u64>,
     },
     /// Let a job that has failed wait again, at the end
     Retry {
-        #[arg(value_name = "JOB", value_parser = job_number)]
+        #[arg(value_name = "JOB", value_parser = job_number, allow_negative_numbers = true)]
         job: u64,
     },
     /// Start no more jobs; what trains already trains on

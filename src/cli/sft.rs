@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result};
 use qwen_tui::hub::Sources;
+use qwen_tui::job::go_on;
 use qwen_tui::job::runs::RunStatus;
+use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
-use qwen_tui::run::{RunDir, TrainerState, existing, list_checkpoints, read_events};
+use qwen_tui::run::{RunDir, TrainerState, check_output_dir, existing, list_checkpoints, read_events};
 
-use super::fetch::{Newer, fetch};
+use super::beginning::{NOT_BEGUN, end_at_once, fetch, tell_not_begun};
+use super::fetch::Newer;
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -42,9 +45,6 @@ Examples:
   qwen-tui sft --model_type qwen-1_8b --model_id_or_path DIR --dataset rows.jsonl
 ";
 
-/// What is said where a signal ended the worker before it did anything.
-const NOT_BEGUN: &str = "stopped before it began: nothing was trained";
-
 /// Not an argument of the job: it is in no file.
 const QUEUE_FLAG: &str = "--queue";
 
@@ -53,6 +53,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         return out::help(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
     let (queued, raw) = split_queue(raw);
+    let beginning = if queued { None } else { Some(Beginning::watched(end_at_once)?) };
     let (config, flags) = split_config(raw)?;
     let config = config_of(config, &flags)?;
     let loaded = args::load_sft(config.as_deref(), &flags)?;
@@ -60,30 +61,30 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         out::note(&format!("warning: {warning}"));
     }
     let mut args = loaded.args;
-    if queued {
-        // Without an engine too: the job waits for one.
-        return super::queue::put(args);
-    }
+    // Without an engine too: the job waits for one.
+    let Some(beginning) = beginning else { return super::queue::put(args) };
     // Asked now, so that no empty run is left behind.
     ready_engine()?;
     args.make_paths_absolute();
     let args = match Begin::from(args)? {
-        Begin::Resume { resume, args } => return go_on(*resume, *args),
+        Begin::Resume { resume, args } => return go_on(*resume, *args, &beginning),
         Begin::New { args, notes, .. } => {
             notes.iter().for_each(|note| out::note(note));
             args
         }
     };
+    check_output_dir(Path::new(&args.output_dir))?;
     // Before the directory is made: what is told then leaves nothing behind.
-    let located = locate(&args, &mut fetch)?;
+    let located = locate(&args, &mut |absent| fetch(absent, &beginning))?;
     located.notes.iter().for_each(|note| out::note(note));
     let newer = args.check_model_is_latest.then(|| located.model.map(Newer::ask)).flatten();
+    beginning.begin();
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let result = run
         .write_args(&args.to_json())
         .and_then(|()| Sources::write(located.sources.as_ref(), run.path()))
-        .and_then(|()| run_foreground(run.path(), !args.disable_tqdm));
+        .and_then(|()| run_foreground(run.path(), !args.disable_tqdm, &beginning));
     let refused = matches!(result, Err(Error::User(_) | Error::NoRoom(_))) && !began(&run);
     match result.transpose() {
         Some(result) if !refused => {
@@ -98,15 +99,14 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         }
         None => {
             run.discard(&there_before);
-            out::text(&format!("state: {}\n", RunStatus::Stopped.word()))?;
-            out::note(&format!("{NOT_BEGUN}; the same command starts it again"));
-            Ok(())
+            tell_not_begun()
         }
     }
 }
 
 /// Goes on with a run in its own directory.
-fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
+fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()> {
+    beginning.begin();
     let before = resume.args.clone();
     resume.take(args)?;
     for warning in &resume.warnings {
@@ -121,11 +121,11 @@ fn go_on(mut resume: Resume, args: SftArgs) -> Result<()> {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
         None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
     });
-    resume.locate(&mut fetch)?.iter().for_each(|note| out::note(note));
+    resume.locate(&mut |absent| fetch(absent, beginning))?.iter().for_each(|note| out::note(note));
     let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
     let told = events().len();
-    let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm);
-    let stepped = || events().iter().skip(told).any(|record| is_step(&record.event));
+    let result = resume_foreground(run.path(), resume.step, !resume.args.disable_tqdm, beginning);
+    let stepped = || events().iter().skip(told).any(|record| record.event.is_step());
     if !before.moved(&resume.args).is_empty() && matches!(result, Err(Error::User(_))) && !stepped() {
         // What lies at the new places is not what the run began with.
         run.write_args(&before.to_json())?;
@@ -156,7 +156,7 @@ pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
 
 /// How a run that was stopped is gone on with.
 pub fn how_to_go_on(run: &Path) -> String {
-    format!("to go on with it: qwen-tui sft --resume_from_checkpoint {}", run.display())
+    format!("to go on with it: {}", go_on::command(run))
 }
 
 /// Where the arguments stand: in the file given, or else in the run that is gone on with.
@@ -179,14 +179,10 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
     Ok(file.is_file().then_some(file))
 }
 
-fn is_step(event: &Event) -> bool {
-    matches!(event, Event::Step { .. } | Event::StepSkipped { .. })
-}
-
 /// Whether a run has anything to show: a step or a checkpoint.
 fn began(run: &RunDir) -> bool {
     let events = read_events::<Event>(&run.events_file()).unwrap_or_default();
-    events.iter().any(|record| is_step(&record.event)) || !list_checkpoints(run).is_empty()
+    events.iter().any(|record| record.event.is_step()) || !list_checkpoints(run).is_empty()
 }
 
 /// What scripts read from standard output; after a failure, what lies on disk.

@@ -14,8 +14,9 @@ use crate::args::{Draft, Loaded, SftArgs, load_sft};
 use crate::data::LABELS;
 use crate::error::{Context, Error, Result};
 use crate::job::engine::ask_engine;
+use crate::job::stop::Beginning;
 use crate::job::{Outcome, run_foreground};
-use crate::run::{RunDir, write_atomic};
+use crate::run::{RunDir, check_output_dir, write_atomic};
 
 const CONFIG: &str = include_str!("../../configs/demo.json");
 
@@ -105,6 +106,7 @@ fn comparable(flags: &[String]) -> Result<()> {
 /// Reviews or base model that are not there, a folder that cannot be written, flags that are wrong or the demo's own.
 pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     check_flags(flags)?;
+    check_output_dir(output_dir)?;
     let output_dir = &std::path::absolute(output_dir)
         .user(format!("the folder {:?}", output_dir.display().to_string()))?;
     let base = places::base_dir()?;
@@ -183,13 +185,14 @@ pub fn play(job: &Job, say: &mut dyn FnMut(&str)) -> Result<Option<Report>> {
     say("the base model's answers, before any training");
     let before = classify(job, None, &rows, say)?;
     say("training");
+    let beginning = Beginning::begun()?;
     let run = RunDir::create(
         Path::new(&job.args.output_dir),
         &job.args.model_type,
         job.args.add_output_dir_suffix,
     )?;
     run.write_args(&job.args.to_json())?;
-    let Some(outcome) = run_foreground(run.path(), !job.args.disable_tqdm)? else {
+    let Some(outcome) = run_foreground(run.path(), !job.args.disable_tqdm, &beginning)? else {
         run.discard(Path::new(&job.args.output_dir));
         say("stopped before it began: nothing was trained");
         return Ok(None);

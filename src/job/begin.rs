@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::job::find::LAST;
 use crate::job::initial_adapter::same_strength;
 use crate::job::inputs::check_model_dir;
-use crate::job::resume::{Resume, newest, runs};
+use crate::job::newest::newest;
+use crate::job::resume::{Resume, runs};
 use crate::run::{Needed, RunDir, find_adapter, verify};
 
 /// What a start begins from.

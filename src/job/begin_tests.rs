@@ -109,7 +109,7 @@ fn an_adapter_comes_from_a_checkpoint_a_run_or_the_newest_run() {
     fs::write(weights(20), "weighty").unwrap();
     let (begun, notes) = new(args(&root, &from(newer.path(), "")));
     assert_eq!(begun.init_adapter.as_deref(), weights(10).to_str());
-    assert!(notes.contains("checkpoint-20 is left out"), "{notes}");
+    assert!(notes.contains("checkpoint-20 is not whole"), "{notes}");
     refused(args(&root, &from(&newer.checkpoint(20), "")), &["damaged"]);
 }
 

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
 use crate::job::libraries;
+use crate::job::stop::ignores_hang_up;
 
 /// The engine's file name.
 pub const ENGINE: &str = "qwen-tui-engine";
@@ -86,10 +87,7 @@ impl HangUp {
     /// # Errors
     /// The signal cannot be caught.
     pub fn listen() -> Result<HangUp> {
-        // SAFETY: zeroes are a valid sigaction, which is only written to; no handler is given.
-        let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
-        let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut now) };
-        if asked == 0 && now.sa_sigaction == libc::SIG_IGN {
+        if ignores_hang_up() {
             return Ok(HangUp(None));
         }
         signal(SignalKind::hangup()).map(|heard| HangUp(Some(heard))).internal("catching SIGHUP")

@@ -153,6 +153,8 @@ pub enum Event {
     Resumed {
         step: u64,
     },
+    /// It has been told to stop, by whomever: it finishes what is at hand, saves and ends.
+    Stopping,
     /// Something could not be written, since the disk is full or a quota used up; the run waits until it can.
     NoRoom {
         message: String,
@@ -178,6 +180,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it tells of a step.
+    pub fn is_step(&self) -> bool {
+        matches!(self, Event::Step { .. } | Event::StepSkipped { .. })
+    }
+
     /// Whether it tells why a run does not go on: on a full disk too, into the room that the log keeps for it.
     pub fn is_last_word(&self) -> bool {
         matches!(self, Event::NoRoom { .. } | Event::Finished { .. } | Event::Failed { .. })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::listing::list_with;
 use super::register;
 use super::runs::{RunStatus, RunSummary, is_run};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// The word for the newest running job, and in `resume_from_checkpoint` for the newest run in `output_dir`.
 pub const LAST: &str = "last";
@@ -50,14 +50,14 @@ fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf
         runs.iter().filter(|r| !word.as_os_str().is_empty() && r.path.ends_with(word)).collect();
     match named[..] {
         [run] => Ok(run.path.clone()),
-        [] if word.is_dir() => Err(Error::user(format!("{} is no run directory; {known}", word.display()))),
+        [] if word.is_dir() => Err(Error::user(format!("{} is no run directory; {known}", shown(word)))),
         [] => Err(Error::user(format!(
             "{}: no run of that name under {place}, and no running job of that name elsewhere; give its directory, or another --output_dir. {known}",
-            word.display()
+            shown(word)
         ))),
         _ => {
             let paths: Vec<String> = named.iter().map(|r| format!("\n  {}", r.path.display())).collect();
-            let name = word.display();
+            let name = shown(word);
             Err(Error::user(format!(
                 "{name} names several runs; give the directory of one:{}",
                 paths.concat()

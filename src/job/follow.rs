@@ -12,9 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result};
 use crate::job::branch::kept;
-use crate::job::engine::find_engine;
+use crate::job::engine::{HangUp, find_engine};
 use crate::job::event::Event;
 use crate::job::lines::Lines;
+use crate::job::stop::{Beginning, HUNG_UP};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Follower, Record};
 
@@ -40,27 +41,34 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// elsewhere.
 ///
 /// Ctrl-C makes the worker save and end; this keeps following until it has. A second one ends the worker at once. None
-/// where a signal ended the worker before it did anything.
+/// where a signal came before the worker was started, or ended it before it did anything. SIGHUP ends the program, and
+/// the worker trains on.
 ///
 /// # Errors
 /// What the worker's `Failed` event says, or why it ended without one.
-pub fn run_foreground(run_dir: &Path, bar: bool) -> Result<Option<Outcome>> {
-    resume_foreground(run_dir, None, bar)
+pub fn run_foreground(run_dir: &Path, bar: bool, beginning: &Beginning) -> Result<Option<Outcome>> {
+    resume_foreground(run_dir, None, bar, beginning)
 }
 
 /// [`run_foreground`] on a run that goes on from `checkpoint-STEP`.
-pub fn resume_foreground(run_dir: &Path, step: Option<u64>, bar: bool) -> Result<Option<Outcome>> {
+pub fn resume_foreground(
+    run_dir: &Path,
+    step: Option<u64>,
+    bar: bool,
+    beginning: &Beginning,
+) -> Result<Option<Outcome>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .internal("starting the async runtime")?;
-    runtime.block_on(follow(&find_engine()?, run_dir, step, Screen::for_stderr(run_dir, bar)))
+    runtime.block_on(follow(&find_engine()?, run_dir, step, beginning, Screen::for_stderr(run_dir, bar)))
 }
 
 async fn follow(
     engine: &Path,
     run_dir: &Path,
     step: Option<u64>,
+    beginning: &Beginning,
     mut screen: Screen,
 ) -> Result<Option<Outcome>> {
     let mut events = Follower::<Event>::open(&run_dir.join(EVENTS));
@@ -69,6 +77,12 @@ async fn follow(
     // Before the worker starts: a Ctrl-C in between must not end this program and leave it alone.
     let mut interrupt = signal(SignalKind::interrupt()).internal("catching SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).internal("catching SIGTERM")?;
+    let mut hang_up = HangUp::listen()?;
+    // Those that have come are not heard again.
+    if beginning.stopped() {
+        screen.close();
+        return Ok(None);
+    }
     let mut worker = Worker::start_at(engine, run_dir, Session::Foreground, step)?;
     let mut tick = tokio::time::interval(POLL);
     let mut end = None;
@@ -93,6 +107,12 @@ async fn follow(
                 }
                 continue;
             }
+            _ = hang_up.recv() => {
+                screen.close();
+                // The terminal is to be left as it was, where there is one.
+                drop(screen);
+                std::process::exit(HUNG_UP);
+            }
             _ = terminate.recv() => {
                 terminated = true;
                 worker.terminate();
@@ -108,7 +128,11 @@ async fn follow(
         // Asked before the log is read, so that nothing written before the end is missed.
         let status = worker.try_wait()?;
         for record in events.poll()? {
-            screen.show(&record);
+            // Ctrl-C has been answered already.
+            match record.event {
+                Event::Stopping if interrupts > 0 => screen.pass(&record),
+                _ => screen.show(&record),
+            }
             seen = true;
             end = ending(record.event).or(end);
         }

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::human;
 use super::standing::Standing;
+use crate::error::is_unseen;
 
 const COLUMNS: [&str; 6] = ["status", "step", "left", "best", "changed", "run"];
 
@@ -85,7 +86,7 @@ fn row(job: &Standing, now: f64, date: &dyn Fn(f64) -> String) -> [String; 6] {
 
 /// A name may hold anything, and a terminal obeys some of it.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_unseen(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A job as one JSON object.

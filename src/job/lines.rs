@@ -138,6 +138,7 @@ impl Lines {
             Event::Warning { message } => format!("warning: {message}"),
             Event::Paused { step } => format!("paused at step {step}"),
             Event::Resumed { step } => format!("going on at step {step}"),
+            Event::Stopping => "told to stop".to_owned(),
             Event::NoRoom { message } => format!("waiting for room: {message}"),
             Event::RoomAgain => "there is room again: going on".to_owned(),
             Event::Finished { stopped: true, last_checkpoint: None, .. } => {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::event::{Command, Event, Stage};
+use super::go_on::what_it_does;
 use super::human;
 use super::runs::{RunStatus, worker_alive};
 use super::socket::{POINTER, SOCKET};
@@ -158,12 +159,12 @@ fn awaited(command: Command, stage: Option<Stage>) -> &'static str {
 /// Why a run without a worker takes no command, and what to do.
 fn nobody(standing: &Standing) -> Error {
     let path = standing.run.path.display();
-    let go_on = format!("`qwen-tui sft --resume_from_checkpoint {path}` goes on with it");
+    let go_on = || what_it_does(&standing.run.path);
     Error::user(match standing.run.status {
-        RunStatus::Finished => format!("{path} is finished: no worker is training it"),
-        RunStatus::Stopped => format!("{path} is stopped: no worker is training it; {go_on}"),
+        RunStatus::Finished => format!("{path} is finished: no worker is training it; {}", go_on()),
+        RunStatus::Stopped => format!("{path} is stopped: no worker is training it; {}", go_on()),
         RunStatus::Failed | RunStatus::Crashed => {
-            format!("{path} has {}: no worker is training it; {go_on}", standing.run.status.word())
+            format!("{path} has {}: no worker is training it; {}", standing.run.status.word(), go_on())
         }
         _ => format!("{path}: no worker is training this run; `qwen-tui jobs` lists those that run"),
     })
@@ -189,7 +190,10 @@ mod tests {
         for (lines, words) in [(&[STARTED][..], "crashed"), (&[STARTED, failed], "failed")] {
             let dir = run(out.path(), words, lines);
             let e = refused(&dir, Command::Save);
-            assert!(e.contains(words) && e.contains("sft --resume_from_checkpoint"), "{e}");
+            assert!(
+                e.contains(words) && e.contains("it cannot be gone on with: ") && e.contains("sft_args.json"),
+                "{e}"
+            );
         }
         let e = refused(&run(out.path(), "new", &[]), Command::Stop);
         assert!(e.contains("no worker") && e.contains("qwen-tui jobs"), "{e}");

@@ -5,16 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::args::{ARGS_FILE, Change, SftArgs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::hub::Fetch;
-use crate::job::branch::Branch;
 use crate::job::engine::ready_engine;
+use crate::job::go_on::with_its_weights;
 use crate::job::inputs::{Inputs, Missing};
+use crate::job::newest::{Newest, newest};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
-use crate::run::{
-    EVENTS, Needed, RunDir, list_checkpoints_in, look_at_checkpoints, resumable, step_of, verify,
-};
+use crate::run::{EVENTS, Needed, RunDir, list_checkpoints_in, resumable, step_of, verify};
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ impl Resume {
         let dir = fs::canonicalize(dir).map_err(|e| {
             Error::user(format!(
                 "resume_from_checkpoint: {}: {e}; give the directory of a run or of one of its checkpoints, or last",
-                dir.display()
+                shown(dir)
             ))
         })?;
         let step = dir.file_name().and_then(|name| step_of(&name.to_string_lossy()));
@@ -49,15 +48,16 @@ impl Resume {
             return Self::open(&dir)?.at_newest();
         };
         if let Err(e) = RunDir::open(root) {
-            return Err(e.map(|message| format!("{message}; {WEIGHTS_ALONE}")));
+            return Err(with_its_weights(e, &dir));
         }
         let mut resume = Self::open(root)?;
         if !resume.finished {
-            verify(&dir, Needed::All).map_err(|e| e.map(|message| format!("{message}; {WEIGHTS_ALONE}")))?;
+            verify(&dir, Needed::All).map_err(|e| with_its_weights(e, &dir))?;
             resumable(&dir)?;
             resume.step = Some(step);
             resume.check_args()?;
         }
+        resume.warn_of_damage();
         Ok(resume)
     }
 
@@ -119,7 +119,23 @@ impl Resume {
             (self.step, self.warnings) = (step, warnings);
             self.check_args()?;
         }
+        self.warn_of_damage();
         Ok(self)
+    }
+
+    /// Of a finished run, whose checkpoints nobody has to go on from: which of them are damaged.
+    fn warn_of_damage(&mut self) {
+        if !self.finished {
+            return;
+        }
+        match newest(&self.run, Needed::All, |_| Ok(())) {
+            Ok(Newest { step: Some(step), warnings }) if !warnings.is_empty() => {
+                self.warnings = warnings;
+                self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
+            }
+            Ok(_) => {}
+            Err(e) => self.warnings = vec![e.to_string()],
+        }
     }
 
     /// Looks for what the worker reads. The adapter that the run began with is in its checkpoints.
@@ -195,70 +211,8 @@ impl Resume {
     }
 }
 
-/// The newest checkpoint of a run that is of use.
-#[derive(Debug)]
-pub(super) struct Newest {
-    pub step: Option<u64>,
-    /// Those that were passed over, and why.
-    pub warnings: Vec<String>,
-}
-
-/// The newest checkpoint of `run` of which what is `needed` is whole, and that is `usable`, by the time of writing. A run
-/// that went on from an earlier checkpoint has left those of later steps behind: they come after all that it comes from.
-///
-/// # Errors
-/// There are checkpoints and none of them is usable: why the newest whole one is not, or else what is wrong with each.
-pub(super) fn newest(run: &RunDir, needed: Needed, usable: impl Fn(&Path) -> Result<()>) -> Result<Newest> {
-    let (mut whole, mut broken) = look_at_checkpoints(run.path(), needed);
-    let branch = Branch::read(run.path());
-    branch.sort(&mut whole);
-    let left_out = |broken: &[(u64, Error)]| -> Vec<String> {
-        broken.iter().map(|(step, e)| format!("checkpoint-{step} is left out: {e}")).collect()
-    };
-    let mut refused = None;
-    for checkpoint in whole {
-        if let Err(e) = verify(&checkpoint.path, needed) {
-            broken.push((checkpoint.step, e));
-        } else if let Err(e) = usable(&checkpoint.path) {
-            refused.get_or_insert(e);
-        } else {
-            let mut warnings = left_out(&broken);
-            if branch.has_left(checkpoint.step, checkpoint.written) {
-                warnings.push(format!(
-                    "the run had gone back from checkpoint-{}; no other whole one is left",
-                    checkpoint.step
-                ));
-            }
-            return Ok(Newest { step: Some(checkpoint.step), warnings });
-        }
-    }
-    match refused {
-        Some(e) => Err(e),
-        None if broken.is_empty() => Ok(Newest { step: None, warnings: Vec::new() }),
-        None => Err(none_whole(run, needed, &broken)),
-    }
-}
-
-/// Nothing is begun anew over checkpoints that a person may still mend: what is wrong with them, and what can be done.
-fn none_whole(run: &RunDir, needed: Needed, broken: &[(u64, Error)]) -> Error {
-    let each: Vec<String> = broken.iter().map(|(step, e)| format!("checkpoint-{step}: {e}")).collect();
-    let weights = match needed {
-        Needed::Weights => String::new(),
-        Needed::All => format!("; {WEIGHTS_ALONE}"),
-    };
-    Error::user(format!(
-        "{} has checkpoints, and none of them is whole ({}): put the files back as they were written{weights}; to train \
-         the run from its beginning, move its checkpoints away",
-        run.path().display(),
-        each.join("; ")
-    ))
-}
-
-/// What can be done with a checkpoint that no training can go on from.
-const WEIGHTS_ALONE: &str =
-    "its weights alone can begin a new run, where they are whole (resume_only_model true)";
-
-/// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own; also returns what was found where.
+/// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own; also returns what was
+/// passed over, and what was found where.
 /// `fetch` is asked for what is not on this machine.
 ///
 /// # Errors
@@ -273,7 +227,7 @@ pub fn resume(dir: &Path, fetch: &mut Fetch<'_>) -> Result<(PathBuf, Worker, Vec
             run.display()
         )));
     }
-    let notes = resume.locate(fetch)?;
+    let notes = resume.warnings.iter().cloned().chain(resume.locate(fetch)?).collect();
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
     Ok((run.to_owned(), worker, notes))
 }
@@ -324,10 +278,12 @@ fn more(changes: &[Change]) -> String {
 fn is_no_run(dir: &Path) -> Result<()> {
     let has = |names: &[&str]| names.iter().any(|name| dir.join(name).exists());
     if has(&["configuration.json", "default", "adapter_config.json", "resume.json", "trainer_state.json"]) {
-        return Err(Error::user(format!(
-            "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the              run's directory; {WEIGHTS_ALONE}",
+        let e = Error::user(format!(
+            "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the \
+             run's directory",
             dir.display()
-        )));
+        ));
+        return Err(with_its_weights(e, dir));
     }
     if has(&["config.json"]) {
         return Err(Error::user(format!(

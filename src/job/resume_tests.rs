@@ -73,6 +73,11 @@ fn the_newest_whole_checkpoint_is_taken_and_the_rest_is_told() {
         "{told}"
     );
     assert!(told.contains("weights is missing"), "{told}");
+    let e = Resume::of(&run.checkpoint(20)).unwrap_err().to_string();
+    assert!(e.contains("damaged") && !e.contains("resume_only_model"), "its weights are no better: {e}");
+    // One that only a training needs.
+    fs::write(run.checkpoint(20).join("weights"), "weights").unwrap();
+    fs::write(run.checkpoint(20).join(PROGRESS), "x").unwrap();
     refused(Resume::of(&run.checkpoint(20)), &["damaged", "resume_only_model true"]);
     assert_eq!(Resume::of(&run.checkpoint(5)).unwrap().step, Some(5));
     assert_eq!(Resume::of(run.path()).unwrap().step, Some(10));

@@ -19,7 +19,7 @@ const TAIL: u64 = 64 << 10;
 const WORDS: u64 = 16 << 10;
 const WORD_LINES: usize = 12;
 /// How long a lock that somebody only looks at is waited for, and how often it is tried.
-const LOOKING: Duration = Duration::from_millis(500);
+const LOOKING: Duration = Duration::from_secs(2);
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// How a run stands.

@@ -24,6 +24,8 @@ pub struct Standing {
     pub pid: Option<u32>,
     pub stage: Option<Stage>,
     pub paused: bool,
+    /// It has been told to stop.
+    pub stopping: bool,
     /// What there is no room for, while it waits for some.
     pub no_room: Option<String>,
     /// Step of the newest checkpoint on disk.
@@ -57,6 +59,7 @@ impl Standing {
             pid: None,
             stage: None,
             paused: false,
+            stopping: false,
             no_room: None,
             last_checkpoint: list_checkpoints_in(&dir)
                 .iter()
@@ -90,8 +93,9 @@ impl Standing {
             Event::Started { pid, .. } => {
                 self.pid = Some(*pid);
                 (self.stage, self.paused, self.failure, self.best) = (None, false, None, None);
-                self.no_room = None;
+                (self.no_room, self.stopping) = (None, false);
             }
+            Event::Stopping => self.stopping = true,
             Event::Stage { stage } => self.stage = Some(*stage),
             Event::Step { step, .. } => self.run.step = *step,
             Event::NoRoom { message } => self.no_room = Some(message.clone()),
@@ -140,6 +144,7 @@ impl Standing {
             _ if !self.is_running() => self.run.status.word(),
             _ if self.hung(now).is_some() => "hangs",
             _ if self.paused => "paused",
+            _ if self.stopping => "stopping",
             Some(stage) => stage.word(),
             None => "starting",
         }

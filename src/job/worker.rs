@@ -20,7 +20,7 @@ use crate::run::{EVENTS, WORKER_EXIT, WORKER_LOG, check_place, file_error, read_
 /// Whether a worker lives and dies with the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Session {
-    /// In the terminal's process group: Ctrl-C reaches it.
+    /// In the terminal's process group: Ctrl-C reaches it. That the terminal goes away does it no harm.
     Foreground,
     /// In a session of its own: neither Ctrl-C nor a lost connection reaches it.
     Background,
@@ -30,6 +30,17 @@ pub enum Session {
 pub(super) fn in_own_session(command: &mut Command) {
     // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe.
     unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+}
+
+/// A terminal that is closed before `command` hears signals itself does not end it.
+fn outlive_the_terminal(command: &mut Command) {
+    let ignore = || {
+        // SAFETY: signal(2) is async-signal-safe, and no handler is given.
+        let before = unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+        if before == libc::SIG_ERR { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: between fork and exec only signal(2) is called.
+    unsafe { command.pre_exec(ignore) };
 }
 
 /// How a worker ended, in `worker.exit`: who started it writes it down where that was badly, for those who look later.
@@ -101,8 +112,9 @@ impl Worker {
             command.arg("--resume-at").arg(step.to_string());
         }
         command.stdin(stdin).stdout(out).stderr(err);
-        if session == Session::Background {
-            in_own_session(&mut command);
+        match session {
+            Session::Background => in_own_session(&mut command),
+            Session::Foreground => outlive_the_terminal(&mut command),
         }
         let child = command.spawn().user(format!("cannot run the engine {}", engine.display()))?;
         Ok(Worker { child, log, file, log_start })

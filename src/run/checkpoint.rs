@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::checksums::{CHECKSUMS, Checksum, Checksums, Needed, check_sizes, checksum};
 use super::dir::RunDir;
-use super::files::{file_error, make_room, pretty_json, sync_dir};
+use super::files::{file_error, make_room, pretty_json, sync_dir, unnamed_by};
 use super::whole::{Temporary, is_dead, put, remove};
 use crate::error::{Error, Result};
 
@@ -223,12 +223,14 @@ pub fn resumable(checkpoint: &Path) -> Result<()> {
     )))
 }
 
-/// Removes what dead writers left half-written or half-removed, and puts back a checkpoint that was moved aside and
+/// Removes what dead writers left half-written or half-removed, files and checkpoints, and puts back a checkpoint that was moved aside and
 /// not replaced.
 ///
 /// For a worker that holds the run's lock, before its first checkpoint: a name with this process's own id must then
 /// be an earlier process's (in a container the ids repeat). Failures are left for the next time.
 pub fn clean_partial(run: &RunDir) {
+    clean_files(run.path());
+    clean_files(&run.images_dir());
     let Ok(entries) = fs::read_dir(run.path()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -240,6 +242,16 @@ pub fn clean_partial(run: &RunDir) {
             let _ = fs::rename(entry.path(), run.checkpoint(step));
         } else {
             let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Removes the files in `dir` that dead writers have not given their names.
+fn clean_files(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_left = unnamed_by(&entry.file_name().to_string_lossy()).is_some_and(is_dead);
+        if is_left && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

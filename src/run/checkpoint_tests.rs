@@ -210,7 +210,21 @@ fn leftovers_of_the_dead_are_removed_and_those_of_the_living_kept() {
         fs::create_dir(run.path().join(&name)).unwrap();
         fs::write(run.path().join(&name).join("f"), "x").unwrap();
     }
+    // Files that were to get their names.
+    fs::create_dir(run.images_dir()).unwrap();
+    let files = [
+        run.path().join(format!(".training_args.json.tmp-{dead}")),
+        run.path().join(format!(".sft_args.json.tmp-{dead}")),
+        run.images_dir().join(format!(".train_loss.png.tmp-{dead}")),
+    ];
+    let parent = rustix::process::getppid().unwrap().as_raw_nonzero();
+    let written = run.path().join(format!(".sources.json.tmp-{parent}"));
+    let others = run.path().join(".notes");
+    files.iter().chain([&written, &others]).for_each(|file| fs::write(file, "x").unwrap());
     clean_partial(&run);
+    assert!(files.iter().all(|file| !file.exists()) && written.exists() && others.exists());
+    [&written, &others].iter().for_each(|file| fs::remove_file(file).unwrap());
+    fs::remove_dir(run.images_dir()).unwrap();
     let mut expected =
         vec![alive, format!(".checkpoint-6.xx-{dead}"), "checkpoint-1".into(), "checkpoint-5".into()];
     expected.sort();

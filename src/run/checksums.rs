@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 /// Names, sizes and checksums of a checkpoint's files.
 pub const CHECKSUMS: &str = "checksums.json";
 
+/// What can be done without it.
+const RESTORE: &str = "put it back from a copy of the checkpoint";
+
 /// [`CHECKSUMS`]' content.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Checksums {
@@ -67,12 +70,11 @@ pub(super) fn check_sizes(path: &Path, needed: Needed) -> Result<Option<Checksum
     if !list.exists() {
         // SWIFT writes none; who writes that file writes both.
         return match path.join(PROGRESS).exists() {
-            true => Err(Error::user(format!("{} is missing", list.display()))),
+            true => Err(Error::user(format!("{} is missing; {RESTORE}", list.display()))),
             false => Ok(None),
         };
     }
-    let sums: Checksums =
-        read_json(&list).map_err(|e| e.map(|m| format!("{m}; fetch the checkpoint again")))?;
+    let sums: Checksums = read_json(&list).map_err(|e| e.map(|m| format!("{m}; {RESTORE}")))?;
     for (name, expected) in sums.files.iter().filter(|(name, _)| needed.has(name)) {
         let file = inside(path, name)
             .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", list.display())))?;

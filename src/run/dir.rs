@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
@@ -210,6 +211,17 @@ fn output_error(doing: &str, path: &Path, e: &io::Error) -> Error {
             Error::User(format!("{message}; set output_dir to a directory that can be written"))
         }
         e => e,
+    }
+}
+
+/// Refuses an output directory that cannot be made, as a file is in the way: before what would take time is done for it.
+///
+/// # Errors
+/// `Error::User` as [`RunDir::create`]'s.
+pub fn check_output_dir(output_dir: &Path) -> Result<()> {
+    match existing(output_dir).is_dir() {
+        true => Ok(()),
+        false => Err(output_error("create the output directory", output_dir, &Errno::NOTDIR.into())),
     }
 }
 

@@ -75,6 +75,15 @@ pub(super) fn sync_dir(dir: &Path) {
     }
 }
 
+/// What stands between the name that a file is to get and the process that writes it.
+const UNNAMED: &str = ".tmp-";
+
+/// The process that writes, or wrote, a file of this name, which has not got its own yet; none where it is another's.
+pub(super) fn unnamed_by(name: &str) -> Option<i32> {
+    let (_, pid) = name.strip_prefix('.')?.rsplit_once(UNNAMED)?;
+    pid.parse().ok().filter(|pid| *pid > 0)
+}
+
 /// Puts `bytes` at `path` in one rename, from a synced temporary beside it.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     put_atomic(path, bytes).map_err(|e| file_error("write", path, &e))
@@ -85,7 +94,7 @@ pub fn put_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file's path"));
     };
-    let tmp = dir.join(format!(".{}.tmp-{}", name.to_string_lossy(), std::process::id()));
+    let tmp = dir.join(format!(".{}{UNNAMED}{}", name.to_string_lossy(), std::process::id()));
     let written = File::create(&tmp).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
     written.and_then(|()| fs::rename(&tmp, path)).inspect_err(|_| drop(fs::remove_file(&tmp)))?;
     sync_dir(dir);

@@ -16,6 +16,7 @@ mod files;
 pub mod generation_config;
 pub mod logging;
 pub mod plots;
+mod resolved;
 pub mod rotate;
 pub mod tensorboard;
 mod there;
@@ -34,13 +35,16 @@ pub use checkpoint::{
 };
 pub use checksums::{CHECKSUMS, Needed, verify, verify_checkpoint};
 pub use configuration::write_configuration;
-pub use dir::{EVENTS, LOGGING, MERGED, RunDir, SOURCES, WORKER_EXIT, WORKER_LOG, existing};
+pub use dir::{
+    EVENTS, LOGGING, MERGED, RunDir, SOURCES, WORKER_EXIT, WORKER_LOG, check_output_dir, existing,
+};
 pub use directory::{Contents, is_being_written, replace_directory, write_directory};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};
 pub(crate) use files::file_error;
 pub use files::{free_bytes, pretty_json, put_atomic, read_json, sha256, write_atomic, write_json};
 pub use generation_config::{GENERATION_CONFIG, generation_config};
 pub use logging::{LogLine, Logging, NlgScores};
+pub use resolved::resolved;
 pub use rotate::rotate;
 pub use tensorboard::EventFile;
 pub use there::{check_place, still_there};

@@ -57,19 +57,26 @@ pub(super) fn is_dead(pid: i32) -> bool {
     pid == std::process::id() as i32 || has_ended(pid)
 }
 
-/// Whether there is no process `pid`, or only what is left of one until its parent hears of its end: in a container
-/// whose first program hears of nothing that is for ever. False of a number that no process can have.
+/// Whether there is no process `pid`, or only what is left of one: on its way out it has closed its files, and so given
+/// its locks back, long before it is gone, and until its parent hears of its end something is left, in a container whose
+/// first program hears of nothing for ever. False of a number that no process can have.
 pub fn has_ended(pid: i32) -> bool {
     let Some(id) = Pid::from_raw(pid).filter(|_| pid > 0) else { return false };
     match test_kill_process(id) {
         Err(e) => e == rustix::io::Errno::SRCH,
-        Ok(()) => fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_zombie(&stat)),
+        Ok(()) => fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_leaving(&stat)),
     }
 }
 
-/// By a line of `/proc/PID/stat`: the state stands behind the name, which is in parentheses and may hold anything.
-fn is_zombie(stat: &str) -> bool {
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+/// The kernel's flag of a process on its way out.
+const PF_EXITING: u32 = 4;
+
+/// By a line of `/proc/PID/stat`: the state stands behind the name, which is in parentheses and may hold anything, and the
+/// flags six words further on.
+fn is_leaving(stat: &str) -> bool {
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let flags = rest.split(' ').nth(6).and_then(|word| word.parse::<u32>().ok());
+    rest.starts_with(['Z', 'X']) || flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
 #[cfg(test)]
@@ -89,6 +96,8 @@ mod tests {
         child.wait().unwrap();
         assert!(has_ended(pid) && !has_ended(-1) && !has_ended(0));
         assert!(!has_ended(std::process::id() as i32) && is_dead(std::process::id() as i32));
-        assert!(is_zombie("7 (a) Z (b) Z 1 1") && !is_zombie("7 (a) Z (b) S 1 1") && !is_zombie("7 (a"));
+        assert!(is_leaving("7 (a) Z (b) Z 1 1") && !is_leaving("7 (a) Z (b) S 1 1") && !is_leaving("7 (a"));
+        // As the kernel writes them, of one that lives and of one on its way out.
+        assert!(!is_leaving("7 (a) R 1 7 7 0 -1 4194304 9") && is_leaving("7 (a) R 1 7 7 0 -1 4194308 9"));
     }
 }

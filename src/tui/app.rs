@@ -335,6 +335,7 @@ impl App {
                 Action::StartJob(args) => {
                     self.asked_on = Tab::Config;
                     self.shown = Tab::Train;
+                    self.state.starting = true;
                     self.opening.asked(self.state.now);
                     rest.push(Action::StartJob(args));
                 }

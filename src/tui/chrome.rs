@@ -57,8 +57,9 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
     let room = (area.width as usize).saturating_sub(line.width() + 2);
     frame.render_widget(line, area);
     let missing = matches!(state.engine, Some(Err(_))) && !state.is_live();
-    let (text, style) = match (&state.fetch, &state.run) {
+    let (text, style) = match (&state.fetch, state.shown()) {
         (Some(fetching), _) => (format!("fetching {} % ", fetching.percent()), theme.good),
+        (None, None) if state.starting => ("starting ".to_owned(), theme.text),
         _ if missing => ("no engine ".to_owned(), theme.bad),
         (None, None) => return,
         (None, Some(run)) => {

@@ -41,6 +41,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::args::typed;
 use crate::error::{Context, Error, Result};
+use crate::job::stop::HUNG_UP;
 use action::Action;
 use app::App;
 use effects::Effects;
@@ -103,7 +104,7 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     let _log = log::start();
     let ended = runtime.block_on(run_on(&mut screen, &mut app, run, first, signals));
     // Heard of by a key or a picture before the signal: that the terminal has gone is no error of the cockpit's.
-    let ended = if ended.is_err() && terminal::is_gone() { Ok(signals::HUNG_UP) } else { ended };
+    let ended = if ended.is_err() && terminal::is_gone() { Ok(HUNG_UP) } else { ended };
     drop(screen);
     if let Some(words) = app.parting_words() {
         // Where the terminal has gone, nobody reads it.

@@ -36,6 +36,9 @@ impl Left {
             true if run.hung(state.now).is_some() => {
                 return Some(format!("{path} hangs, and was told to end: {}", run.way_out()));
             }
+            true if run.no_room.is_some() => {
+                "was told to end: without room on the disk nothing more is saved"
+            }
             true => "finishes its step, saves and ends",
             false if run.paused || self.pausing => {
                 let how = if run.paused { "is paused" } else { "pauses after its step" };

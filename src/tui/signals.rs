@@ -9,9 +9,8 @@ use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::terminal;
 use crate::error::{Context, Result};
+use crate::job::stop::HUNG_UP;
 
-/// The exit status where the terminal has gone.
-pub const HUNG_UP: i32 = 128 + libc::SIGHUP;
 /// Those that end the cockpit as SIGTERM does.
 const ENDING: [c_int; 6] =
     [libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::configs::ConfigNews;
 use super::fetching::{FetchNews, Fetching};
 use super::message::Message;
 use super::model::RunState;
@@ -68,6 +69,8 @@ pub struct State {
     pub runs: Option<Vec<RunSummary>>,
     /// The run that is followed.
     pub run: Option<RunState>,
+    /// A new run is being started: it takes the place of the one that is followed.
+    pub starting: bool,
     /// The run that was followed until its directory went.
     pub gone: Option<PathBuf>,
     /// The base model that the arguments of the next job name, where it is there.
@@ -92,6 +95,7 @@ impl State {
             engine: None,
             runs: None,
             run: None,
+            starting: false,
             gone: None,
             base: None,
             fetch: None,
@@ -114,7 +118,7 @@ impl State {
             Message::Runs { output_dir, .. } if *output_dir != self.output_dir => return false,
             Message::Runs { runs, .. } => self.runs = Some(runs.clone()),
             Message::Opened(path) => {
-                (self.run, self.gone) = (Some(RunState::new(path)), None);
+                (self.run, self.gone, self.starting) = (Some(RunState::new(path)), None, false);
                 self.look_around(path);
             }
             Message::Events { run, records } => match self.followed(run) {
@@ -150,10 +154,13 @@ impl State {
                 let is_ending = self.fetch.as_ref().is_some_and(|before| before.is_ending);
                 self.fetch = Some(Fetching { is_ending, ..fetching.as_ref().clone() });
             }
-            Message::Fetch(FetchNews::Over | FetchNews::Cancelled | FetchNews::Failed(_)) => {
-                self.fetch = None
+            Message::Fetch(FetchNews::Over) => self.fetch = None,
+            Message::Fetch(FetchNews::Cancelled | FetchNews::Failed(_)) => {
+                (self.fetch, self.starting) = (None, false);
             }
             Message::Queue(listing) => self.queue = listing.clone(),
+            Message::Config(ConfigNews::NotStarted(_)) => self.starting = false,
+            Message::Notice(notice) if notice.is_error => self.starting = false,
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }
         true
@@ -194,6 +201,11 @@ impl State {
     /// The merge at work of `path`, or of what lies in it.
     pub fn merging(&self, path: &Path) -> Option<&Merging> {
         self.merges.iter().find(|m| m.checkpoint.starts_with(path))
+    }
+
+    /// The run that is followed, unless a new one is about to take its place: one that a worker is at is shown until then.
+    pub fn shown(&self) -> Option<&RunState> {
+        self.run.as_ref().filter(|run| !self.starting || run.is_live())
     }
 
     /// Whether a worker is at the run that is followed.

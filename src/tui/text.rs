@@ -1,5 +1,6 @@
 //! Text that fits: widths as the terminal counts them, where a Chinese character takes two cells.
 
+use crate::error::is_unseen;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use crate::job::human::figure;
@@ -128,9 +129,7 @@ pub fn clean(text: &str) -> String {
             }
         } else if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
             out.push(' ');
-        } else if matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            // These turn the direction of writing.
-        } else {
+        } else if !is_unseen(c) {
             out.push(c);
         }
     }

@@ -259,6 +259,11 @@ fn flags() {
     says(&wrong("--lora_rank --seed 3"), &["--lora_rank has no value", "whole number"]);
     says(&wrong("--do_sample maybe"), &["do_sample is \"maybe\"", "true or false"]);
     says(&wrong("--bf16 true"), &["--bf16 follows from --dtype"]);
+    for (number, allowed) in [("max_steps", "-1 or more"), ("save_total_limit", "1 or more")] {
+        let told = wrong(&format!("--{number} 99999999999999999999"));
+        says(&told, &[allowed, "and at most 9223372036854775807"]);
+        assert!(!wrong(&format!("--{number} -7")).contains("at most"));
+    }
     says(&wrong("--lora_rank 2.0"), &["command line", "lora_rank is \"2.0\"", "whole number from 1"]);
     for number in ["nan", "inf", "-1", "1e999", "x", ""] {
         says(&wrong(&format!("--learning_rate={number}")), &["learning_rate is", "a number above 0"]);

@@ -72,9 +72,11 @@ pub enum Aim {
     Never,
 }
 
-/// What a save does to the run's directory.
+/// What a save, or the beginning of an engine, does to the run's directory.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
+    /// A file is made that has not got its name yet, such as transformers' arguments, before the first step.
+    Unnamed,
     /// The hidden directory of a new checkpoint is made.
     Begun,
     /// All its files are there, and the last, with their checksums, is made.
@@ -88,6 +90,9 @@ pub enum Change {
 impl Change {
     fn of(events: ReadFlags, name: &str) -> Option<Self> {
         let hidden = name.strip_prefix(".checkpoint-");
+        if hidden.is_none() && name.starts_with('.') && name.contains(".tmp-") {
+            return events.contains(ReadFlags::CREATE).then_some(Self::Unnamed);
+        }
         match (events.contains(ReadFlags::CREATE), events.contains(ReadFlags::MOVED_TO), hidden) {
             (true, _, Some(rest)) if rest.contains(".tmp-") => Some(Self::Begun),
             (_, true, Some(rest)) if rest.contains(".rm-") => Some(Self::Rotated),
@@ -101,13 +106,14 @@ impl Change {
 impl Aim {
     pub fn draw(chance: &mut Chance) -> Self {
         let millis = Duration::from_millis;
-        let (what, most) = match chance.below(10) {
+        let (what, most) = match chance.below(11) {
             0..3 => return Self::Time(chance.up_to(millis(2500))),
             // About as long as a save takes.
             3..5 => (Change::Begun, millis(100)),
             5..7 => (Change::Sealed, millis(5)),
             7..9 => (Change::Renamed, millis(5)),
-            _ => (Change::Rotated, millis(2)),
+            9 => (Change::Rotated, millis(2)),
+            _ => return Self::Change { what: Change::Unnamed, nth: 1, and: Duration::ZERO },
         };
         // At once, as often as not.
         let and = if chance.below(2) == 0 { Duration::ZERO } else { chance.up_to(most) };

@@ -323,7 +323,6 @@ impl Ended {
         if let Some(word) = foreign.iter().find(|w| self.stderr.contains(**w)) {
             panic!("{word:?} is no word for people\n{told}");
         }
-        assert!(self.seconds < 60.0, "{} s\n{told}", self.seconds);
         if std::env::var_os("SHOW_MESSAGES").is_some() {
             println!("{}: {message}\n", self.command.rsplit_once("out ").map_or("", |(_, last)| last));
         }

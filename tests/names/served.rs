@@ -161,3 +161,27 @@ fn a_queued_job_is_fetched_for_while_it_waits() {
     until("its end", &|| finished(&bench.path("out")));
     until("an empty queue", &|| queue.list().unwrap().jobs.is_empty() && !queue.has_runner());
 }
+
+#[test]
+fn a_signal_ends_a_fetch_and_the_same_command_goes_on() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.fault(|request| match request.path.ends_with("model.safetensors") {
+        true => Fault::Slow(500, 50),
+        false => Fault::None,
+    });
+    let servers = [("MODELSCOPE_DOMAIN", server.address()), ("HF_ENDPOINT", server.address())];
+    let servers = servers.each_ref().map(|(name, address)| (*name, address.as_str()));
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let started = bench.start_with(&words(&JOB, &[]), "", &servers);
+        started.wait_to_hear("fetching");
+        kill_process(Pid::from_child(&started.child), signal).unwrap();
+        let ended = started.wait();
+        assert_eq!(ended.ok(), "state: stopped\n", "{}", ended.stderr);
+        assert!(ended.stderr.trim_end().ends_with("the same command goes on from there"), "{}", ended.stderr);
+        assert!(!bench.path("out").exists());
+    }
+    server.well();
+    run(&bench, &server.address(), &words(&JOB, &[])).ok();
+}

@@ -26,7 +26,7 @@ fn waiting(note: Option<&str>) -> State {
 }
 
 fn taken(run: &str) -> State {
-    State::Taken { run: Some(run.into()), new: true, log: Some(0), kept: "/home/me".into() }
+    State::Taken { run: Some(run.into()), new: true, log: Some(0), kept: "/home/me".into(), undone: false }
 }
 
 fn listing() -> Listing {

@@ -246,10 +246,32 @@ fn a_notice_goes_when_what_it_announces_has_come() {
         assert!(news(&mut cockpit, other).contains(told), "{}", cockpit.picture());
         assert!(!news(&mut cockpit, awaited).contains(told), "{}", cockpit.picture());
     }
+    // What it has learned has no room.
+    let mut cockpit = live(80, 24);
+    news(&mut cockpit, r#""kind":"no_room","message":"no space left on device""#);
+    cockpit.press(&["x", "x"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("it ends without saving") && !picture.contains("saves and ends"), "{picture}");
     let mut cockpit = live(80, 24);
     cockpit.press(&["s"]);
     cockpit.tell(Message::Worker { run: super::RUN.into(), worker: gone("killed") });
     assert!(!cockpit.picture().contains("it saves after"), "{}", cockpit.picture());
+}
+
+/// By whomever: another cockpit, `qwen-tui stop`, a signal.
+#[test]
+fn a_stop_that_another_has_asked_for_is_seen() {
+    let run = std::path::PathBuf::from(super::RUN);
+    for (width, height) in [(60, 16), (80, 24)] {
+        let mut cockpit = live(width, height);
+        assert!(!cockpit.picture().contains("told to stop"));
+        let record = Record { seq: 99, time: 1.7e9, event: Event::Stopping };
+        cockpit.tell(Message::Events { run: run.clone(), records: vec![record] });
+        let picture = cockpit.picture();
+        assert!(picture.contains("training, told to stop"), "{picture}");
+        cockpit.tell(Message::Worker { run: run.clone(), worker: gone("") });
+        assert!(!cockpit.picture().contains(", told to stop"), "{}", cockpit.picture());
+    }
 }
 
 #[test]

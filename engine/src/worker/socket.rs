@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qwen_tui::error::{Context, Error, Result};
@@ -23,6 +23,9 @@ const CLIENTS: usize = 256;
 const BREATH: Duration = Duration::from_millis(10);
 /// How long a client may leave an answer unread.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes a command; false where the run has ended.
+pub type Commands = Arc<dyn Fn(Command) -> bool + Send + Sync>;
 
 /// The socket, bound and listening. Its files go with it.
 pub struct CommandSocket {
@@ -73,7 +76,7 @@ impl CommandSocket {
     /// Serves every client that comes, in a task, until the runtime ends; commands go to `commands`.
     ///
     /// The files are returned: while they live the socket can be found.
-    pub fn serve(self, commands: mpsc::Sender<Command>) -> Files {
+    pub fn serve(self, commands: Commands) -> Files {
         let Self { listener, files } = self;
         let places = Arc::new(Semaphore::new(CLIENTS));
         tokio::spawn(async move {
@@ -136,7 +139,7 @@ fn listen(dir: &Path, name: &str) -> Result<UnixListener> {
 }
 
 /// Reads a client's lines and answers each.
-async fn attend(mut stream: UnixStream, commands: &mpsc::Sender<Command>) -> std::io::Result<()> {
+async fn attend(mut stream: UnixStream, commands: &Commands) -> std::io::Result<()> {
     let mut frames = Frames::new(LINE_LIMIT);
     let mut buffer = vec![0; 4096];
     loop {
@@ -155,14 +158,14 @@ async fn attend(mut stream: UnixStream, commands: &mpsc::Sender<Command>) -> std
     }
 }
 
-fn obey(line: Result<Vec<u8>, TooLong>, commands: &mpsc::Sender<Command>) -> Answer {
+fn obey(line: Result<Vec<u8>, TooLong>, commands: &Commands) -> Answer {
     match command(line) {
         Err(refusal) => refusal,
         Ok(command) => {
             tracing::info!("{command:?} by the socket");
-            match commands.send(command) {
-                Ok(()) => Answer::Ok { ok: true },
-                Err(_) => Answer::refuse("the run has ended"),
+            match commands(command) {
+                true => Answer::Ok { ok: true },
+                false => Answer::refuse("the run has ended"),
             }
         }
     }
@@ -176,6 +179,8 @@ async fn tell(stream: &mut UnixStream, answer: &Answer) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use qwen_tui::job::socket::send_async;
 
@@ -184,7 +189,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let (commands, received) = mpsc::channel();
         let socket = CommandSocket::bind_elsewhere(run.path()).unwrap();
-        let files = socket.serve(commands);
+        let files = socket.serve(Arc::new(move |command| commands.send(command).is_ok()));
         let path = files.0[0].clone();
         assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         send_async(run.path().to_owned(), Command::Save).await.unwrap();
@@ -199,8 +204,7 @@ mod tests {
     #[tokio::test]
     async fn more_clients_than_places_are_told_so() {
         let run = tempfile::tempdir().unwrap();
-        let (commands, _received) = mpsc::channel();
-        let files = CommandSocket::bind_elsewhere(run.path()).unwrap().serve(commands);
+        let files = CommandSocket::bind_elsewhere(run.path()).unwrap().serve(Arc::new(|_| true));
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
             clients.push(UnixStream::connect(&files.0[0]).await.unwrap());

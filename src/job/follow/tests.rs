@@ -8,9 +8,10 @@ fn play(run_dir: &Path, script: &str) -> Result<Option<Outcome>> {
     std::fs::write(&engine, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let beginning = Beginning::begun().unwrap();
     loop {
         let screen = Screen { run_dir: run_dir.to_owned(), lines: Lines::default(), bar: None, _quiet: None };
-        match runtime.block_on(follow(&engine, run_dir, None, screen)) {
+        match runtime.block_on(follow(&engine, run_dir, None, &beginning, screen)) {
             // Another test forked while the script was open for writing here.
             Err(e) if e.to_string().contains("Text file busy") => std::thread::sleep(POLL),
             result => return result,

@@ -1,16 +1,17 @@
 //! Putting a job into the queue: what is wrong with it is told now, and not when its turn has come.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::changes::Added;
-use super::folder::Queue;
+use super::folder::{Listing, Queue};
 use super::start::vacant;
-use crate::args::SftArgs;
+use super::state::Job;
+use crate::args::{Change, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::begin::Begin;
 use crate::job::find::LAST;
 use crate::job::inputs::Inputs;
-use crate::run::step_of;
+use crate::run::{resolved, step_of};
 
 impl Queue {
     /// Puts a job of these arguments at the end; also tells what the user should know of its beginning. What a run takes
@@ -22,10 +23,21 @@ impl Queue {
     pub fn put(&self, mut args: SftArgs) -> Result<(Added, Vec<String>)> {
         args.make_paths_absolute();
         let (from, weights_alone) = (args.resume_from_checkpoint.clone(), args.resume_only_model);
-        let (mut args, notes) = match Begin::from(args)? {
+        let goes_on = from.as_deref() == Some(LAST) && !weights_alone;
+        let before = if goes_on { self.list()?.before(&args)? } else { None };
+        let begin = match before {
+            // What it leaves is not known yet; how it ends decides what is begun from.
+            Some(number) => {
+                args.resume_from_checkpoint = None;
+                let notes = vec![format!("the job goes on with what job {number} of the queue leaves")];
+                Begin::New { args: Box::new(args), notes }
+            }
+            None => Begin::from(args)?,
+        };
+        let (mut args, notes) = match begin {
             Begin::New { mut args, notes } => {
                 // There may be a run by then: of the job before it in the queue, say.
-                args.resume_from_checkpoint = from.filter(|from| from == LAST && !weights_alone);
+                args.resume_from_checkpoint = from.filter(|_| goes_on);
                 if args.resume_from_checkpoint.is_none() {
                     vacant(&args)?;
                 }
@@ -63,4 +75,54 @@ impl Queue {
         }
         Ok((self.add(&args)?, notes))
     }
+}
+
+impl Listing {
+    /// The last job of the queue whose run a job of `args` will go on with that goes on with the newest run, by its
+    /// arguments.
+    ///
+    /// # Errors
+    /// `Error::User` where a job trains before it in the one directory that is left to it, with arguments that make another
+    /// run.
+    fn before(&self, args: &SftArgs) -> Result<Option<u64>> {
+        let own = place(args);
+        // Where each run has a directory of its own, one of other arguments is passed over.
+        let alone = !args.add_output_dir_suffix;
+        let mut found = None;
+        for job in self.jobs.iter().filter(|job| job.is_waiting() || job.is_taken()) {
+            let Ok(theirs) = SftArgs::from_file(&job.file) else { continue };
+            let goes_on = theirs.resume_from_checkpoint.as_deref();
+            if goes_on.is_some_and(|from| from != LAST) || place(&theirs) != own {
+                continue;
+            }
+            let changes = theirs.changes(args);
+            match changes.first() {
+                None if theirs.moved(args).is_empty() => found = Some(job.number),
+                Some(change) if alone => return Err(other(job, change, &own.0)),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Where the runs of these arguments lie, and whether each has a directory of its own there.
+fn place(args: &SftArgs) -> (PathBuf, bool) {
+    let output_dir = Path::new(&args.output_dir);
+    match args.add_output_dir_suffix {
+        true => (resolved(&output_dir.join(&args.model_type)), true),
+        false => (resolved(output_dir), false),
+    }
+}
+
+/// Why a job cannot go on with what `job` leaves.
+fn other(job: &Job, change: &Change, dir: &Path) -> Error {
+    let Change { key, old, new } = change;
+    Error::user(format!(
+        "{key} is {new} here and {old} in job {} of the queue, which is {} and trains in {} before: a run goes on as it \
+         began; give the old value, or choose another output_dir",
+        job.number,
+        job.word(),
+        dir.display()
+    ))
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use super::device::{Device, Devices};
 use super::fetching::{Fetching, absent};
 use super::folder::{Listing, Queue};
+use super::own::Own;
 use super::start::{End, Start, put_aside, settle, start};
 use super::state::{Job, State, arguments_file};
 use crate::error::Result;
 use crate::hub::Failed;
-use crate::job::{Worker, register};
+use crate::job::register;
 
 /// How often the queue and the workers are looked at.
 const POLL: Duration = Duration::from_millis(500);
@@ -59,7 +60,7 @@ struct Runner<'a> {
     queue: &'a Queue,
     devices: Devices,
     /// The workers that this runner has started.
-    own: HashMap<u64, Worker>,
+    own: HashMap<u64, Own>,
     /// The jobs that could not be started.
     held: HashMap<u64, Held>,
     /// The job that models or data are fetched for.
@@ -106,10 +107,9 @@ impl Runner<'_> {
         let is_new = matches!(state, State::Taken { new: true, .. });
         let told = match self.own.get_mut(&job.number) {
             None => None,
-            Some(worker) => match worker.try_wait()? {
+            Some(own) => match own.ended(is_new)? {
                 None => return Ok(()),
-                Some(status) if is_new => Some(worker.explain_alone(status)),
-                Some(status) => Some(worker.explain(status)),
+                told => told,
             },
         };
         let end = settle(self.queue, job.number, state, told)?;
@@ -216,7 +216,7 @@ impl Runner<'_> {
             match start(self.queue, job.number)? {
                 Start::Started(run, worker) => {
                     say(&format!("job {} is trained in {}", job.number, run.display()));
-                    self.own.insert(job.number, worker);
+                    self.own.insert(job.number, Own::new(&run, worker));
                     busy.push((device, Some(run)));
                 }
                 Start::Held(why) => {
@@ -225,6 +225,13 @@ impl Runner<'_> {
                     busy.push((device, None));
                 }
                 Start::Failed(why) => say(&format!("job {} cannot be started: {why}", job.number)),
+                Start::Done(run) => {
+                    say(&format!(
+                        "job {} is done: {} is finished, nothing is left to train",
+                        job.number,
+                        run.display()
+                    ));
+                }
                 Start::Gone => {}
             }
         }

@@ -8,6 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::folder::{Queue, is_held};
+use super::own::Told;
 use super::state::{State, arguments_file, lock_file};
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::hub::find::nothing_is_fetched;
 use crate::job::begin::Begin;
 use crate::job::engine::ready_engine;
 use crate::job::locate::locate;
-use crate::job::runs::{head_and_tail, last_words};
+use crate::job::runs::{head_and_tail, last_words, take_lock};
 use crate::job::{Event, Worker};
 use crate::run::{EVENTS, RunDir, WORKER_LOG, existing, list_checkpoints};
 
@@ -29,6 +30,8 @@ pub(super) enum Start {
     Held(String),
     /// It is put aside with this message.
     Failed(String),
+    /// The run that it was to go on with is finished: the job is out of the queue.
+    Done(PathBuf),
     /// It does not wait any more, somebody has removed it; or the queue has been paused.
     Gone,
 }
@@ -42,6 +45,13 @@ struct Ready {
     resumes: Option<(RunDir, Option<u64>)>,
 }
 
+/// What a look at a job finds.
+enum Look {
+    Ready(Box<Ready>),
+    /// The run that it goes on with is finished.
+    Finished(PathBuf),
+}
+
 /// Starts the job, which waits.
 ///
 /// # Errors
@@ -53,7 +63,8 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         Err(e) => return Ok(Start::Held(e.to_string())),
     };
     let ready = match look(&arguments_file(queue.dir(), number)) {
-        Ok(ready) => ready,
+        Ok(Look::Ready(ready)) => *ready,
+        Ok(Look::Finished(run)) => return finish(queue, number, run),
         Err(e) => return put_aside(queue, number, e),
     };
     let output_dir = Path::new(&ready.args.output_dir);
@@ -65,7 +76,7 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         None => Some(output_dir.to_owned()),
     };
     let log = known.as_deref().filter(|_| !new).map(log_length);
-    let taken = |run, log| State::Taken { run, new, log, kept: kept.clone() };
+    let taken = |run, log| State::Taken { run, new, log, kept: kept.clone(), undone: false };
     let may_start = |state: &State| state.is_waiting() && !queue.is_paused();
     if !queue.set_state(number, may_start, &taken(known, log))? {
         return Ok(Start::Gone);
@@ -87,13 +98,19 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
         let lock = lock_file(queue.dir(), number);
         let held = OpenOptions::new().create(true).append(true).read(true).open(&lock);
         let held = held.map_err(|e| queue.refused("open", &lock, &e))?;
-        held.try_lock().map_err(|e| queue.refused("lock", &lock, &e.into()))?;
+        // Whoever only looks at it has it for a moment.
+        if !take_lock(&held) {
+            held.try_lock().map_err(|e| queue.refused("lock", &lock, &e.into()))?;
+        }
         Worker::start_holding(&engine, &path, step, held)
     })();
     match begun {
         Ok(worker) => Ok(Start::Started(path, worker)),
         Err(e) => {
             if new {
+                let log = Some(log_length(&path));
+                let state = State::Taken { run: Some(path), new, log, kept: kept.clone(), undone: true };
+                queue.set_state(number, State::is_taken, &state)?;
                 run.discard(&kept);
             }
             put_aside(queue, number, e)
@@ -102,25 +119,35 @@ pub(super) fn start(queue: &Queue, number: u64) -> Result<Start> {
 }
 
 /// Whether everything is there that the job needs.
-fn look(file: &Path) -> Result<Ready> {
+fn look(file: &Path) -> Result<Look> {
     let args = SftArgs::from_file(file)?;
     match Begin::from(args)? {
         Begin::New { args, .. } => {
             let located = locate(&args, &mut nothing_is_fetched)?;
             // Told now: a run that is there is not this job's.
             vacant(&args)?;
-            Ok(Ready { args: *args, sources: located.sources, resumes: None })
+            Ok(Look::Ready(Box::new(Ready { args: *args, sources: located.sources, resumes: None })))
         }
         Begin::Resume { mut resume, args } => {
             resume.take(*args)?;
             if resume.finished {
-                let run = resume.run.path().display();
-                return Err(Error::user(format!("{run} is finished; nothing is left to train")));
+                return Ok(Look::Finished(resume.run.path().to_owned()));
             }
             resume.locate(&mut nothing_is_fetched)?;
-            Ok(Ready { args: resume.args, sources: None, resumes: Some((resume.run, resume.step)) })
+            let resumes = Some((resume.run, resume.step));
+            Ok(Look::Ready(Box::new(Ready { args: resume.args, sources: None, resumes })))
         }
     }
+}
+
+/// Takes a job out of the queue that has nothing left to train.
+fn finish(queue: &Queue, number: u64, run: PathBuf) -> Result<Start> {
+    let still_waits = queue.set_state(number, |s| s.is_waiting() && !queue.is_paused(), &State::waiting())?;
+    if !still_waits {
+        return Ok(Start::Gone);
+    }
+    queue.dismiss(number)?;
+    Ok(Start::Done(run))
 }
 
 /// Refuses a new run in a directory that already holds one.
@@ -163,12 +190,15 @@ pub(super) enum End {
 ///
 /// # Errors
 /// The queue's folder cannot be written.
-pub(super) fn settle(queue: &Queue, number: u64, state: &State, told: Option<Error>) -> Result<End> {
-    let State::Taken { run, new, log, kept } = state else { return Ok(End::Again) };
+pub(super) fn settle(queue: &Queue, number: u64, state: &State, told: Option<Told>) -> Result<End> {
+    let State::Taken { run, new, log, kept, undone } = state else { return Ok(End::Again) };
     if told.is_none() && is_held(&lock_file(queue.dir(), number)) {
         return Ok(End::Lives);
     }
-    let end = run.as_ref().map_or(End::Again, |run| end_of(run, *new, *log, told));
+    let end = match run {
+        Some(run) if !undone => end_of(run, *new, *log, told),
+        _ => End::Again,
+    };
     let discard = || {
         if let (Some(run), true) = (run, *new) {
             RunDir::made(run).discard(kept);
@@ -183,7 +213,11 @@ pub(super) fn settle(queue: &Queue, number: u64, state: &State, told: Option<Err
         End::Lives => {}
         End::Ended => queue.dismiss(number)?,
         End::Again => {
-            if run.as_ref().is_some_and(untouched) {
+            if *undone || run.as_ref().is_some_and(untouched) {
+                // Killed among what follows, it is found as it is.
+                let (run, new, log, kept) = (run.clone(), *new, *log, kept.clone());
+                let state = State::Taken { run, new, log, kept, undone: true };
+                queue.set_state(number, State::is_taken, &state)?;
                 discard();
             }
             queue.set_state(number, State::is_taken, &State::waiting())?;
@@ -196,13 +230,18 @@ pub(super) fn settle(queue: &Queue, number: u64, state: &State, told: Option<Err
     Ok(end)
 }
 
-fn end_of(run: &Path, new: bool, log: Option<u64>, told: Option<Error>) -> End {
+fn end_of(run: &Path, new: bool, log: Option<u64>, told: Option<Told>) -> End {
     let Some(log) = log else { return End::Again };
+    // Before it is known that the directory is there: of one that goes in between it would say nothing.
+    let length = log_length(run);
     if !run.is_dir() {
-        // Deleted, by somebody who did not want it.
-        return told.map_or(End::Ended, |e| End::Failed(e.to_string()));
+        // Deleted or moved. What has trained has its end all the same.
+        return match told {
+            Some(Told { why, trained: false }) => End::Failed(why.to_string()),
+            _ => End::Ended,
+        };
     }
-    if log_length(run) != log {
+    if length != log {
         return match refusal(run).filter(|_| new) {
             Some(message) => End::Failed(message),
             None => End::Ended,
@@ -210,7 +249,7 @@ fn end_of(run: &Path, new: bool, log: Option<u64>, told: Option<Error>) -> End {
     }
     // Not a word in the log.
     match told {
-        Some(e) => End::Failed(e.to_string()),
+        Some(told) => End::Failed(told.why.to_string()),
         None if new && run.join(WORKER_LOG).metadata().is_ok_and(|m| m.len() > 0) => End::Failed(format!(
             "its worker ended before its first word of its own; the last it printed: {}",
             last_words(run)
@@ -222,8 +261,7 @@ fn end_of(run: &Path, new: bool, log: Option<u64>, told: Option<Error>) -> End {
 /// Why the run in `dir` was refused before its first step, where that is so: what `sft` would have said.
 fn refusal(dir: &Path) -> Option<String> {
     let events = head_and_tail(&dir.join(EVENTS)).unwrap_or_default();
-    let stepped = |e: &Event| matches!(e, Event::Step { .. } | Event::StepSkipped { .. });
-    if events.iter().any(|r| stepped(&r.event)) || !list_checkpoints(&RunDir::made(dir)).is_empty() {
+    if events.iter().any(|r| r.event.is_step()) || !list_checkpoints(&RunDir::made(dir)).is_empty() {
         return None;
     }
     match events.last().map(|r| &r.event) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::args::{check_plain, chosen_of, read_object};
-use crate::run::existing;
+use crate::run::resolved;
 
 /// No state comes near this many bytes.
 const STATE_LIMIT: u64 = 1 << 20;
@@ -33,6 +33,10 @@ pub enum State {
         log: Option<u64>,
         /// What was there before a new run's directory, and stays where the run comes to nothing.
         kept: PathBuf,
+        /// Its worker never began, and the directory is being taken away: that it is gone does not mean that the job has
+        /// ended.
+        #[serde(default)]
+        undone: bool,
     },
     /// It could not be started, or was refused before its first step.
     Failed { message: String },
@@ -168,7 +172,7 @@ impl What {
 }
 
 /// The directory that a job of these arguments will have made for itself and nobody else (`add_output_dir_suffix` false),
-/// with its links followed as far as it is there. None for one that goes on with a run, or with the last one by then.
+/// with its links followed. None for one that goes on with a run, or with the last one by then.
 pub(super) fn own_directory(args: &Map<String, Value>) -> Option<PathBuf> {
     let goes_on = args.get("resume_from_checkpoint").is_some_and(|v| !v.is_null());
     if goes_on { None } else { named_directory(args) }
@@ -179,10 +183,7 @@ pub(super) fn named_directory(args: &Map<String, Value>) -> Option<PathBuf> {
     if args.get("add_output_dir_suffix") != Some(&Value::Bool(false)) {
         return None;
     }
-    let dir = PathBuf::from(args.get("output_dir")?.as_str()?);
-    let there = existing(&dir);
-    let rest = dir.strip_prefix(&there).unwrap_or(Path::new(""));
-    Some(there.canonicalize().map_or_else(|_| dir.clone(), |there| there.join(rest)))
+    Some(resolved(Path::new(args.get("output_dir")?.as_str()?)))
 }
 
 pub(super) fn arguments_file(dir: &Path, number: u64) -> PathBuf {

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::changes::{Added, To};
 use super::folder::Queue;
+use super::own::Told;
 use super::start::{End, settle};
 use super::state::{State, lock_file, number_of};
 use crate::args::{SftArgs, load_sft};
@@ -132,14 +133,18 @@ fn taken(events: &[&str], new: bool, log: bool) -> Taken {
     };
     let length = fs::metadata(run.join("events.jsonl")).map_or(0, |m| m.len());
     let log = log.then_some(length);
-    let state = State::Taken { run: Some(run.clone()), new, log, kept: dir.path().to_owned() };
+    let state = State::Taken { run: Some(run.clone()), new, log, kept: dir.path().to_owned(), undone: false };
     assert!(queue.set_state(1, State::is_waiting, &state).unwrap());
     assert!(!queue.set_state(1, State::is_waiting, &state).unwrap(), "it is taken once");
     Taken { dir, queue, run, state }
 }
 
 impl Taken {
-    fn settle(&self, told: Option<Error>) -> End {
+    fn settle(&self, why: Option<Error>) -> End {
+        self.settle_told(why.map(|why| Told { why, trained: false }))
+    }
+
+    fn settle_told(&self, told: Option<Told>) -> End {
         settle(&self.queue, 1, &self.state, told).unwrap()
     }
 
@@ -160,7 +165,7 @@ const STEP: &str = r#"{"seq":4,"time":20,"kind":"step","step":3,"epoch":0.5,"los
 fn whatever_a_killed_runner_left_is_gone_on_with() {
     // Taken, and nothing made yet.
     let (_dir, queue) = queue(1);
-    let state = State::Taken { run: None, new: true, log: None, kept: "/".into() };
+    let state = State::Taken { run: None, new: true, log: None, kept: "/".into(), undone: false };
     queue.set_state(1, State::is_waiting, &state).unwrap();
     assert_eq!(settle(&queue, 1, &state, None).unwrap(), End::Again);
     assert_eq!(queue.list().unwrap().job(1).unwrap().state, Ok(State::waiting()));
@@ -170,6 +175,19 @@ fn whatever_a_killed_runner_left_is_gone_on_with() {
         let job = taken(&[], true, true);
         files.iter().for_each(|file| job.write(file, if *file == "worker.log" { "" } else { "{}" }));
         assert_eq!((job.settle(None), job.stands()), (End::Again, Some(State::waiting())));
+        assert!(!job.run.exists() && !job.dir.path().join("out").exists());
+    }
+    // Killed while it was taken away, at either end of that.
+    for gone in [false, true] {
+        let job = taken(&[], true, true);
+        job.write("worker.log", "");
+        if gone {
+            fs::remove_dir_all(job.dir.path().join("out")).unwrap();
+        }
+        let State::Taken { run, new, log, kept, .. } = job.state.clone() else { unreachable!() };
+        let state = State::Taken { run, new, log, kept, undone: true };
+        assert_eq!(settle(&job.queue, 1, &state, None).unwrap(), End::Again, "it is not lost");
+        assert_eq!(job.stands(), Some(State::waiting()));
         assert!(!job.run.exists() && !job.dir.path().join("out").exists());
     }
     // It is not known whose it is: what a worker has touched stays.
@@ -203,6 +221,15 @@ fn whatever_a_killed_runner_left_is_gone_on_with() {
     assert_eq!(job.settle(None), End::Failed("no rows".to_owned()));
     assert_eq!(job.stands(), Some(State::Failed { message: "no rows".to_owned() }));
     assert!(!job.run.exists());
+    // It has trained, or ended well, and was moved away before anybody looked.
+    let job = taken(&[], true, true);
+    fs::rename(&job.run, job.dir.path().join("elsewhere")).unwrap();
+    let why = Error::internal("the worker ended with exit status 0");
+    assert_eq!((job.settle_told(Some(Told { why, trained: true })), job.stands()), (End::Ended, None));
+    // It was refused, and then deleted.
+    let job = taken(&[], true, true);
+    fs::remove_dir_all(&job.run).unwrap();
+    assert_eq!(job.settle(Some(Error::user("no rows"))), End::Failed("no rows".to_owned()));
     // Somebody has deleted it.
     let job = taken(&[], true, true);
     fs::remove_dir_all(&job.run).unwrap();

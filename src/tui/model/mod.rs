@@ -42,6 +42,8 @@ pub struct RunState {
     pub paused: bool,
     /// What there is no room for on the disk, where the run waits for that.
     pub no_room: Option<String>,
+    /// It has been told to stop, here or elsewhere.
+    pub stopping: bool,
     /// Steps that changed no weight.
     pub skipped_steps: u64,
     skipped: Vec<u64>,
@@ -221,6 +223,7 @@ impl RunState {
             checkpoints: Vec::new(),
             log: VecDeque::new(),
             paused: false,
+            stopping: false,
             no_room: None,
             skipped_steps: 0,
             skipped: Vec::new(),
@@ -254,7 +257,7 @@ impl RunState {
                 self.began = time;
                 // A new worker on an old run: the old one's end is history.
                 (self.end, self.paused, self.evaluating, self.stage) = (None, false, None, None);
-                self.no_room = None;
+                (self.no_room, self.stopping) = (None, false);
                 if matches!(self.worker, Worker::Gone { .. } | Worker::Untold { .. }) {
                     self.worker = Worker::Unknown;
                 }
@@ -318,6 +321,7 @@ impl RunState {
             }
             Event::Paused { .. } => self.paused = true,
             Event::Resumed { .. } => self.paused = false,
+            Event::Stopping => self.stopping = true,
             Event::NoRoom { message } => self.no_room = Some(message.clone()),
             Event::RoomAgain => self.no_room = None,
             Event::Finished { step, seconds, stopped, best_checkpoint, best_metric, .. } => {

@@ -152,10 +152,7 @@ fn a_rule_across_arguments_is_told_and_blocks_the_start() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(
-        cockpit.picture().contains("No run is open") || cockpit.picture().contains("Looking"),
-        "on Train"
-    );
+    assert!(cockpit.picture().contains("Starting a new run"), "on Train: {}", cockpit.picture());
 }
 
 #[test]
@@ -324,6 +321,33 @@ fn a_start_without_an_engine_or_beside_a_job_is_asked_about() {
     assert!(live.press(&["s"]).is_empty());
     assert!(live.press(&["Enter"]).is_empty(), "not now");
     assert!(matches!(&live.press(&["s", "b"])[..], [Action::StartJob(_)]));
+    assert!(live.picture().contains("step 17"), "it trains until the new one is there: {}", live.picture());
+}
+
+#[test]
+fn a_start_is_shown_at_once_in_the_place_of_a_run_that_has_ended() {
+    let start = || {
+        let ended = Worker::Gone { why: String::new() };
+        let mut cockpit = Cockpit::on_run(80, 24, crate::recorded("finished"), ended);
+        cockpit.press(&["1"]);
+        load(&mut cockpit, "configs/jd-sentiment.json");
+        let picture = cockpit.picture();
+        assert!(picture.contains("finished"), "{picture}");
+        assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+        let picture = cockpit.picture();
+        assert!(picture.contains("Starting a new run") && picture.contains(" starting\n"), "{picture}");
+        assert!(!picture.contains("finished") && !picture.contains("epoch"), "{picture}");
+        cockpit
+    };
+    let mut cockpit = start();
+    cockpit.tell(Message::Opened("/work/output/qwen-1_8b/v9-20990101-000000".into()));
+    let picture = cockpit.picture();
+    assert!(picture.contains("v9-20990101-000000") && !picture.contains("Starting a new run"), "{picture}");
+    // It did not come to be: the one before is shown again.
+    let mut cockpit = start();
+    cockpit.tell(Message::Config(ConfigNews::NotStarted("no room".to_owned())));
+    cockpit.press(&["Esc", "2"]);
+    assert!(cockpit.picture().contains("finished"), "{}", cockpit.picture());
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Component for Train {
             }
             Some(fetching) => return fetch::draw(frame, area, fetching, state),
         };
-        match &state.run {
+        match state.shown() {
             Some(run) => draw_run(frame, area, run, state),
             None => widgets::words(frame, area, &nothing_open(state), state.theme.text),
         }
@@ -87,14 +87,14 @@ fn is_paused(state: &State) -> bool {
 }
 
 fn stop_question(state: &State) -> Question {
-    let stop = vec![
-        Action::Tell(Notice::info("it finishes the step at hand, saves and ends").until(Awaited::Ended)),
-        Action::Send(Command::Stop),
-    ];
+    let no_room = state.run.as_ref().is_some_and(|r| r.no_room.is_some());
+    let told =
+        if no_room { "it ends without saving" } else { "it finishes the step at hand, saves and ends" };
+    let stop = vec![Action::Tell(Notice::info(told).until(Awaited::Ended)), Action::Send(Command::Stop)];
     let keep = if is_paused(state) { "Keep it paused" } else { "Keep it running" };
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', keep, Vec::new())];
     let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
-    if state.run.as_ref().is_some_and(|r| r.no_room.is_some()) {
+    if no_room {
         text = "It waits for room on the disk; stopped now, it loses what it has learned since its last checkpoint."
             .to_owned();
     }
@@ -104,8 +104,14 @@ fn stop_question(state: &State) -> Question {
     Question::new("Stop", text, choices)
 }
 
+/// What is said until a new run has its directory and its worker.
+const STARTING: &str = "Starting a new run.";
+
 /// What is said where there is no run to show.
 fn nothing_open(state: &State) -> String {
+    if state.starting {
+        return STARTING.to_owned();
+    }
     let gone = state.gone.as_ref().map_or(String::new(), |run| {
         format!("The run that was shown has been deleted:\n{}\n\n", run.display())
     });

@@ -28,6 +28,7 @@ pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         }
         _ => word.to_owned(),
     };
+    let word = if run.stopping && run.is_live() { format!("{word}, told to stop") } else { word };
     let pid = run.machine.as_ref().map_or(String::new(), |m| format!(" (pid {})", m.pid));
     let (word, style) = match run.hung(state.now) {
         Some(Hung::Silent { seconds }) => {
