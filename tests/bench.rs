@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use common::{Bench, PROGRAM};
+use common::{Bench, PROGRAM, hear_hang_up};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -141,6 +141,7 @@ fn a_shape_makes_a_model_that_trains() {
 /// Nothing is left of a benchmark that is ended: no process, and no folder.
 #[test]
 fn a_signal_ends_all_of_it() {
+    hear_hang_up();
     let bench = Bench::new();
     let mut words = QUICK;
     let rounds = words.iter().position(|word| *word == "--rounds").unwrap();

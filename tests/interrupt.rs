@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Bench, Disk, Started, rows};
+use common::{Bench, Disk, Started, hear_hang_up, rows};
 use qwen_tui::job::event::{Command, Event, Stage};
 use qwen_tui::job::{Resume, socket::send};
 use qwen_tui::run::{
@@ -195,6 +195,7 @@ fn hears(started: &Started, signal: Signal) -> bool {
 /// moment the command ends well and says what can be done, and nothing half-made stays.
 #[test]
 fn a_signal_at_any_early_moment_ends_a_start_well() {
+    hear_hang_up();
     let bench = Bench::new();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         for moment in [0, 3, 10, 25, 60, 120, 200, 300, 500] {

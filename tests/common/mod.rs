@@ -26,6 +26,12 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_qwen-tui");
 /// minutes.
 const LIMIT: Duration = Duration::from_secs(400);
 
+/// From here on what is started hears SIGHUP, also where the tests themselves run under `nohup`, which has it ignored.
+pub fn hear_hang_up() {
+    // SAFETY: no handler is given, and the tests have none of their own.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+}
+
 /// The folders of a bench that stand for the hubs' caches.
 const HUBS: [(&str, &str); 4] = [
     ("MODELSCOPE_CACHE", "modelscope"),

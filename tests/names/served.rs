@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use qwen_tui::job::queue::Queue;
 
-use crate::common::{Bench, Ended, rows};
+use crate::common::{Bench, Ended, hear_hang_up, rows};
 use crate::server::{Fault, Repository, Server};
 use crate::{JOB, json, run_dir};
 
@@ -165,6 +165,7 @@ fn a_queued_job_is_fetched_for_while_it_waits() {
 #[test]
 fn a_signal_ends_a_fetch_and_the_same_command_goes_on() {
     use rustix::process::{Pid, Signal, kill_process};
+    hear_hang_up();
     let bench = Bench::new();
     let server = hub(&bench);
     server.fault(|request| match request.path.ends_with("model.safetensors") {

@@ -142,7 +142,7 @@ impl Session {
     /// For each row, the log-probability of each word's one token after the prompt.
     fn score_words(&self, rows: &[WeightedRow<'_>], words: &[Vec<u32>]) -> Vec<f64> {
         let ids: Vec<&[u32]> = rows.iter().map(|r| &r.ids[..r.ids.len() - 1]).collect();
-        let batch = Packed::without_gradient(&ids, self.device);
+        let batch = Packed::shared(&ids, self.device);
         let mut end = 0;
         let last: Vec<i64> = ids
             .iter()
@@ -160,7 +160,7 @@ impl Session {
     /// For each row, the sum of the log-probabilities of its label tokens.
     fn score_labels(&self, rows: &[WeightedRow<'_>]) -> Vec<f64> {
         let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
-        let batch = Packed::without_gradient(&ids, self.device);
+        let batch = Packed::shared(&ids, self.device);
         let (mut at, mut labels, mut owner) = (Vec::new(), Vec::new(), Vec::new());
         let mut start = 0;
         for (n, row) in rows.iter().enumerate() {

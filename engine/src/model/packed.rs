@@ -68,12 +68,6 @@ impl Packed {
         }
     }
 
-    /// Packs `rows` for a pass without dropout and without a way back: [`shared`](Self::shared) on a CPU. On a GPU that has
-    /// been tried by no machine yet, and rows stay whole.
-    pub fn without_gradient(rows: &[&[u32]], device: Device) -> Self {
-        if device == Device::Cpu { Self::shared(rows, device) } else { Self::filled(rows, device) }
-    }
-
     /// Packs whole `rows` of token ids like [`filled`](Self::filled), those that they begin with alike as one token
     /// each, where that saves enough of them. Only for passes without dropout and without a way back.
     pub fn shared(rows: &[&[u32]], device: Device) -> Self {

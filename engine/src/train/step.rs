@@ -168,8 +168,7 @@ pub fn forward(model: &Qwen, rows: &[WeightedRow<'_>], mode: &Mode) -> Pending {
     let _guard = tch::no_grad_guard();
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids).collect();
     let device = model.device();
-    let batch =
-        if mode.train { Packed::filled(&ids, device) } else { Packed::without_gradient(&ids, device) };
+    let batch = if mode.train { Packed::filled(&ids, device) } else { Packed::shared(&ids, device) };
     let targets = Targets::new(rows, &batch);
     targets.loss(model, &model.encode(&batch, mode)).1
 }
