@@ -78,7 +78,7 @@ def run(program: Path, runs: int, seed: int, limits: list[str]) -> dict:
         f"-dict={FUZZ}/dictionaries/{name}.txt", "-print_final_stats=1", "-report_slow_units=1",
         str(found), str(FUZZ / "corpus" / name),
     ]
-    began, longest, told = time.monotonic(), 0.0, []
+    began, longest, told, reached = time.monotonic(), 0.0, [], {"cov": 0, "corp": 0}
     fuzzer = subprocess.Popen(
         command, cwd=FUZZ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, errors="replace",
@@ -87,6 +87,8 @@ def run(program: Path, runs: int, seed: int, limits: list[str]) -> dict:
         told = (told + [line])[-200:]
         if slow := re.search(r"Slowest unit: (\d+) s", line):
             longest = float(slow.group(1))
+        # Told now and then, and not by the last lines of all.
+        reached.update((name, int(n)) for name, n in re.findall(r"\b(cov|corp): (\d+)", line))
     status = fuzzer.wait()
     text = "".join(told)
 
@@ -99,8 +101,8 @@ def run(program: Path, runs: int, seed: int, limits: list[str]) -> dict:
         "target": name,
         "inputs": figure(r"number_of_executed_units: (\d+)"),
         "seconds": round(time.monotonic() - began),
-        "coverage": figure(r"cov: (\d+)"),
-        "corpus": figure(r"corp: (\d+)"),
+        "coverage": reached["cov"],
+        "corpus": reached["corp"],
         "longest": f"{longest:.0f} s" if longest else "< 1 s",
         "memory": figure(r"peak_rss_mb: +(\d+)"),
         "ended": "well" if status == 0 else f"status {status}",
