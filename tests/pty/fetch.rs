@@ -97,6 +97,21 @@ fn a_fetch_is_cancelled_and_gone_on_with_at_the_next_start() {
 }
 
 #[test]
+fn a_hub_that_is_busy_is_told_of_before_anything_comes() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.fault(|_| Fault::Status(429, vec![("Retry-After", "60".into())], String::new()));
+    let mut terminal = open(&bench, &server);
+    terminal.press("s");
+    terminal.see(&["Fetching qwen/Qwen-1_8B", "(429); trying again in 60 s"]);
+    terminal.press("\x1b");
+    terminal.see(&["cancelled: "]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
 fn an_end_during_a_fetch_is_asked_about_and_leaves_what_has_come() {
     let bench = Bench::new();
     let server = hub(&bench);
