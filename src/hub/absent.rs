@@ -61,15 +61,17 @@ impl Absent {
         Error::User(text)
     }
 
-    /// The same where no hub has it, by what they said: it cannot be brought by hand either.
+    /// The same where no hub has it, by what they said. What no table knows either cannot be brought by hand: perhaps it is
+    /// something else.
     pub(super) fn nowhere(&self, answers: &Error) -> Error {
-        let mut text = self.looked_in_vain(Some(answers));
-        if let Some(repo) = self.repos.first().filter(|repo| repo.sort == Sort::Model)
-            && models::by_id(&repo.id).is_none()
+        match self.repos.first().filter(|repo| repo.sort == Sort::Model && models::by_id(&repo.id).is_none())
         {
-            let _ = write!(text, "\n{}", perhaps_rows(&repo.id, Given::Model));
+            None => self.error(Some(answers)),
+            Some(repo) => {
+                let text = self.looked_in_vain(Some(answers));
+                Error::User(format!("{text}\n{}", perhaps_rows(&repo.id, Given::Model)))
+            }
         }
-        Error::User(text)
     }
 
     /// Where it was looked for, and what came of it.

@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::absent::Absent;
 use super::caches::{Caches, Found, check_model};
 use super::names::{DataSet, hub_first, model_repos};
-use super::page::{Given, answer, perhaps_rows};
+use super::page::{Given, answer, no_rows};
 use super::repo::Repo;
 use super::sources::Sources;
-use crate::args::models::is_id;
 use crate::args::{InferArgs, SftArgs};
 use crate::data::resolve_dataset_name;
 use crate::error::{Error, Result};
@@ -128,11 +127,7 @@ impl Wanted {
             if let Some(told) = answer(name, Given::Dataset) {
                 return Err(Error::user(told));
             }
-            resolve_dataset_name(name).map(Place::Path).map_err(|e| match DataSet::by_id(name) {
-                Some(set) => Error::user(format!("dataset: {name} is called {} here", set.name)),
-                None if is_id(name) => e.map(|e| format!("{e}. {}", perhaps_rows(name, Given::Dataset))),
-                None => e,
-            })
+            resolve_dataset_name(name).map(Place::Path).map_err(|e| no_rows(name, e))
         };
         self.dataset.iter().map(place).collect()
     }

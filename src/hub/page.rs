@@ -4,6 +4,7 @@
 use super::names::DataSet;
 use super::repo::{Hub, Repo, Sort};
 use crate::args::models::is_id;
+use crate::error::Error;
 
 /// Where something was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,15 @@ pub fn perhaps_rows(id: &str, given: Given) -> String {
             let command = format!("qwen-tui pull {id} --dataset --to DIR");
             format!("Where {id} is a data set: {}", fetched(&command))
         }
+    }
+}
+
+/// Why `name` is no data set of a job: `e`, with what it may be on a hub.
+pub fn no_rows(name: &str, e: Error) -> Error {
+    match DataSet::by_id(name) {
+        Some(set) => Error::user(format!("dataset: {name} is called {} here", set.name)),
+        None if is_id(name) => e.map(|e| format!("{e}. {}", perhaps_rows(name, Given::Dataset))),
+        None => e,
     }
 }
 
