@@ -7,7 +7,7 @@ use qwen_tui::args::models;
 use qwen_tui::error::{Error, Result};
 use qwen_tui::hub::client::called;
 use qwen_tui::hub::names::{DataSet, hub_first, model_repos};
-use qwen_tui::hub::page::repo_of;
+use qwen_tui::hub::page::{Given, answer, perhaps_rows};
 use qwen_tui::hub::{Caches, Hub, Layout, OTHER_WAYS, PullOptions, Repo, Sort, looked_for};
 
 use super::out;
@@ -87,9 +87,8 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
                 Err(Error::from(failures).map(|message| unreached(message, arguments, &repos)))
             }
             None if failures.is_missing() && !arguments.dataset && repos.iter().all(is_no_known_model) => {
-                Err(Error::from(failures).map(|message| {
-                    format!("{message}\nWhere {} is a data set, add --dataset", arguments.name.trim())
-                }))
+                Err(Error::from(failures)
+                    .map(|message| format!("{message}\n{}", perhaps_rows(&arguments.name, Given::Pull))))
             }
             None => Err(failures.into()),
         },
@@ -143,11 +142,8 @@ fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
             return Err(Error::user(format!("{name} is on no other hub than ModelScope")));
         }
     }
-    if let Some(page) = repo_of(name) {
-        return Err(Error::user(format!(
-            "{name} is the address of a page; pull it by its name: `{}`",
-            command(&page)
-        )));
+    if let Some(told) = answer(name, Given::Pull) {
+        return Err(Error::user(told));
     }
     if repos.is_empty() {
         return Err(Error::user(format!(
@@ -156,20 +152,4 @@ fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
         )));
     }
     Ok(repos)
-}
-
-/// The command that pulls it.
-fn command(repo: &Repo) -> String {
-    let mut words = format!("qwen-tui pull {}", repo.id);
-    if repo.sort == Sort::Dataset {
-        words += " --dataset";
-    }
-    words += match repo.hub {
-        Hub::ModelScope => " --hub modelscope",
-        Hub::Hf => " --hub hf",
-    };
-    if let Some(revision) = &repo.revision {
-        words += &format!(" --revision {revision}");
-    }
-    words
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::caches::{Caches, Look};
 use super::names::{DataSet, USE_HF};
+use super::page::{Given, perhaps_rows};
 use super::repo::{Hub, Repo, Sort};
+use crate::args::models;
 use crate::error::Error;
 
 /// What the environment can change where no hub is reached.
@@ -51,10 +53,32 @@ impl Absent {
 
     /// Why it cannot be had: `answers` is what the hubs said, a line each; none where none was asked.
     pub fn error(&self, answers: Option<&Error>) -> Error {
+        let mut text = self.looked_in_vain(answers);
+        let pickled = self.looks.iter().flat_map(|look| &look.unusable).any(|(_, why)| why.contains(".bin"));
+        if !pickled {
+            let _ = write!(text, "\n{}", self.by_hand());
+        }
+        Error::User(text)
+    }
+
+    /// The same where no hub has it, by what they said. What no table knows either cannot be brought by hand: perhaps it is
+    /// something else.
+    pub(super) fn nowhere(&self, answers: &Error) -> Error {
+        match self.repos.first().filter(|repo| repo.sort == Sort::Model && models::by_id(&repo.id).is_none())
+        {
+            None => self.error(Some(answers)),
+            Some(repo) => {
+                let text = self.looked_in_vain(Some(answers));
+                Error::User(format!("{text}\n{}", perhaps_rows(&repo.id, Given::Model)))
+            }
+        }
+    }
+
+    /// Where it was looked for, and what came of it.
+    fn looked_in_vain(&self, answers: Option<&Error>) -> String {
         let mut text = String::new();
         let _ = write!(text, "{}: {} is not on this machine", self.key, self.called());
         text += if answers.is_none() { "." } else { " and could not be fetched." };
-        let pickled = self.looks.iter().flat_map(|look| &look.unusable).find(|(_, why)| why.contains(".bin"));
         for (repo, look) in self.repos.iter().zip(&self.looks) {
             let _ = write!(text, "\n  {}", looked_for(repo));
             for (dir, why) in &look.unusable {
@@ -74,10 +98,7 @@ impl Absent {
         if !answers.is_empty() {
             let _ = write!(text, "\n  ({OTHER_WAYS})");
         }
-        if pickled.is_none() {
-            let _ = write!(text, "\n{}", self.by_hand());
-        }
-        Error::User(text)
+        text
     }
 
     /// How to bring the files without this machine's network.

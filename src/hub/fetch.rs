@@ -47,11 +47,12 @@ pub fn fetch(
         Ok((_, dir)) => return Ok(dir),
         Err(failures) => failures,
     };
+    let missing = failures.missing;
     match (failures.last, Error::from(failures)) {
         (Some(Kind::Cancelled), _) => Err(Failed::Cancelled),
         (_, e @ Error::NoRoom(_)) => Err(Failed::ForNow(e)),
         (kind, e) => {
-            let e = absent.error(Some(&e));
+            let e = if missing { absent.nowhere(&e) } else { absent.error(Some(&e)) };
             Err(match kind {
                 Some(Kind::Unreachable | Kind::Stalled | Kind::Cut | Kind::Server | Kind::Busy(_)) => {
                     Failed::ForNow(e)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::absent::Absent;
 use super::caches::{Caches, Found, check_model};
 use super::names::{DataSet, hub_first, model_repos};
-use super::page::repo_of;
-use super::repo::{Hub, Repo, Sort};
+use super::page::{Given, answer, no_rows};
+use super::repo::Repo;
 use super::sources::Sources;
 use crate::args::{InferArgs, SftArgs};
 use crate::data::resolve_dataset_name;
@@ -101,14 +101,8 @@ impl Wanted {
         if path.exists() {
             return Ok(Place::Path(path.to_owned()));
         }
-        if let Some(page) = repo_of(name).filter(|page| page.sort == Sort::Model) {
-            let revision = page.revision.map(|revision| format!(" --model_revision {revision}"));
-            return Err(Error::user(format!(
-                "model_id_or_path: {name} is the address of a page; name the model: --model_id_or_path {}{}{}",
-                page.id,
-                if page.hub == Hub::Hf { " --hub hf" } else { "" },
-                revision.unwrap_or_default()
-            )));
+        if let Some(told) = answer(name, Given::Model) {
+            return Err(Error::user(told));
         }
         let repos = model_repos(name, self.model_revision.as_deref(), hub_first(self.hub.as_deref())?);
         if repos.is_empty() {
@@ -122,12 +116,18 @@ impl Wanted {
     /// # Errors
     /// A name that is neither a file's nor in the table.
     pub fn data(&self, caches: &Caches) -> Result<Vec<Place>> {
-        let place = |name: &String| match DataSet::by_name(name).filter(|_| !Path::new(name).exists()) {
-            Some(set) => Ok(look_in(caches, "dataset", name, vec![set.repo()])),
-            None => resolve_dataset_name(name).map(Place::Path).map_err(|e| match DataSet::by_id(name) {
-                Some(set) => Error::user(format!("dataset: {name} is called {} here", set.name)),
-                None => e,
-            }),
+        let place = |name: &String| {
+            if Path::new(name).exists() {
+                return Ok(Place::Path(name.into()));
+            }
+            if let Some(set) = DataSet::by_name(name) {
+                return Ok(look_in(caches, "dataset", name, vec![set.repo()]));
+            }
+            // Before the path: a page may be called as a file is.
+            if let Some(told) = answer(name, Given::Dataset) {
+                return Err(Error::user(told));
+            }
+            resolve_dataset_name(name).map(Place::Path).map_err(|e| no_rows(name, e))
         };
         self.dataset.iter().map(place).collect()
     }

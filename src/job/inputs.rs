@@ -76,11 +76,12 @@ impl Inputs {
         let missing = |key| move |e: Error| Missing { key, message: format!("{key}: {e}") };
         let caches = Caches::here();
         let key = if self.wanted.model_cache_dir.is_some() { "model_cache_dir" } else { "model_id_or_path" };
-        let model = self.wanted.model(&caches).and_then(|place| match place {
-            Place::Path(dir) => check_model_dir(&dir),
+        // What it says of a name has the argument in it.
+        let model = self.wanted.model(&caches).map_err(|e| Missing { key, message: e.to_string() });
+        let model = model.and_then(|place| match place {
+            Place::Path(dir) => check_model_dir(&dir).map_err(missing(key)),
             Place::Cached(_) | Place::Absent(_) => Ok(()),
         });
-        let model = model.map_err(missing(key));
         let key = "dataset";
         let named = self.wanted.data(&caches).map_err(|e| Missing { key, message: e.to_string() });
         let named = named.and_then(|places| {

@@ -156,7 +156,7 @@ fn a_server_that_is_busy_or_ill_is_asked_again() {
 fn a_page_is_no_listing() {
     let bench = Bench::new(vec![model(200_000)]);
     bench.server.fault(|_| Fault::Status(200, vec![], "<html>Please log in to the hotel".into()));
-    refused(&bench, Hub::Hf, &["perhaps the page of a proxy", "hotel"]);
+    refused(&bench, Hub::Hf, &["perhaps the login page of this network", "hotel"]);
     bench.server.fault(|_| Fault::Status(200, vec![], "{\"Code\":200,\"Data\":{}}".into()));
     refused(&bench, Hub::ModelScope, &["names no files"]);
     bench.server.fault(|_| Fault::Status(302, vec![("Location", "/round".into())], String::new()));
@@ -212,6 +212,7 @@ fn a_disk_without_room_is_told_before_and_while_it_fills() {
     let Some(small) = Disk::new(bench.path("disk")) else { return };
     let e = bench.pull(Hub::ModelScope, "disk/model").unwrap_err();
     assert!(matches!(e, Error::NoRoom(_)) && e.to_string().contains("are free"), "{e}");
+    assert!(e.to_string().contains("20.0 MB are to be fetched, 16.8 MB are to stay free beside that"), "{e}");
     assert!(bench.server.seen().iter().all(|r| !is_weights(r)), "nothing is fetched that would not fit");
     drop(small);
 

@@ -74,6 +74,7 @@ fn the_address_of_a_page_is_answered_with_the_name() {
             "https://modelscope.cn/datasets/DAMO_NLP/jd/tree/v2",
             "qwen-tui pull DAMO_NLP/jd --dataset --hub modelscope --revision v2`",
         ),
+        ("https://huggingface.co/a/b/tree/refs%2Fpr%2F1", "qwen-tui pull a/b --hub hf --revision refs/pr/1`"),
         ("www.modelscope.cn/models/qwen/Qwen-1_8B/summary", "qwen-tui pull qwen/Qwen-1_8B --hub modelscope`"),
     ] {
         let said = bench.run(&["pull", page]);

@@ -16,7 +16,8 @@ fn a_proxy_that_opens_no_tunnel_is_named_with_what_to_do() {
             &[
                 "cannot reach https://hub.test:8443",
                 &format!("the proxy {} (HTTPS_PROXY)", proxy.address),
-                "hub.test:8443; ask whoever runs it",
+                "opens no connection to hub.test:8443; ask whoever runs it",
+                "Or it cannot get there itself, or it is no HTTP proxy",
                 "hub.test in NO_PROXY",
             ],
             &["secret", "HF_TOKEN", "hf auth"],
@@ -108,6 +109,20 @@ fn a_variable_that_names_no_proxy_is_named() {
         &["the proxy 127.0.0.1:1, which ALL_PROXY names, is not to be reached"],
         &["secret"],
     );
+    let said_of =
+        |port: &str| said(&bench, hub, &[("HTTPS_PROXY", &format!("http://me:secret@proxy.invalid:{port}"))]);
+    refused(&said_of("99999"), &["HTTPS_PROXY holds no address of a proxy (its port", "65535"], &["secret"]);
+    refused(&said_of(""), &["the proxy proxy.invalid:80"], &["secret"]);
+    for (scheme, other) in [("socks5", "socks5h"), ("socks4", "socks4a")] {
+        refused(
+            &said(&bench, "https://hub.invalid", &[("ALL_PROXY", &format!("{scheme}://127.0.0.1:1"))]),
+            &[
+                "looked up on this machine",
+                &format!("ALL_PROXY={other}://127.0.0.1:1 has the proxy look it up"),
+            ],
+            &[],
+        );
+    }
     for value in ["ftp://me:secret@proxy:1", "http://me:secret@", "a b"] {
         let said = said(&bench, hub, &[("HTTPS_PROXY", value)]);
         refused(&said, &["HTTPS_PROXY holds no address of a proxy", "http://HOST:PORT"], &["secret"]);
@@ -129,6 +144,36 @@ fn a_server_without_tls_is_told_with_its_scheme() {
         refused(
             &Said::of(command.output().unwrap()),
             &["without TLS", &format!("{variable}=http://{plain}")],
+            &[],
+        );
+    }
+}
+
+/// What hangs up, and what speaks no HTTP.
+#[test]
+fn what_is_no_proxy_is_named_with_its_variable() {
+    let bench = Bench::new(vec![]);
+    let hangs_up = serve(|_| Ok(()));
+    let garbage = serve(|stream| {
+        std::io::Write::write_all(&mut &stream, b"220 mail.test ESMTP\r\n\r\n")?;
+        std::io::copy(&mut &stream, &mut std::io::sink()).map(drop)
+    });
+    for address in [hangs_up, garbage] {
+        refused(
+            &said(&bench, "http://hub.test", &[("http_proxy", &address)]),
+            &[
+                "the connection to hub.test was cut",
+                &format!("through the proxy {address} (http_proxy): perhaps it is no HTTP proxy"),
+                "hub.test in NO_PROXY",
+            ],
+            &[],
+        );
+        refused(
+            &said(&bench, "https://hub.test", &[("https_proxy", &address)]),
+            &[
+                &format!("the proxy {address} (https_proxy) opens no connection to hub.test:443"),
+                "it is no HTTP proxy",
+            ],
             &[],
         );
     }

@@ -231,8 +231,25 @@ fn what_is_nowhere_is_told_in_one_message_with_what_to_do() {
     sft(&bench, &["--dataset", "jd-sentiment-hz"]).refused(&["dataset", "jd-sentiment-hz"]);
     sft(&bench, &["--dataset", "DAMO_NLP/jd"]).refused(&["DAMO_NLP/jd is called jd-sentiment-zh here"]);
     let page = "https://huggingface.co/Qwen/Qwen-1_8B/tree/v2";
-    sft(&bench, &["--model_id_or_path", page])
+    let message = sft(&bench, &["--model_id_or_path", page])
         .refused(&["--model_id_or_path Qwen/Qwen-1_8B --hub hf --model_revision v2"]);
+    assert_eq!(message.matches("model_id_or_path:").count(), 1, "{message}");
+    for (argument, page) in [
+        ("--model_id_or_path", "https://huggingface.co/datasets/you/rows/tree/refs%2Fpr%2F1"),
+        ("--dataset", "https://huggingface.co/datasets/you/rows/blob/refs%2Fpr%2F1/rows.csv"),
+    ] {
+        let message = sft(&bench, &[argument, page]).refused(&[
+            "is the address of a data set's page",
+            "`qwen-tui pull you/rows --dataset --hub hf --revision refs/pr/1 --to DIR`",
+            "--dataset DIR/FILE",
+        ]);
+        let key = format!("{}:", &argument[2..]);
+        assert_eq!(message.matches(&key).count(), 1, "{message}");
+    }
+    sft(&bench, &["--dataset", "you/rows"]).refused(&["`qwen-tui pull you/rows --dataset --to DIR`"]);
+    let message = bench.start_with(&JOB.map(str::to_owned), "", &[("USE_HF", "maybe")]).wait();
+    let message = message.refused(&["USE_HF=maybe says neither yes nor no"]);
+    assert!(!message.contains("model_id_or_path"), "{message}");
     // Half of a download.
     let half = put_model(&bench, "modelscope/hub/models/qwen/Qwen-1_8B");
     fs::remove_file(half.join("model.safetensors")).unwrap();

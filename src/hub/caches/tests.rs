@@ -159,11 +159,31 @@ fn what_is_wrong_with_hugging_faces_links_is_told() {
         (dir.clone(), why.clone())
     };
     create_dir_all(cache.join("refs")).unwrap();
-    for garbage in [&b"not a commit"[..], b"../../..", b"", b"\xff\0", &[b'f'; 5000]] {
-        write(cache.join("refs/main"), garbage).unwrap();
+    let main_ref = cache.join("refs/main");
+    for (garbage, what) in [
+        (&b"not a commit"[..], r#"names the commit "not a commit", which is not in"#),
+        (b"../../..", "names the commit"),
+        (b"", "names no commit: it is empty"),
+        (b"\xff\0", "names no commit: it is not UTF-8 text"),
+        (&[b'f'; 5000], "names no commit: it is too long"),
+    ] {
+        write(&main_ref, garbage).unwrap();
         let (dir, why) = told();
-        assert!(dir == cache && why.contains("refs/main names the commit") && why.len() < 1000, "{why}");
+        assert!(dir == cache && why.contains(&format!("refs/main {what}")) && why.len() < 1000, "{why}");
     }
+    fs::remove_file(&main_ref).unwrap();
+    // What is no file is no less broken.
+    create_dir_all(&main_ref).unwrap();
+    assert!(told().1.contains("refs/main names no commit: Is a directory"), "{}", told().1);
+    fs::remove_dir(&main_ref).unwrap();
+    let fifo = rustix::fs::FileType::Fifo;
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &main_ref, fifo, mode, 0).unwrap();
+    assert!(told().1.contains("refs/main names no commit: it is no regular file"), "{}", told().1);
+    fs::remove_file(&main_ref).unwrap();
+    std::os::unix::fs::symlink("gone", &main_ref).unwrap();
+    assert!(told().1.contains("refs/main names no commit: No such file"), "{}", told().1);
+    fs::remove_file(&main_ref).unwrap();
     write(cache.join("refs/main"), COMMIT).unwrap();
     assert_eq!(caches.find(&main).unwrap().dir, snapshot);
     let blob = "model-00002-of-00002.safetensors";

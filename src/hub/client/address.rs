@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Kind};
+use super::network::Network;
 use super::text::encoded;
 use crate::hub::{Hub, Repo, Sort};
 use crate::plain;
@@ -49,7 +50,7 @@ fn variables(hub: Hub) -> (&'static [&'static str], &'static str) {
 ///
 /// # Errors
 /// The variable holds no address.
-pub fn endpoint(hub: Hub) -> Result<(reqwest::Url, Option<&'static str>), Fault> {
+fn endpoint(hub: Hub) -> Result<(reqwest::Url, Option<&'static str>), Fault> {
     let (names, default) = variables(hub);
     let named = names.iter().find_map(|name| Some((*name, variable(name)?)));
     let variable = named.as_ref().map(|(name, _)| *name);
@@ -67,6 +68,16 @@ pub fn endpoint(hub: Hub) -> Result<(reqwest::Url, Option<&'static str>), Fault>
     } else {
         Err(wrong())
     }
+}
+
+/// [`endpoint`], unless `network` names another server.
+///
+/// # Errors
+/// As [`endpoint`].
+pub fn server(hub: Hub, network: &Network) -> Result<(reqwest::Url, Option<&'static str>), Fault> {
+    let Some(server) = &network.server else { return endpoint(hub) };
+    let url = reqwest::Url::parse(server.trim_end_matches('/'));
+    Ok((url.map_err(|e| Fault::new(Kind::Other, format!("{server}: {e}")))?, None))
 }
 
 /// The variable by which a hub's tool is told to ask nobody, where it is set.

@@ -4,9 +4,10 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::{Response, Url};
+use tokio::time::timeout;
 
 use super::fault::{Fault, Kind};
-use super::http::{Client, host};
+use super::http::{Client, Patience, host};
 use super::refused;
 use crate::error::brief;
 
@@ -18,7 +19,7 @@ impl Client {
     pub(super) fn failed(&self, url: &Url, e: &reqwest::Error) -> Fault {
         let (why, server, errors) = (innermost(e), server(url), chain(e));
         if !e.is_connect() {
-            return Fault::new(Kind::Cut, format!("the connection to {} was cut ({why})", host(url)));
+            return self.cut(url, e);
         }
         let why = if e.is_timeout() {
             format!("no connection within {} s", self.network.connect.as_secs_f64())
@@ -38,6 +39,18 @@ impl Client {
         Fault::new(Kind::Unreachable, format!("cannot reach {server}: {told}"))
     }
 
+    /// A connection that ended before the answer did.
+    pub(super) fn cut(&self, url: &Url, e: &reqwest::Error) -> Fault {
+        let (why, host) = (innermost(e), host(url));
+        // A tunnel leads past the proxy; a plain request is answered by it.
+        let proxy = self.proxy(url).filter(|proxy| url.scheme() == "http" && !proxy.is_socks());
+        let message = match proxy {
+            None => format!("the connection to {host} was cut ({why})"),
+            Some(proxy) => proxy.cut(url, &why),
+        };
+        Fault::new(Kind::Cut, message)
+    }
+
     /// What to do where a server that is asked by https answers without TLS.
     fn plain(&self, url: &Url) -> String {
         let host = host(url);
@@ -50,10 +63,12 @@ impl Client {
     }
 
     /// An answer with another status than was hoped for.
-    pub(super) async fn refusal(&self, mut response: Response, own: bool) -> Fault {
+    pub(super) async fn refusal(&self, mut response: Response, own: bool, patience: Patience) -> Fault {
         let (status, url) = (response.status(), response.url().clone());
         let headers = response.headers().clone();
-        let said = self.body(&mut response, LONGEST_ERROR).await.unwrap_or_default();
+        // The status says enough to wait for no more than an answer's time.
+        let said = timeout(self.network.answer, self.body(&mut response, LONGEST_ERROR, patience)).await;
+        let said = said.ok().and_then(Result::ok).unwrap_or_default();
         // A tunnel shows no proxy's answers, and a hub says in JSON or a header of its own what is wrong.
         let proxy = self.proxy(&url).filter(|_| url.scheme() == "http" && !refused::is_hubs(&headers, &said));
         if let Some(told) = proxy.as_ref().and_then(|proxy| proxy.answered(&url, status)) {
@@ -79,8 +94,16 @@ pub fn silent(url: &Url, limit: Duration) -> Fault {
     Fault::new(Kind::Stalled, format!("{} has not answered within {} s", server(url), limit.as_secs_f64()))
 }
 
+/// The fault of one that begins to tell what it has, and does not come to the end of it.
+pub fn unfinished(url: &Url, came: u64) -> Fault {
+    let server = server(url);
+    let message =
+        format!("{server} has begun to tell what it has and sends no more, or too slowly: {came} bytes came");
+    Fault::new(Kind::Stalled, message)
+}
+
 /// A server with its port, as somebody who looks after a firewall wants to know it.
-fn server(url: &Url) -> String {
+pub fn server(url: &Url) -> String {
     match (url.host_str(), url.port_or_known_default()) {
         (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
         _ => url.origin().ascii_serialization(),

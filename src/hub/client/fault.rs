@@ -52,6 +52,14 @@ impl Fault {
         matches!(self.kind, Kind::Unreachable | Kind::Busy(_) | Kind::Server | Kind::Cut | Kind::Stalled)
     }
 
+    /// The message without its advice, for where that is followed without anybody's help.
+    pub fn reason(&self) -> &str {
+        match self.kind {
+            Kind::Busy(_) | Kind::Server => self.message.split(": ").next().unwrap_or_default(),
+            _ => &self.message,
+        }
+    }
+
     /// The same with `what` before its message.
     pub fn about(mut self, what: &str) -> Self {
         self.message = format!("{what}: {}", self.message);

@@ -1,16 +1,18 @@
 //! Requests to a hub: redirects are followed by hand, so that a token reaches no other server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response, Url, header};
 use tokio::time::timeout;
 
 use super::address::{self, Token};
-use super::failed::{innermost, silent, stalled};
+use super::clock::Clock;
+use super::failed::{innermost, stalled};
 use super::fault::{Fault, Kind};
 use super::network::{Network, authorities, download_timeout, is_loopback};
+use super::notes::Notes;
 use super::proxy::Proxy;
+use super::refused::span;
 use crate::hub::Repo;
 
 /// Redirects that are followed.
@@ -29,15 +31,15 @@ pub struct Client {
     /// The variable that names the server, where one does.
     variable: Option<&'static str>,
     token: Option<Token>,
-    /// Since when the hubs are asked what they have, and whether this one has begun to answer.
-    pub(super) began: Instant,
-    pub(super) has_answered: AtomicBool,
+    /// The time for what it has.
+    pub(super) clock: Clock,
+    notes: Notes,
 }
 
 /// How long an answer is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// The answer to a question: until it begins the hubs that are asked have one time together, `Network::answer`.
+    /// The answer to a question: without progress the hubs that are asked have one time together, `Network::answer`.
     Answer,
     /// A file's bytes: `Network::stall` without any.
     Bytes,
@@ -57,24 +59,18 @@ pub struct Linked {
 }
 
 impl Client {
-    /// `began`: when the first of the hubs was asked that may have the repository.
+    /// `began`: when the first of the hubs was asked that may have the repository. `notes` hears what is tried again.
     ///
     /// # Errors
     /// The repository's name or the server's address is none, or a variable of the environment has a value that means
     /// nothing.
-    pub fn new(repo: &Repo, network: &Network, began: Instant) -> Result<Self, Fault> {
+    pub fn new(repo: &Repo, network: &Network, began: Instant, notes: &Notes) -> Result<Self, Fault> {
         download_timeout()?;
         if let Some(variable) = address::offline(repo.hub) {
             let message = format!("{} is not asked: {variable} says so", repo.hub);
             return Err(Fault::new(Kind::Unreachable, message));
         }
-        let (base, variable) = match &network.server {
-            Some(server) => {
-                let url = Url::parse(server.trim_end_matches('/'));
-                (url.map_err(|e| Fault::new(Kind::Other, format!("{server}: {e}")))?, None)
-            }
-            None => address::endpoint(repo.hub)?,
-        };
+        let (base, variable) = address::server(repo.hub, network)?;
         // Ring instead of the default, which wants more than a C compiler; another part may have chosen before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
@@ -94,8 +90,9 @@ impl Client {
             .build()
             .map_err(|e| Fault::new(Kind::Other, format!("cannot make requests: {}", innermost(&e))))?;
         let (id, token) = (address::id(repo)?, address::token(repo.hub)?);
-        let (repo, network, has_answered) = (repo.clone(), network.clone(), AtomicBool::new(false));
-        Ok(Self { http, repo, id, network, base, variable, token, began, has_answered })
+        let (repo, network, notes) = (repo.clone(), network.clone(), notes.clone());
+        let clock = Clock::new(began, network.answer);
+        Ok(Self { http, repo, id, network, base, variable, token, clock, notes })
     }
 
     /// The address of a path on the server, which begins with a slash and is encoded already.
@@ -133,17 +130,21 @@ impl Client {
         if is_loopback(&self.base) { None } else { Proxy::of(url).ok().flatten() }
     }
 
-    /// How long the next bytes are waited for, and the fault where none come.
-    fn limit(&self, patience: Patience) -> (Duration, fn(&Url, Duration) -> Fault, Duration) {
-        match patience {
-            Patience::Bytes => (self.network.stall, stalled, self.network.stall),
-            Patience::Answer if self.has_answered.load(Ordering::Relaxed) => {
-                (self.network.answer, stalled, self.network.answer)
-            }
-            Patience::Answer => {
-                (self.network.answer.saturating_sub(self.began.elapsed()), silent, self.network.answer)
-            }
-        }
+    /// What a server does next, as long as that is waited for.
+    async fn within<T>(
+        &self,
+        patience: Patience,
+        url: &Url,
+        next: impl Future<Output = T>,
+    ) -> Result<T, Fault> {
+        let wait = match patience {
+            Patience::Bytes => self.network.stall,
+            Patience::Answer => self.clock.left(),
+        };
+        timeout(wait, next).await.map_err(|_| match patience {
+            Patience::Bytes => stalled(url, wait),
+            Patience::Answer => self.clock.late(url),
+        })
     }
 
     /// Asks once; redirects are followed, but for HEAD only on this server, where the answer about a file is.
@@ -174,9 +175,8 @@ impl Client {
                 value.set_sensitive(true);
                 request = request.header(name, value);
             }
-            let (wait, late, limit) = self.limit(patience);
-            let sent = timeout(wait, request.send()).await;
-            let response = sent.map_err(|_| late(&url, limit))?.map_err(|e| self.failed(&url, &e))?;
+            let sent = self.within(patience, &url, request.send()).await?;
+            let response = sent.map_err(|e| self.failed(&url, &e))?;
             if own {
                 linked.note(response.headers());
             }
@@ -184,7 +184,7 @@ impl Client {
             if !status.is_redirection() {
                 return match status.as_u16() {
                     200 | 206 => Ok(Answer { response, linked }),
-                    _ => Err(self.refusal(response, own).await),
+                    _ => Err(self.refusal(response, own, patience).await),
                 };
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
@@ -210,18 +210,12 @@ impl Client {
         patience: Patience,
     ) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, Fault> {
         let url = response.url().clone();
-        let (wait, late, limit) = self.limit(patience);
-        match timeout(wait, response.chunk()).await {
-            Err(_) => Err(late(&url, limit)),
-            Ok(Err(e)) => {
-                let message = format!("the connection to {} was cut ({})", host(&url), innermost(&e));
-                Err(Fault::new(Kind::Cut, message))
-            }
-            Ok(Ok(chunk)) => {
-                self.has_answered.store(true, Ordering::Relaxed);
-                Ok(chunk)
-            }
+        let chunk = self.within(patience, &url, response.chunk()).await?;
+        let chunk = chunk.map_err(|e| self.cut(&url, &e))?;
+        if patience == Patience::Answer {
+            self.clock.came(chunk.as_ref().map_or(0, |chunk| chunk.len()));
         }
+        Ok(chunk)
     }
 
     /// How long to wait before what failed so is tried again, after this many failures in a row; none: not at all.
@@ -233,6 +227,12 @@ impl Client {
             Kind::Busy(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
             _ => Some(self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1)),
         }
+    }
+
+    /// Tells that `what` failed so and is tried again, and waits until then.
+    pub async fn again(&self, what: &str, fault: &Fault, wait: Duration) {
+        self.notes.say(format!("{what}: {}; trying again in {}", fault.reason(), span(wait)));
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! tokens, no revisions of data sets and no time limits. What is needed of both hubs are few calls, which are made here.
 
 mod address;
+mod clock;
 mod failed;
 pub mod fault;
 mod http;
@@ -11,15 +12,17 @@ mod huggingface;
 mod listing;
 mod modelscope;
 mod network;
+mod notes;
 mod proxy;
 mod questions;
 mod refused;
 mod text;
 
-pub use address::called;
+pub use address::{called, offline, server};
 pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
+pub use notes::Notes;
 
 use std::time::Instant;
 
@@ -38,7 +41,7 @@ use fault::Fault;
 /// of one (too long, a path that leads elsewhere).
 pub fn list(repo: &Repo, network: &Network, cancelled: &dyn Fn() -> bool) -> Result<Listing> {
     run(async {
-        let client = Client::new(repo, network, Instant::now())?;
+        let client = Client::new(repo, network, Instant::now(), &Notes::default())?;
         until(cancelled, &mut || {}, client.list()).await
     })
 }

@@ -14,7 +14,7 @@ pub struct Network {
     pub server: Option<String>,
     /// Until a connection stands, the look-up of the name included.
     pub connect: Duration,
-    /// Until a hub begins to answer what it has: all that are asked have this time together.
+    /// Until a hub has told what it has, unless that makes progress: all that are asked have this time together.
     pub answer: Duration,
     /// Without a byte of a file.
     pub stall: Duration,

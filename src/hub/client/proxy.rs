@@ -15,7 +15,8 @@ pub struct Proxy {
     pub server: String,
     /// Whether the variable has a user.
     has_login: bool,
-    is_socks: bool,
+    /// `http`, `https` or one of the `socks`.
+    scheme: String,
 }
 
 /// The first of two variables that is set, even to nothing: as `reqwest` and curl take them.
@@ -48,12 +49,16 @@ impl Proxy {
             let taken = Matcher::builder().all(value).build().intercept(&uri);
             let Some((taken, name)) = taken.and_then(|t| Some((t.clone(), t.uri().host()?.to_owned())))
             else {
-                let message = format!(
-                    "{variable} holds no address of a proxy: set it to http://HOST:PORT (socks5://HOST:PORT), or to \
-                     nothing where none is needed"
-                );
-                return Err(Fault::new(Kind::Other, message));
+                return Err(no_address(variable, ""));
             };
+            // `reqwest` would take the usual port for one that is none.
+            let port = taken
+                .uri()
+                .authority()
+                .and_then(|whole| whole.as_str().strip_prefix(&name)?.strip_prefix(':'));
+            if port.is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
+                return Err(no_address(variable, " (its port is none; they end at 65535)"));
+            }
             let scheme = taken.uri().scheme_str().unwrap_or_default();
             let usual = match scheme {
                 "http" => 80,
@@ -64,7 +69,7 @@ impl Proxy {
                 variable,
                 server: format!("{name}:{}", taken.uri().port_u16().unwrap_or(usual)),
                 has_login: taken.basic_auth().is_some() || taken.raw_auth().is_some(),
-                is_socks: scheme.starts_with("socks"),
+                scheme: scheme.to_owned(),
             }));
         }
         Ok(None)
@@ -77,23 +82,47 @@ impl Proxy {
         if errors.contains("proxy authorization required") {
             return self.wants_a_login();
         }
-        if errors.contains("tunnel error: unsuccessful") {
-            let port = url.port_or_known_default().unwrap_or(443);
+        let not_there = errors.contains("failed to create underlying connection");
+        let port = url.port_or_known_default().unwrap_or(443);
+        let name = url.host_str().unwrap_or_default();
+        if errors.contains("tunnel error: ") && !not_there {
+            let others = self.others(url);
             return format!(
-                "the proxy {server} ({variable}) refuses to connect to {}:{port}; ask whoever runs it to allow that, {}",
-                url.host_str().unwrap_or_default(),
-                self.others(url)
+                "the proxy {server} ({variable}) opens no connection to {name}:{port}; ask whoever runs it to allow that. \
+                 Or it cannot get there itself, or it is no HTTP proxy: {others}"
+            );
+        }
+        if errors.contains("error resolving for socks proxy") {
+            let scheme = if self.scheme == "socks4" { "socks4a" } else { "socks5h" };
+            return format!(
+                "{why}: with {}:// the name {name} is looked up on this machine, before the proxy {server} is asked; \
+                 {variable}={scheme}://{server} has the proxy look it up",
+                self.scheme
             );
         }
         // A plain request goes to the proxy itself; a tunnel says so where it does not get there.
-        let gets_there = url.scheme() == "https" || self.is_socks;
-        if gets_there && !errors.contains("failed to create underlying connection") {
+        let gets_there = url.scheme() == "https" || self.is_socks();
+        if gets_there && !not_there {
             return format!("{why}, through the proxy {server} ({variable}); {}", self.others(url));
         }
         format!(
             "the proxy {server}, which {variable} names, is not to be reached: {why}; {}",
             self.others(url)
         )
+    }
+
+    /// A connection to the proxy, which is to answer for `url`, that ended before the answer did.
+    pub fn cut(&self, url: &Url, why: &str) -> String {
+        let Proxy { variable, server, .. } = self;
+        format!(
+            "the connection to {} was cut ({why}), through the proxy {server} ({variable}): perhaps it is no HTTP proxy; {}",
+            host(url),
+            self.others(url)
+        )
+    }
+
+    pub fn is_socks(&self) -> bool {
+        self.scheme.starts_with("socks")
     }
 
     /// What an answer means that a proxy gave in the place of a server that is asked by plain http; none where it is no
@@ -126,4 +155,12 @@ impl Proxy {
         let name = url.host_str().unwrap_or_default();
         format!("name another proxy in {}, or {name} in NO_PROXY where none is needed", self.variable)
     }
+}
+
+fn no_address(variable: &str, why: &str) -> Fault {
+    let message = format!(
+        "{variable} holds no address of a proxy{why}: set it to http://HOST:PORT (socks5://HOST:PORT), or to nothing where \
+         none is needed"
+    );
+    Fault::new(Kind::Other, message)
 }

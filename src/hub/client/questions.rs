@@ -1,9 +1,8 @@
 //! Questions to a hub that have a short answer: asked again where that may help.
 
-use std::sync::atomic::Ordering;
-
 use reqwest::{Method, Response, Url};
 
+use super::failed::server;
 use super::fault::{Fault, Kind};
 use super::http::{Answer, Client, Patience, host};
 
@@ -16,14 +15,17 @@ impl Client {
     /// # Errors
     /// As [`json`](Self::json).
     pub async fn head(&self, url: Url) -> Result<Answer, Fault> {
-        self.patiently(async || self.send(Method::HEAD, url.clone(), None, Patience::Answer).await).await
+        let ask = async || self.send(Method::HEAD, url.clone(), None, Patience::Answer).await;
+        let answer = self.patiently(ask).await?;
+        self.clock.answered();
+        Ok(answer)
     }
 
     /// An answer in JSON.
     ///
     /// # Errors
-    /// No such answer comes. What passes is tried again, but for a server that nobody reaches or that says nothing:
-    /// whoever waits wants to hear that.
+    /// No such answer comes. What passes is tried again, and that is told, but for a server that nobody reaches or that
+    /// says nothing: whoever waits wants to hear that. So it is where connections end until the time is over.
     pub async fn json(&self, url: Url) -> Result<serde_json::Value, Fault> {
         self.patiently(async || self.json_once(url.clone()).await).await
     }
@@ -35,16 +37,18 @@ impl Client {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            // Nothing was ever heard of it, but for connections that end.
-            let unheard = !self.has_answered.load(Ordering::Relaxed);
-            let left = self.network.answer.saturating_sub(self.began.elapsed());
-            let hopeless = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
             failed += 1;
-            match self.wait(&fault, failed) {
-                Some(wait) if !hopeless && (!unheard || wait < left) => tokio::time::sleep(wait).await,
-                _ if unheard && fault.kind == Kind::Cut => {
-                    return Err(Fault::new(Kind::Unreachable, fault.message));
+            let wait = self.wait(&fault, failed);
+            match (fault.kind, wait) {
+                // It has answered, though only that.
+                (Kind::Busy(_) | Kind::Server, Some(wait)) => {
+                    self.again(&self.repo.hub.to_string(), &fault, wait).await;
+                    self.clock.waited();
                 }
+                (Kind::Cut, Some(wait)) if wait < self.clock.left() => {
+                    self.again(&self.repo.hub.to_string(), &fault, wait).await;
+                }
+                (Kind::Cut, _) => return Err(Fault::new(Kind::Unreachable, fault.message)),
                 _ => return Err(fault),
             }
         }
@@ -52,18 +56,40 @@ impl Client {
 
     async fn json_once(&self, url: Url) -> Result<serde_json::Value, Fault> {
         let mut response = self.send(Method::GET, url.clone(), None, Patience::Answer).await?.response;
-        let body = self.body(&mut response, LONGEST_ANSWER).await?;
-        serde_json::from_slice(&body).map_err(|_| {
-            let shown: String = String::from_utf8_lossy(&body).chars().take(80).collect();
-            let what = "answers something else than a hub does, perhaps the page of a proxy or of a login";
-            Fault::new(Kind::Other, format!("{} {what}: {:?}", host(&url), shown.trim()))
-        })
+        let body = self.body(&mut response, LONGEST_ANSWER, Patience::Answer).await?;
+        self.clock.answered();
+        serde_json::from_slice(&body).map_err(|_| self.page(response.url(), &body))
+    }
+
+    /// The fault of a page in the place of an answer: the hub itself was not reached.
+    fn page(&self, from: &Url, body: &[u8]) -> Fault {
+        let shown: String = String::from_utf8_lossy(body).chars().take(80).collect();
+        let named = self.named_by().map(|variable| format!(", which {variable} names,")).unwrap_or_default();
+        let sends = match self.is_own(from) {
+            true => String::new(),
+            false => format!(" sends us on to {}, which", server(from)),
+        };
+        Fault::new(
+            Kind::Unreachable,
+            format!(
+                "{}{named}{sends} answers something else than a hub does, perhaps the login page of this network or of a \
+                 proxy (open {} in a browser), or it is no hub: {:?}",
+                self.server(),
+                self.server(),
+                shown.trim()
+            ),
+        )
     }
 
     /// The whole of an answer that is short.
-    pub(super) async fn body(&self, response: &mut Response, limit: usize) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn body(
+        &self,
+        response: &mut Response,
+        limit: usize,
+        patience: Patience,
+    ) -> Result<Vec<u8>, Fault> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk(response, Patience::Answer).await? {
+        while let Some(chunk) = self.chunk(response, patience).await? {
             if body.len() + chunk.len() > limit {
                 let message = format!("{} answers more than {} MB", host(response.url()), limit >> 20);
                 return Err(Fault::new(Kind::Other, message));

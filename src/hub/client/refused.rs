@@ -75,9 +75,10 @@ pub fn is_hubs(headers: &HeaderMap, said: &[u8]) -> bool {
 }
 
 /// A time that a server may have made up, in the unit that says most.
-fn span(wait: Duration) -> String {
+pub fn span(wait: Duration) -> String {
     let seconds = wait.as_secs();
     match seconds {
+        0 if wait > Duration::ZERO => format!("{} s", wait.as_secs_f64()),
         0..300 => format!("{seconds} s"),
         300..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),

@@ -10,9 +10,10 @@ use tokio::time::timeout;
 
 use crate::hub::Repo;
 use crate::hub::client::fault::Fault;
-use crate::hub::client::{Client, Listing, Network};
+use crate::hub::client::{Client, Listing, Network, Notes, host, offline, server};
 
-/// How long a hub is asked alone. Then the others are asked as well, though what it says counts first all the same.
+/// How long a hub is asked alone and without a word. Then the others are asked as well, though what it says counts first
+/// all the same.
 const ALONE: Duration = Duration::from_secs(2);
 
 /// What a hub has, and whom to ask for it.
@@ -32,11 +33,16 @@ pub struct Ask<'a> {
     questions: Vec<Question>,
     /// Since when somebody waits for a first answer.
     began: Option<Instant>,
+    /// How many of the hubs it was told of that they are waited for.
+    told: usize,
+    /// What happens meanwhile.
+    pub notes: Notes,
 }
 
 impl<'a> Ask<'a> {
     pub fn new(repos: &'a [Repo], network: &'a Network) -> Self {
-        Self { repos, network, questions: repos.iter().map(|_| Question::NotAsked).collect(), began: None }
+        let questions = repos.iter().map(|_| Question::NotAsked).collect();
+        Self { repos, network, questions, began: None, told: 0, notes: Notes::default() }
     }
 
     /// What the hub `at` this place of the order says.
@@ -46,6 +52,7 @@ impl<'a> Ask<'a> {
             Ok(said) => said,
             Err(_) => {
                 (at..self.repos.len()).for_each(|next| self.begin(next));
+                self.tell(at);
                 self.answer(at).await
             }
         };
@@ -56,12 +63,29 @@ impl<'a> Ask<'a> {
         said
     }
 
+    /// Tells which hubs are waited for, where it is not told yet.
+    fn tell(&mut self, at: usize) {
+        let asked: Vec<String> = self.repos[at.max(self.told)..]
+            .iter()
+            .filter(|repo| offline(repo.hub).is_none())
+            .filter_map(|repo| {
+                Some(format!("{} ({})", repo.hub, host(&server(repo.hub, self.network).ok()?.0)))
+            })
+            .collect();
+        self.told = self.repos.len();
+        match &asked[..] {
+            [] => {}
+            [one] => self.notes.say(format!("asking {one} what it has…")),
+            more => self.notes.say(format!("asking {} what they have…", more.join(" and "))),
+        }
+    }
+
     fn begin(&mut self, at: usize) {
         if matches!(self.questions[at], Question::NotAsked) {
             let began = *self.began.get_or_insert_with(Instant::now);
-            let (repo, network) = (self.repos[at].clone(), self.network.clone());
+            let (repo, network, notes) = (self.repos[at].clone(), self.network.clone(), self.notes.clone());
             self.questions[at] = Question::Open(Box::pin(async move {
-                let client = Client::new(&repo, &network, began)?;
+                let client = Client::new(&repo, &network, began, &notes)?;
                 let listing = client.list().await?;
                 Ok((Arc::new(client), listing))
             }));

@@ -14,11 +14,13 @@ pub struct Failures {
     pub last: Option<Kind>,
     /// Whether none of them answered at all.
     pub unreached: bool,
+    /// Whether each of them has nothing of this name, or nothing for everybody.
+    pub missing: bool,
 }
 
 impl Failures {
     pub(super) fn none() -> Self {
-        Self { all: Vec::new(), last: None, unreached: true }
+        Self { all: Vec::new(), last: None, unreached: true, missing: true }
     }
 
     /// Takes down what a hub's fault was; whether it ends the matter.
@@ -26,14 +28,16 @@ impl Failures {
         let unreached = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
         self.last = Some(fault.kind);
         self.unreached &= unreached;
-        let next = self.unreached || unreached || matches!(fault.kind, Kind::Missing | Kind::Denied);
+        let missing = matches!(fault.kind, Kind::Missing | Kind::Denied);
+        self.missing &= missing;
+        let next = self.unreached || unreached || missing;
         // Others name it themselves.
         let fault = if unreached { fault.about(&called(repo)) } else { fault };
         self.all.push((repo.hub, fault.into()));
         !next
     }
 
-    /// Whether every hub that was asked has nothing of this name, or nothing for everybody.
+    /// Whether the last hub that was asked has nothing of this name, or nothing for everybody.
     pub fn is_missing(&self) -> bool {
         matches!(self.last, Some(Kind::Missing | Kind::Denied))
     }

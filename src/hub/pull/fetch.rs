@@ -75,8 +75,7 @@ impl Job<'_> {
                     counted = it.done;
                     failed += 1;
                     let Some(wait) = client.wait(&fault, failed) else { return Err(fault) };
-                    shared.note(format!("{}: {}; trying again", file.path, fault.message));
-                    tokio::time::sleep(wait).await;
+                    client.again(&file.path, &fault, wait).await;
                 }
                 Err(fault) => return Err(fault),
             }

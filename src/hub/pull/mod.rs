@@ -120,7 +120,7 @@ fn first<T>(
         Ok(Some(got)) => Ok(got),
         Ok(None) => Err(failures),
         Err(e) => {
-            failures.unreached = false;
+            (failures.unreached, failures.missing) = (false, false);
             failures.all.extend(repos.first().map(|repo| (repo.hub, e)));
             Err(failures)
         }
@@ -135,7 +135,7 @@ async fn whole(
     told: &mut dyn FnMut(&Progress),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Fault> {
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(ask.0.notes.clone()));
     let result = stages(ask, repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
     // What came last.
     told(&shared.progress());
@@ -236,15 +236,22 @@ fn check_room(open: &[RemoteFile], staging: &Staging) -> Result<(), Fault> {
         Some(free) if free < wanted.saturating_add(SPARE) => Err(Fault::new(
             Kind::NoRoom,
             format!(
-                "{:.1} MB are to be fetched and {:.1} MB are free where {} lies: free some space there, or choose another \
-                 disk with --to",
-                wanted as f64 / 1e6,
-                free as f64 / 1e6,
-                staging.dir().display()
+                "{:.1} MB are to be fetched, {:.1} MB are to stay free beside that, and {:.1} MB are free where {} lies: free \
+                 {:.1} MB more there, or choose another disk with --to",
+                megabytes(wanted),
+                megabytes(SPARE),
+                megabytes(free),
+                staging.dir().display(),
+                // Of what is a little short, more than nothing.
+                (megabytes(wanted.saturating_add(SPARE) - free) + 0.05).max(0.1),
             ),
         )),
         _ => Ok(()),
     }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// Fetches files, several at once, the largest first. The first that cannot be had ends it.

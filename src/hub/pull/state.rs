@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::hub::client::RemoteFile;
+use crate::hub::client::{Notes, RemoteFile};
 
 /// What a pull does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,36 +61,36 @@ pub struct Progress {
 const WINDOW: Duration = Duration::from_secs(10);
 /// Seconds after which the rate says something.
 const SETTLED: f64 = 1.0;
-/// Notes that wait to be told.
-const MOST_NOTES: usize = 100;
 
 /// What the tasks of a pull write down.
-pub struct Shared(Mutex<State>);
+pub struct Shared {
+    state: Mutex<State>,
+    notes: Notes,
+}
 
 struct State {
     stage: Stage,
     files: Vec<FileProgress>,
-    notes: Vec<String>,
     /// Bytes that came over the network.
     came: u64,
     marks: VecDeque<(Instant, u64)>,
 }
 
 impl Shared {
-    pub fn new() -> Self {
+    /// `notes` are told with how far it is.
+    pub fn new(notes: Notes) -> Self {
         let state = State {
             stage: Stage::Listing,
             files: Vec::new(),
-            notes: Vec::new(),
             came: 0,
             marks: VecDeque::from([(Instant::now(), 0)]),
         };
-        Self(Mutex::new(state))
+        Self { state: Mutex::new(state), notes }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nobody stops half-way through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn stage(&self, stage: Stage) {
@@ -112,10 +112,7 @@ impl Shared {
     }
 
     pub fn note(&self, note: String) {
-        let notes = &mut self.state().notes;
-        if notes.len() < MOST_NOTES {
-            notes.push(note);
-        }
+        self.notes.say(note);
     }
 
     pub fn set(&self, path: &str, done: u64, state: FileState) {
@@ -166,7 +163,7 @@ impl Shared {
             done,
             rate,
             left,
-            notes: std::mem::take(&mut state.notes),
+            notes: self.notes.take(),
         }
     }
 }
