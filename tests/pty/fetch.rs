@@ -195,7 +195,7 @@ fn a_typed_name_is_asked_about_and_keys_are_heard_meanwhile() {
     terminal.press("m");
     terminal.see(&["Models and data", "jd-sentiment-zh"]);
     terminal.press("/me/other\r");
-    terminal.see(&["has sent nothing", "by hand", "me/other on Hugging Face"]);
+    terminal.see(&["has not answered", "By hand: docs/hub.md", "me/other on Hugging Face"]);
     let asked = server.seen().iter().filter(|request| request.path.contains("me/other")).count();
     assert_eq!(asked, 2, "the other hub is asked the second time alone");
     terminal.press(CTRL_C);

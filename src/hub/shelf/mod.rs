@@ -177,7 +177,7 @@ impl Item {
 
     /// Whether it is called just so, in any case.
     pub fn is_called(&self, name: &str) -> bool {
-        [&self.name, &self.family].iter().any(|known| known.eq_ignore_ascii_case(name))
+        !name.is_empty() && [&self.name, &self.family].iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// The repositories that a hub would be asked for: none of what is here.
