@@ -123,7 +123,7 @@ fn decoded(part: &str) -> String {
 }
 
 /// The repository whose page, or a page beneath it, is at this address; none where it is no such address.
-fn repo_of(address: &str) -> Option<Repo> {
+pub fn repo_of(address: &str) -> Option<Repo> {
     let whole = address.trim();
     let (scheme, rest) = whole.split_once("://").unwrap_or(("https", whole));
     let path = rest.split(['?', '#']).next().unwrap_or_default();

@@ -11,11 +11,11 @@ use crate::error::is_unseen;
 
 const COLUMNS: [&str; 6] = ["status", "step", "left", "best", "changed", "run"];
 
-/// A line of a table, and what stands in a line beneath it.
+/// A line of a table, and what stands beneath it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub cells: Vec<String>,
-    pub trouble: Option<String>,
+    pub trouble: Vec<String>,
 }
 
 /// A table of the jobs: what is wrong with one stands in a line beneath it. Nothing is cut: the last column is a path
@@ -29,7 +29,7 @@ pub fn table(
 ) -> String {
     let line = |job: &Standing| Line {
         cells: row(job, now, date).to_vec(),
-        trouble: job.trouble(now).map(|t| plain(&t)),
+        trouble: job.trouble(now).into_iter().collect(),
     };
     let (running, ended): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.is_running());
     let lines: Vec<Line> = running
@@ -44,8 +44,10 @@ pub fn table(
 
 /// Lines in columns, of which those in `right` stand right; the last one is as long as it is.
 pub(super) fn columns(names: Option<&[&str]>, right: Range<usize>, lines: &[Line]) -> String {
-    let names =
-        names.map(|names| Line { cells: names.iter().map(|&name| name.to_owned()).collect(), trouble: None });
+    let names = names.map(|names| Line {
+        cells: names.iter().map(|&name| name.to_owned()).collect(),
+        trouble: Vec::new(),
+    });
     let all = || names.iter().chain(lines);
     let width = |i: usize| all().filter_map(|line| Some(line.cells.get(i)?.width())).max().unwrap_or(0);
     let widths: Vec<usize> = (0..all().map(|line| line.cells.len()).max().unwrap_or(0)).map(width).collect();
@@ -59,7 +61,7 @@ pub(super) fn columns(names: Option<&[&str]>, right: Range<usize>, lines: &[Line
                 _ => format!("{cell}{blanks}  "),
             };
         }
-        if let Some(trouble) = &line.trouble {
+        for trouble in &line.trouble {
             text += &format!("  {}\n", plain(trouble));
         }
     }

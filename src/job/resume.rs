@@ -213,11 +213,15 @@ impl Resume {
 
 /// Goes on with the run that `dir` is, or is a checkpoint of, in a session of its own; also returns what was
 /// passed over, and what was found where.
-/// `fetch` is asked for what is not on this machine.
+/// `fetch` is asked for what is not on this machine, `wanted` then whether the job is to start.
 ///
 /// # Errors
-/// `Error::User` as [`Resume::of`], and where the run is finished or there is no engine.
-pub fn resume(dir: &Path, fetch: &mut Fetch<'_>) -> Result<(PathBuf, Worker, Vec<String>)> {
+/// `wanted`'s; `Error::User` as [`Resume::of`], and where the run is finished or there is no engine.
+pub fn resume(
+    dir: &Path,
+    fetch: &mut Fetch<'_>,
+    wanted: &dyn Fn() -> Result<()>,
+) -> Result<(PathBuf, Worker, Vec<String>)> {
     let engine = ready_engine()?;
     let resume = Resume::of(dir)?;
     let run = resume.run.path();
@@ -228,6 +232,7 @@ pub fn resume(dir: &Path, fetch: &mut Fetch<'_>) -> Result<(PathBuf, Worker, Vec
         )));
     }
     let notes = resume.warnings.iter().cloned().chain(resume.locate(fetch)?).collect();
+    wanted()?;
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
     Ok((run.to_owned(), worker, notes))
 }

@@ -53,7 +53,7 @@ fn the_last_run_is_the_newest_of_the_same_arguments() {
     let elsewhere = tempfile::tempdir().unwrap();
     run(&args(elsewhere.path(), &[]), &[STARTED, FINISHED], &[10]);
     assert!(Resume::last(&args(elsewhere.path(), &["--seed", "1"])).unwrap().is_none());
-    assert!(resume(done.path(), &mut crate::hub::find::nothing_is_fetched).is_err());
+    assert!(resume(done.path(), &mut crate::hub::find::nothing_is_fetched, &|| Ok(())).is_err());
 }
 
 #[test]

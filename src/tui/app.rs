@@ -191,7 +191,7 @@ impl App {
         let back = (self.shown == Tab::Train).then_some(Action::Show(self.asked_on));
         match news {
             FetchNews::Goes(_) if was.is_none() => vec![Action::Show(Tab::Train)],
-            FetchNews::Goes(_) | FetchNews::Over => Vec::new(),
+            FetchNews::Goes(_) | FetchNews::Starts | FetchNews::Over => Vec::new(),
             FetchNews::Cancelled => {
                 let told = was.map(|fetching| Action::Tell(Notice::info(fetching.cancelled())));
                 back.into_iter().chain(told).collect()
@@ -328,7 +328,7 @@ impl App {
                 }
                 Action::CancelFetch => {
                     if let Some(fetching) = &mut self.state.fetch {
-                        fetching.is_ending = true;
+                        fetching.is_ending = !fetching.starts;
                     }
                     rest.push(Action::CancelFetch);
                 }

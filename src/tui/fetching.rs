@@ -32,6 +32,8 @@ pub struct Fetching {
     pub note: Option<String>,
     /// It has been told to end.
     pub is_ending: bool,
+    /// All is there, and its job starts whatever is asked.
+    pub starts: bool,
 }
 
 /// How far a file is.
@@ -51,6 +53,8 @@ pub struct FileLine {
 pub enum FetchNews {
     /// How far it is; the first one begins it.
     Goes(Box<Fetching>),
+    /// All is there, and the job starts: it cannot be cancelled any more.
+    Starts,
     /// Nothing is fetched any more; what comes of it is told by others.
     Over,
     /// It was told to end: the job was not started.
@@ -75,6 +79,7 @@ impl Fetching {
             left: None,
             note: None,
             is_ending: false,
+            starts: false,
         }
     }
 
@@ -113,6 +118,9 @@ impl Fetching {
 
     /// Said on the shell's screen when the cockpit has ended it.
     pub fn parting_words(&self) -> String {
+        if self.starts {
+            return format!("{} has been fetched, and its job starts: `qwen-tui jobs` shows it", self.name);
+        }
         format!("{} was being fetched, and its job was not started; {}", self.name, self.kept())
     }
 

@@ -45,6 +45,7 @@ use crate::job::stop::HUNG_UP;
 use action::Action;
 use app::App;
 use effects::Effects;
+use fetching::FetchNews;
 use message::Message;
 use signals::{Asked, Signals};
 use state::{Clock, State};
@@ -118,14 +119,31 @@ async fn run_on(
     app: &mut App,
     run: Option<PathBuf>,
     first: Vec<Action>,
-    mut signals: Signals,
+    signals: Signals,
 ) -> Result<i32> {
     draw(screen, app)?;
     let (sender, mut messages) = unbounded_channel();
     let mut effects = Effects::new(sender);
     effects.start(run.as_deref(), &app.state);
     first.into_iter().for_each(|a| effects.act(a, &app.state));
+    let ended = until_the_end(screen, app, &mut effects, &mut messages, signals).await;
+    // Ends the fetches: a job that starts all the same has said so before this returns.
+    drop(effects);
+    while let Ok(message) = messages.try_recv() {
+        if matches!(message, Message::Fetch(FetchNews::Starts)) {
+            app.message(&message);
+        }
+    }
+    ended
+}
 
+async fn until_the_end(
+    screen: &mut Screen,
+    app: &mut App,
+    effects: &mut Effects,
+    messages: &mut UnboundedReceiver<Message>,
+    mut signals: Signals,
+) -> Result<i32> {
     let mut keys = EventStream::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -153,7 +171,7 @@ async fn run_on(
             },
         };
         actions.into_iter().for_each(|a| effects.act(a, &app.state));
-        if take_in_what_waits(app, &mut effects, &mut keys, &mut messages).await? {
+        if take_in_what_waits(app, effects, &mut keys, messages).await? {
             return Ok(0);
         }
         if app.take_changed() {

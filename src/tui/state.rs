@@ -154,6 +154,11 @@ impl State {
                 let is_ending = self.fetch.as_ref().is_some_and(|before| before.is_ending);
                 self.fetch = Some(Fetching { is_ending, ..fetching.as_ref().clone() });
             }
+            Message::Fetch(FetchNews::Starts) => {
+                if let Some(fetching) = &mut self.fetch {
+                    (fetching.starts, fetching.is_ending) = (true, false);
+                }
+            }
             Message::Fetch(FetchNews::Over) => self.fetch = None,
             Message::Fetch(FetchNews::Cancelled | FetchNews::Failed(_)) => {
                 (self.fetch, self.starting) = (None, false);

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod queued;
 mod served;
 #[path = "../hub/server/mod.rs"]
 mod server;

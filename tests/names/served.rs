@@ -10,7 +10,7 @@ use crate::server::{Fault, Repository, Server};
 use crate::{JOB, json, run_dir};
 
 /// The bench's model under the name of the 1.8B one, and a few rows under JD's.
-fn hub(bench: &Bench) -> Server {
+pub fn hub(bench: &Bench) -> Server {
     let csv = |count: usize| {
         let line =
             |row: &serde_json::Value| format!("{},{},jd\n", row["sentence"].as_str().unwrap(), row["label"]);
@@ -24,11 +24,11 @@ fn hub(bench: &Bench) -> Server {
     ])
 }
 
-fn words(words: &[&str], more: &[&str]) -> Vec<String> {
+pub fn words(words: &[&str], more: &[&str]) -> Vec<String> {
     [words, more].concat().iter().map(|word| word.to_string()).collect()
 }
 
-fn run(bench: &Bench, server: &str, all: &[String]) -> Ended {
+pub fn run(bench: &Bench, server: &str, all: &[String]) -> Ended {
     let servers = [("MODELSCOPE_DOMAIN", server), ("HF_ENDPOINT", server)];
     bench.start_with(all, "", &servers).wait()
 }

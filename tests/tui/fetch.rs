@@ -136,6 +136,15 @@ fn quitting_meanwhile_asks_and_the_end_is_told() {
         "{words}"
     );
 
+    // All had come a moment before: what starts is not said to be ended.
+    let mut cockpit = fetching(80, 24);
+    cockpit.tell(goes(midst()));
+    cockpit.press(&["q"]);
+    cockpit.tell(Message::Fetch(FetchNews::Starts));
+    assert!(!cockpit.picture().contains("Quit ─"), "{}", cockpit.picture());
+    let words = cockpit.parting_words().unwrap();
+    assert!(words.contains("its job starts") && !words.contains("not started"), "{words}");
+
     // The question means nothing when all is there: an answer to it would leave a job that runs.
     let mut cockpit = fetching(80, 24);
     cockpit.press(&["q"]);
@@ -242,6 +251,7 @@ fn random_keys_and_news_break_nothing() {
             9 => drop(cockpit.press(&["1", "m", "/", "m", "e", "/", "x"])),
             10 => drop(cockpit.press(&["Enter", "i", "PageDown"])),
             11 => drop(cockpit.press(&["q"])),
+            12 => drop(cockpit.tell(Message::Fetch(FetchNews::Starts))),
             _ => drop(cockpit.app.input(random.key())),
         }
         cockpit.picture();

@@ -73,6 +73,23 @@ fn the_queue_over_the_tabs() {
 }
 
 #[test]
+fn why_a_job_cannot_be_fetched_for_is_told_in_its_lines() {
+    let why = "model_id_or_path: me/x is not on this machine and could not be fetched.\n  looked for me/x in ModelScope's \
+               cache\n  cannot reach http://127.0.0.1:1: Connection refused";
+    let mut cockpit = page(160, 48);
+    let mut all = listing();
+    all.jobs[1] = job(7, waiting(Some(why)));
+    cockpit.tell(Message::Queue(all));
+    let picture = cockpit.picture();
+    for line in why.lines() {
+        let shown = picture.lines().find(|shown| shown.contains(line.trim()));
+        let alone =
+            shown.is_some_and(|shown| why.lines().filter(|line| shown.contains(line.trim())).count() == 1);
+        assert!(alone, "{line:?}: {picture}");
+    }
+}
+
+#[test]
 fn jobs_are_moved_removed_and_retried_by_their_numbers() {
     let mut cockpit = page(80, 24);
     let moves = |actions: Vec<Action>| match actions[..] {

@@ -1,6 +1,7 @@
 //! What there is to choose from: the models and data sets on this machine, and those of the table that a hub would have to
 //! be asked for.
 
+mod family;
 mod folders;
 mod offer;
 mod rows;
@@ -9,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::caches::{Caches, check_model};
 use super::names::{DATA_SETS, files_of, first_hub, model_repos};
+use super::page::repo_of;
 use super::repo::{Hub, Repo, Sort};
 use crate::args::models::{self, MODELS, is_id};
-use crate::data::tokenizer::VOCABULARY_FILE;
 use crate::model::{QwenConfig, Shard, weight_files};
 use folders::{files, ids, size};
 
@@ -126,19 +127,29 @@ fn data_sets(caches: &Caches) -> Vec<Item> {
     items
 }
 
-/// What a typed name may mean that is none of `items`: a model or a data set on a hub. Nothing where it is no name of one.
-pub fn typed(name: &str, items: &[Item]) -> Vec<Item> {
-    if !is_id(name) {
+/// The name in what is typed: of the address of a page, what that names.
+pub fn name_in(typed: &str) -> String {
+    let typed = typed.trim();
+    repo_of(typed).map_or_else(|| typed.to_owned(), |page| page.id)
+}
+
+/// What a typed name, or the address of a page, may mean that is none of `items`: a model or a data set on a hub. Nothing
+/// where it is no name of one.
+pub fn typed(text: &str, items: &[Item]) -> Vec<Item> {
+    let (name, page) = (name_in(text), repo_of(text.trim()));
+    if !is_id(&name) {
         return Vec::new();
     }
-    let is_it = |item: &Item, sort| {
-        item.sort == sort && [&item.name, &item.family].iter().any(|known| known.eq_ignore_ascii_case(name))
-    };
+    let is_it = |item: &Item, sort| item.sort == sort && item.is_called(&name);
+    let sorts = [Sort::Model, Sort::Dataset].into_iter();
     let mut typed = Vec::new();
-    for sort in [Sort::Model, Sort::Dataset] {
+    // A page says what it is of.
+    for sort in sorts.filter(|sort| page.as_ref().is_none_or(|page| page.sort == *sort)) {
         if !items.iter().any(|item| is_it(item, sort)) {
-            let repos = model_repos(name, None, first_hub(None)).into_iter();
-            typed.push(absent(name, repos.map(|repo| Repo { sort, ..repo }).collect()));
+            let revision = page.as_ref().and_then(|page| page.revision.as_deref());
+            let first = page.as_ref().map_or_else(|| first_hub(None), |page| page.hub);
+            let repos = model_repos(&name, revision, first).into_iter();
+            typed.push(absent(&name, repos.map(|repo| Repo { sort, ..repo }).collect()));
         }
     }
     typed
@@ -164,6 +175,11 @@ impl Item {
         matches!(self.place, Shelf::Cache(..) | Shelf::Directory(_))
     }
 
+    /// Whether it is called just so, in any case.
+    pub fn is_called(&self, name: &str) -> bool {
+        !name.is_empty() && [&self.name, &self.family].iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     /// The repositories that a hub would be asked for: none of what is here.
     pub fn repos(&self) -> &[Repo] {
         match &self.place {
@@ -184,21 +200,23 @@ fn cached(caches: &Caches, repo: Repo) -> Option<Item> {
     let known = models::by_id(&repo.id);
     let name = known.and_then(|known| known.id).map_or(repo.id.clone(), str::to_owned);
     let model_type = known.map(|known| known.model_type.to_owned());
-    let item = match (look.found, look.unusable.into_iter().next()) {
-        (Some(found), _) => {
-            QwenConfig::load(&found.dir).ok()?;
-            let dir = found.dir.clone();
-            model(&found.dir, name, Shelf::Cache(repo.hub, dir))
-        }
-        (None, Some((dir, why))) => {
+    let unusable = match look.found {
+        Some(found) => match QwenConfig::load(&found.dir) {
+            Ok(_) => Ok((repo.hub, found.dir)),
+            Err(e) => Err((found.dir, e.to_string())),
+        },
+        None => Err(look.unusable.into_iter().next()?),
+    };
+    let item = match unusable {
+        Ok((hub, dir)) => model(&dir.clone(), name, Shelf::Cache(hub, dir)),
+        Err((dir, why)) => {
             // What belongs to other families is not this program's to judge.
-            if known.is_none() && !(dir.join(VOCABULARY_FILE).is_file() && QwenConfig::load(&dir).is_ok()) {
+            if known.is_none() && !family::may_be_qwen(&dir) {
                 return None;
             }
             let repos = model_repos(&name, None, first_hub(None));
             model(&dir.clone(), name, Shelf::Broken(dir, why, repos))
         }
-        (None, None) => return None,
     };
     let family = model_type.as_deref().map_or(item.family.clone(), named_family);
     Some(Item { model_type, family, ..item })

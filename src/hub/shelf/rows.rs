@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folders::{files, names, size};
-use super::{Item, Shelf};
+use super::{Item, Shelf, absent};
 use crate::hub::caches::Caches;
 use crate::hub::names::files_of;
 use crate::hub::repo::{Repo, Sort};
@@ -62,15 +62,22 @@ impl Rows {
     }
 }
 
-/// The data set in the cache of a hub by this id; none where it has no rows in a format that is read here.
+/// The data set in the cache of a hub by this id; none where it has no rows in a format that is read here. Where what
+/// should name its directory is broken, that is told.
 pub fn cached(caches: &Caches, repo: &Repo) -> Option<Item> {
     let name = repo.id.split('/').next_back().unwrap_or_default();
     let known = files_of(repo);
-    let (dir, rows) = caches.candidates(repo, &mut Vec::new()).into_iter().find_map(|found| {
+    let mut unusable = Vec::new();
+    let found = caches.candidates(repo, &mut unusable).into_iter().find_map(|found| {
         let rows = Rows::of(&found.dir, name);
         let is_whole = known.iter().all(|file| found.dir.join(file).is_file());
         (!rows.train.is_empty() && is_whole).then_some((found.dir, rows))
-    })?;
+    });
+    let Some((dir, rows)) = found else {
+        let (dir, why) = unusable.into_iter().next()?;
+        let repos = vec![repo.clone()];
+        return Some(Item { place: Shelf::Broken(dir, why, repos.clone()), ..absent(&repo.id, repos) });
+    };
     Some(Item {
         sort: Sort::Dataset,
         name: repo.id.clone(),

@@ -154,6 +154,71 @@ fn what_is_broken_is_there_once_and_can_be_fetched_by_its_name() {
     assert!(matches!(&all("qwen-14b")[..], [Item { place: Shelf::Cache(Hub::Hf, _), .. }]));
 }
 
+/// As `sft` tells them: a cache in which nothing can be used is listed with the reason.
+#[test]
+fn what_is_broken_in_huggingfaces_cache_is_listed_with_the_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let cache = |place: &str| home.path().join("hf").join(place);
+    let commit = "a".repeat(40);
+    let snapshot = |name: &str| cache(&format!("models--me--{name}/snapshots/{commit}"));
+    let reference = |place: &str, text: &str| {
+        fs::create_dir_all(cache(place)).unwrap();
+        fs::write(cache(place).join("main"), text).unwrap();
+    };
+    reference("models--me--EmptyRef/refs", "");
+    reference("models--me--BadRef/refs", &"b".repeat(40));
+    put(&snapshot("BadRef"), "-");
+    put(&snapshot("Loop"), "config.json");
+    symlink("config.json", snapshot("Loop").join("config.json")).unwrap();
+    put(&snapshot("Pipe"), "config.json");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        snapshot("Pipe").join("config.json"),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    put(&snapshot("Torn"), "config.json");
+    fs::write(snapshot("Torn").join("config.json"), "{").unwrap();
+    reference("datasets--me--rows/refs", "b");
+    // Other families' are not this program's to judge.
+    reference("models--me--bert/refs", &"b".repeat(40));
+    for other in ["bert", "llama"] {
+        fs::create_dir_all(snapshot(other)).unwrap();
+        let told = format!(r#"{{"model_type":"{other}"}}"#);
+        fs::write(snapshot(other).join("config.json"), told).unwrap();
+    }
+    fs::create_dir_all(snapshot("weights-alone")).unwrap();
+    let env = [("MODELSCOPE_CACHE", home.path().join("ms")), ("HF_HUB_CACHE", home.path().join("hf"))];
+    let caches = Caches::of(|name| env.iter().find(|(n, _)| *n == name).map(|(_, path)| path.clone().into()));
+    let items = of(&caches);
+    let told: Vec<(&str, &str)> = items
+        .iter()
+        .filter_map(|item| match &item.place {
+            Shelf::Broken(_, why, repos) => {
+                assert!(!repos.is_empty(), "{item:?}");
+                Some((item.name.as_str(), why.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        ("me/BadRef", "refs/main names the commit \"bbbb"),
+        ("me/EmptyRef", "refs/main names "),
+        ("me/Loop", "config.json: missing"),
+        ("me/Pipe", "config.json: missing"),
+        ("me/Torn", "not valid JSON"),
+        ("me/rows", "refs/main names the commit \"b\""),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for ((name, why), (expected, words)) in told.iter().zip(expected) {
+        assert!(*name == expected && why.contains(words), "{name}: {why}");
+    }
+    // The one that is typed is the one that is there.
+    assert!(typed("me/BadRef", &items).iter().all(|item| item.sort == Sort::Dataset));
+}
+
 #[test]
 fn a_typed_name_is_a_model_or_a_data_set_that_is_not_listed() {
     let items = [

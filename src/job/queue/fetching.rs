@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crate::args::SftArgs;
 use crate::hub::{Absent, Failed, fetch};
@@ -13,9 +14,10 @@ use crate::job::inputs::Inputs;
 /// A fetch on a thread of its own. Dropping it ends it.
 pub(super) struct Fetching {
     pub job: u64,
+    pub began: Instant,
     thread: Option<JoinHandle<Result<(), Failed>>>,
-    /// How far it is, in words.
-    told: Arc<Mutex<String>>,
+    /// How far it is, in words; none until something comes.
+    told: Arc<Mutex<Option<String>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -26,12 +28,11 @@ pub(super) fn absent(file: &Path) -> Vec<Absent> {
 
 impl Fetching {
     pub fn begin(job: u64, absent: Vec<Absent>) -> Fetching {
-        let (told, stop) = (Arc::new(Mutex::new(String::new())), Arc::new(AtomicBool::new(false)));
+        let (told, stop) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
         let (words, ended) = (Arc::clone(&told), Arc::clone(&stop));
         let work = move || {
             for absent in &absent {
-                let say = |text: String| *words.lock().unwrap_or_else(PoisonError::into_inner) = text;
-                say(format!("fetching {}", absent.name));
+                let say = |text: String| *words.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
                 fetch(
                     absent,
                     &mut |progress| {
@@ -45,11 +46,11 @@ impl Fetching {
             }
             Ok(())
         };
-        Fetching { job, thread: Some(std::thread::spawn(work)), told, stop }
+        Fetching { job, began: Instant::now(), thread: Some(std::thread::spawn(work)), told, stop }
     }
 
-    /// How far it is.
-    pub fn words(&self) -> String {
+    /// How far it is; none until something comes.
+    pub fn words(&self) -> Option<String> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

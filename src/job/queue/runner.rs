@@ -11,7 +11,7 @@ use super::own::Own;
 use super::start::{End, Start, put_aside, settle, start};
 use super::state::{Job, State, arguments_file};
 use crate::error::Result;
-use crate::hub::Failed;
+use crate::hub::{Absent, Failed};
 use crate::job::register;
 
 /// How often the queue and the workers are looked at.
@@ -20,6 +20,9 @@ const POLL: Duration = Duration::from_millis(500);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// The same of one that could not be fetched for, at most: it is twice as long each time.
 const FETCH_AGAIN: Duration = Duration::from_secs(300);
+/// How long a device is kept free for the job that something is fetched for: what is small has come by then, and what no
+/// hub answers for is known.
+const KEPT_FREE: Duration = Duration::from_secs(10);
 
 /// Starts the jobs of `queue` one after another, and waits for their ends. `say` hears what is done. Returns at once where
 /// another runner is at work. Killed at any moment, it leaves everything as the next one needs it.
@@ -39,6 +42,7 @@ pub fn run(queue: &Queue, say: &mut dyn FnMut(&str)) -> Result<()> {
         held: HashMap::new(),
         fetching: None,
         fetched: HashSet::new(),
+        lacking: HashMap::new(),
         told: None,
     };
     loop {
@@ -67,6 +71,8 @@ struct Runner<'a> {
     fetching: Option<Fetching>,
     /// The jobs of which nothing has to be fetched any more.
     fetched: HashSet<u64>,
+    /// The jobs that lack something, each with what that is.
+    lacking: HashMap<u64, Vec<Absent>>,
     /// What was said last of what may pass.
     told: Option<String>,
 }
@@ -126,7 +132,8 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Fetches what the first waiting jobs lack, for one job at a time; what trains meanwhile trains on.
+    /// Fetches what the first waiting jobs lack, for one job at a time; what trains meanwhile trains on, and what is ready
+    /// starts.
     fn fetch(&mut self, listing: &Listing, say: &mut dyn FnMut(&str)) -> Result<()> {
         // A job that was taken out of the queue needs it no more.
         self.fetching.take_if(|fetching| !listing.waiting().any(|job| job.number == fetching.job));
@@ -146,29 +153,49 @@ impl Runner<'_> {
                 Err(Failed::ForGood(e)) => {
                     say(&format!("job {job} cannot be started: {e}"));
                     put_aside(self.queue, job, e)?;
+                    // It does not wait any more, which the list at hand does not know.
+                    return Ok(());
                 }
             }
         }
+        self.look_for(listing);
         if self.fetching.is_some() || listing.paused {
             return Ok(());
         }
-        for job in listing.waiting().filter(|job| job.what.is_ok()) {
-            if self.fetched.contains(&job.number) || self.rests(job.number) {
-                continue;
-            }
-            let absent = absent(&arguments_file(self.queue.dir(), job.number));
-            if absent.is_empty() {
-                self.fetched.insert(job.number);
-                continue;
-            }
+        let lacks = |job: &&Job| self.lacking.contains_key(&job.number) && !self.rests(job.number);
+        if let Some(number) = listing.waiting().find(lacks).map(|job| job.number)
+            && let Some(absent) = self.lacking.get(&number)
+        {
             // Tried again, it has been said.
-            if !self.held.contains_key(&job.number) {
-                absent.iter().for_each(|absent| say(&format!("job {}: {}", job.number, absent.told())));
+            if !self.held.contains_key(&number) {
+                absent.iter().for_each(|absent| say(&format!("job {number}: {}", absent.told())));
             }
-            self.fetching = Some(Fetching::begin(job.number, absent));
-            break;
+            self.fetching = Some(Fetching::begin(number, absent.clone()));
         }
         Ok(())
+    }
+
+    /// Looks what the waiting jobs lack: it may have come for another one, or by hand.
+    fn look_for(&mut self, listing: &Listing) {
+        let waiting: Vec<&Job> = listing.waiting().collect();
+        let waits = |number: &u64| waiting.iter().any(|job| job.number == *number);
+        // Where one waits again some time, nothing is known of it.
+        self.fetched.retain(waits);
+        self.held.retain(|number, _| waits(number));
+        self.lacking.clear();
+        // The last first: what comes meanwhile is there for the earlier ones too, and no job overtakes one of the same names.
+        for number in waiting.iter().rev().map(|job| job.number) {
+            if self.fetched.contains(&number) {
+                continue;
+            }
+            let absent = absent(&arguments_file(self.queue.dir(), number));
+            if absent.is_empty() {
+                self.held.remove(&number);
+                self.fetched.insert(number);
+            } else {
+                self.lacking.insert(number, absent);
+            }
+        }
     }
 
     /// Whether a job was held so lately that it is left alone.
@@ -196,20 +223,26 @@ impl Runner<'_> {
                     continue;
                 }
             };
+            if let Some(note) = self.lacks(job) {
+                self.note(job, Some(&note));
+                let fetching = self.fetching.as_ref().filter(|fetching| fetching.job == job.number);
+                // The order is the user's: a moment may be given to it.
+                if fetching.is_some_and(|f| f.began.elapsed() < KEPT_FREE)
+                    && !self.held.contains_key(&job.number)
+                {
+                    busy.push((device, None));
+                }
+                continue;
+            }
             if let Some((_, by)) = busy.iter().find(|(d, _)| *d == device) {
                 let note =
                     by.as_ref().map(|run| format!("waits for {device}, where {} is trained", run.display()));
                 self.note(job, note.as_deref());
                 continue;
             }
-            if let Some(fetching) = self.fetching.as_ref().filter(|fetching| fetching.job == job.number) {
-                self.note(job, Some(&fetching.words()));
-            } else if !self.fetched.contains(&job.number) {
-                // The list has a line for each.
-                let held = self.held.get(&job.number).and_then(|held| held.why.lines().next());
-                self.note(job, held.or(job.note()));
-            }
-            if !self.fetched.contains(&job.number) || self.rests(job.number) || listing.paused {
+            let why = self.held.get(&job.number).map(|held| held.why.as_str());
+            self.note(job, why);
+            if self.rests(job.number) || listing.paused {
                 busy.push((device, None));
                 continue;
             }
@@ -236,6 +269,19 @@ impl Runner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is to be said of a job that cannot be started for what it lacks; none of one that lacks nothing.
+    fn lacks(&self, job: &Job) -> Option<String> {
+        let absent = self.lacking.get(&job.number)?.first()?;
+        let own = self.fetching.as_ref().filter(|fetching| fetching.job == job.number);
+        // Tried again, the reason stays until something comes.
+        let words =
+            own.and_then(Fetching::words).or_else(|| self.held.get(&job.number).map(|held| held.why.clone()));
+        Some(words.unwrap_or_else(|| match self.fetching.as_ref().filter(|_| own.is_none()) {
+            Some(other) => format!("{} is fetched after what job {} lacks", absent.called(), other.job),
+            None => format!("fetching {}", absent.called()),
+        }))
     }
 
     /// The devices that are in use, each with the run that is trained there.

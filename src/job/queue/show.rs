@@ -8,7 +8,10 @@ use crate::job::jobs::{Line, columns, plain};
 
 const COLUMNS: [&str; 7] = ["job", "place", "status", "device", "put", "what", "where"];
 
-/// A table of the jobs; what is to be said of one stands in a line beneath it. `date` writes Unix seconds.
+/// Lines of what is to be said of a job: those that name caches and servers are among them.
+const MOST: usize = 8;
+
+/// A table of the jobs; what is to be said of one stands beneath it. `date` writes Unix seconds.
 pub fn table(listing: &Listing, header: bool, date: &dyn Fn(f64) -> String) -> String {
     let line = |job: &Job| {
         let place = listing.place(job.number).map_or(String::new(), |p| p.to_string());
@@ -23,7 +26,7 @@ pub fn table(listing: &Listing, header: bool, date: &dyn Fn(f64) -> String) -> S
             what.map_or(String::new(), |w| plain(&w.words())),
             plain(&run.or(what.ok().map(|w| w.output_dir.clone())).unwrap_or_default()),
         ];
-        Line { cells: cells.to_vec(), trouble: job.note().map(first_line) }
+        Line { cells: cells.to_vec(), trouble: lines_of(job) }
     };
     let lines: Vec<Line> = listing.jobs.iter().map(line).collect();
     columns(header.then_some(&COLUMNS[..]), 0..2, &lines)
@@ -36,11 +39,17 @@ pub fn job_cells(job: &Job, date: &dyn Fn(f64) -> String) -> Line {
     let empty = String::new;
     let name = plain(&format!("job {} of the queue: {into}", job.number));
     let cells = [job.word().to_owned(), empty(), empty(), empty(), date(job.put), name];
-    Line { cells: cells.to_vec(), trouble: job.note().map(first_line) }
+    Line { cells: cells.to_vec(), trouble: lines_of(job) }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// What is to be said of a job: the first line says what is wrong, the next ones why.
+fn lines_of(job: &Job) -> Vec<String> {
+    let note = job.note().unwrap_or_default();
+    let mut lines: Vec<String> = note.lines().take(MOST).map(str::to_owned).collect();
+    if let Some(more) = note.lines().count().checked_sub(MOST).filter(|more| *more > 0) {
+        lines.push(format!("({more} more: `qwen-tui queue --json` has all of it)"));
+    }
+    lines
 }
 
 /// A job as one JSON object.

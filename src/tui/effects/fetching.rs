@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::{self, Absent, Failed, Fetch, FileProgress, FileState, Progress};
 use crate::tui::action::Notice;
 use crate::tui::fetching::{FetchNews, Fetching, FileLine};
@@ -18,45 +18,83 @@ const TELL: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(5);
 /// Files that are told of; no screen has more lines.
 const MOST: usize = 200;
-/// How long the end of the cockpit waits for a fetch to leave its folder in order: it looks ten times a second.
+/// How long the end of the cockpit waits for a fetch to leave its folder in order (it looks ten times a second), and for a
+/// job that cannot be kept from starting any more.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// The fetches at work: each by what tells it to end.
+/// The fetches at work, and the jobs whose starts they are a part of.
 #[derive(Default)]
 pub struct Fetches {
-    at_work: Mutex<Vec<Arc<AtomicBool>>>,
+    at_work: Mutex<Vec<Arc<Fate>>>,
     left: Condvar,
 }
 
+/// What becomes of a job that something is fetched for. Changed under the lock on all of them: whether a job is cancelled
+/// or starts is decided once.
+#[derive(Default)]
+struct Fate {
+    cancelled: AtomicBool,
+    /// All has been fetched, and the job starts whatever is asked after that.
+    starts: AtomicBool,
+}
+
+impl Fate {
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
 impl Fetches {
-    fn at_work(&self) -> MutexGuard<'_, Vec<Arc<AtomicBool>>> {
+    fn at_work(&self) -> MutexGuard<'_, Vec<Arc<Fate>>> {
         // Nobody stops half-way through a change.
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells those at work to end.
+    /// Tells those at work to end whose jobs do not start yet.
     pub fn cancel(&self) {
-        self.at_work().iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        for fate in self.at_work().iter().filter(|fate| !fate.starts.load(Ordering::Relaxed)) {
+            fate.cancelled.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Ends them, and waits a moment until they have gone.
+    /// Ends them, and waits a moment until they have gone, or their jobs have started.
     pub fn end(&self) {
         self.cancel();
         let waits = |all: &mut Vec<_>| !all.is_empty();
         drop(self.left.wait_timeout_while(self.at_work(), LEAVE, waits));
     }
 
-    /// Starts a job by `start`, which asks for what is to be fetched. None where that was told already: it was cancelled,
-    /// or came to nothing after something had been fetched.
+    /// Decides that a job starts: from then on nobody cancels it.
+    ///
+    /// # Errors
+    /// It has been cancelled.
+    fn decide(&self, fate: &Arc<Fate>, send: &dyn Fn(Message)) -> Result<()> {
+        let at_work = self.at_work();
+        if fate.is_cancelled() {
+            return Err(Failed::Cancelled.into());
+        }
+        if at_work.iter().any(|other| Arc::ptr_eq(other, fate)) {
+            fate.starts.store(true, Ordering::Relaxed);
+            // Told under the lock too: whoever has ended the fetches knows which jobs start all the same.
+            send(Message::Fetch(FetchNews::Starts));
+        }
+        Ok(())
+    }
+
+    /// Starts a job by `start`, which asks for what is to be fetched and, before it makes anything, whether the job is
+    /// still wanted. None where the end was told already: it was cancelled, or came to nothing after something had been
+    /// fetched.
     pub fn for_job<T>(
         &self,
         send: &dyn Fn(Message),
-        start: impl FnOnce(&mut Fetch<'_>) -> Result<T>,
+        start: impl FnOnce(&mut Fetch<'_>, &dyn Fn() -> Result<()>) -> Result<T>,
     ) -> Option<Result<T>> {
-        let mut turn = Turn { fetches: self, send, stop: Arc::default(), has_begun: false, here: Vec::new() };
-        let started = start(&mut |absent| turn.fetch(absent));
+        let fate = Arc::<Fate>::default();
+        let mut turn =
+            Turn { fetches: self, send, fate: Arc::clone(&fate), has_begun: false, here: Vec::new() };
+        let started = start(&mut |absent| turn.fetch(absent), &|| self.decide(&fate, send));
         match started {
-            Err(_) if turn.stop.load(Ordering::Relaxed) => {
+            Err(_) if fate.is_cancelled() => {
                 turn.end(FetchNews::Cancelled);
                 None
             }
@@ -78,7 +116,7 @@ impl Fetches {
 struct Turn<'a> {
     fetches: &'a Fetches,
     send: &'a dyn Fn(Message),
-    stop: Arc<AtomicBool>,
+    fate: Arc<Fate>,
     has_begun: bool,
     /// What has been fetched into where.
     here: Vec<String>,
@@ -88,7 +126,7 @@ impl Turn<'_> {
     fn fetch(&mut self, absent: &Absent) -> Result<PathBuf> {
         if !self.has_begun {
             self.has_begun = true;
-            self.fetches.at_work().push(Arc::clone(&self.stop));
+            self.fetches.at_work().push(Arc::clone(&self.fate));
         }
         let hubs = absent.repos.iter().map(|repo| repo.hub.to_string()).collect();
         let mut fetching = Fetching::new(absent.called(), hubs);
@@ -109,22 +147,15 @@ impl Turn<'_> {
                 tell(&fetching);
             }
         };
-        let fetched = hub::fetch(absent, &mut hear, &|| self.stop.load(Ordering::Relaxed));
-        match fetched {
-            // Told to end when it was done all but for a moment: no job is to start then either.
-            Ok(_) if self.stop.load(Ordering::Relaxed) => Err(Error::from(Failed::Cancelled)),
-            Ok(dir) => {
-                self.here.push(format!("{}: fetched into {}", absent.name, dir.display()));
-                Ok(dir)
-            }
-            Err(failed) => Err(failed.into()),
-        }
+        let dir = hub::fetch(absent, &mut hear, &|| self.fate.is_cancelled())?;
+        self.here.push(format!("{}: fetched into {}", absent.name, dir.display()));
+        Ok(dir)
     }
 
     fn end(&mut self, news: FetchNews) {
         if std::mem::take(&mut self.has_begun) {
             (self.send)(Message::Fetch(news));
-            self.fetches.at_work().retain(|stop| !Arc::ptr_eq(stop, &self.stop));
+            self.fetches.at_work().retain(|fate| !Arc::ptr_eq(fate, &self.fate));
             self.fetches.left.notify_all();
         }
     }
@@ -186,9 +217,10 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn heard(
-        start: impl FnOnce(&mut Fetch<'_>) -> Result<u8>,
+        start: impl FnOnce(&mut Fetch<'_>, &dyn Fn() -> Result<()>) -> Result<u8>,
         fetches: &Fetches,
     ) -> (Option<Result<u8>>, Vec<Message>) {
         let heard = Mutex::new(Vec::new());
@@ -199,12 +231,51 @@ mod tests {
     #[test]
     fn what_needs_no_fetch_says_nothing_of_one() {
         let fetches = Fetches::default();
-        let (started, said) = heard(|_| Ok(1), &fetches);
+        let (started, said) = heard(|_, wanted| wanted().map(|()| 1), &fetches);
         assert!(matches!(started, Some(Ok(1))) && said.is_empty());
-        let (started, said) = heard(|_| Err(Error::user("no engine")), &fetches);
+        let (started, said) = heard(|_, _| Err(Error::user("no engine")), &fetches);
         assert!(matches!(started, Some(Err(_))) && said.is_empty());
         // Nobody is waited for.
         fetches.end();
+    }
+
+    /// As when all has come: what stands in the table of those at work is what was fetched for.
+    fn fetched(fetches: &Fetches) -> Arc<Fate> {
+        let fate = Arc::<Fate>::default();
+        fetches.at_work().push(Arc::clone(&fate));
+        fate
+    }
+
+    #[test]
+    fn a_job_is_cancelled_or_starts_and_never_both() {
+        let fetches = Fetches::default();
+        let news = Mutex::new(Vec::new());
+        let send = |message| match message {
+            Message::Fetch(FetchNews::Starts) => news.lock().unwrap().push("starts"),
+            other => panic!("{other:?}"),
+        };
+        // After the last byte, before anything is made.
+        let fate = fetched(&fetches);
+        fetches.cancel();
+        assert!(fetches.decide(&fate, &send).is_err() && news.lock().unwrap().is_empty());
+        // A moment later it starts, whatever is asked, and is said to.
+        fetches.at_work().clear();
+        let fate = fetched(&fetches);
+        fetches.decide(&fate, &send).unwrap();
+        fetches.cancel();
+        assert!(!fate.is_cancelled());
+        assert_eq!(*news.lock().unwrap(), ["starts"]);
+        // Both at once, from two threads.
+        for _ in 0..200 {
+            fetches.at_work().clear();
+            let fate = fetched(&fetches);
+            let starts = std::thread::scope(|threads| {
+                let decided = threads.spawn(|| fetches.decide(&fate, &|_| {}).is_ok());
+                fetches.cancel();
+                decided.join().unwrap()
+            });
+            assert_ne!(starts, fate.is_cancelled());
+        }
     }
 
     #[test]

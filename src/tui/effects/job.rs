@@ -22,12 +22,12 @@ pub struct Started {
 }
 
 /// Makes the run directory, writes its arguments, starts the worker in a session of its own. `fetch` is asked for what is
-/// not on this machine.
+/// not on this machine, `wanted` then whether the job is to start.
 ///
 /// # Errors
-/// `Error::User` where the engine, the model or the data are not there, or the directory cannot be made; nothing is left
+/// `wanted`'s; `Error::User` where the engine, the model or the data are not there, or the directory cannot be made; nothing is left
 /// behind.
-pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>) -> Result<Started> {
+pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>, wanted: &dyn Fn() -> Result<()>) -> Result<Started> {
     // A new run cannot go on with an old one; in silence it would begin anew.
     if args.resume_from_checkpoint.is_some() && !args.resume_only_model {
         return Err(Error::user(
@@ -44,6 +44,7 @@ pub fn start(args: &SftArgs, fetch: &mut Fetch<'_>) -> Result<Started> {
     let located = locate(&args, fetch)?;
     let model = located.model.filter(|_| args.check_model_is_latest);
     notes.extend(located.notes);
+    wanted()?;
     let there_before = existing(Path::new(&args.output_dir));
     let run = RunDir::create(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     let started = run

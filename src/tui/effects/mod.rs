@@ -104,7 +104,7 @@ impl Effects {
                 let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 let sender = self.sender.clone();
                 self.background(move |send| {
-                    match fetches.for_job(send, |fetch| job::start(&args, fetch)) {
+                    match fetches.for_job(send, |fetch, wanted| job::start(&args, fetch, wanted)) {
                         None => {}
                         Some(Ok(mut started)) => {
                             if let Some(model) = started.model.take() {
@@ -158,7 +158,9 @@ impl Effects {
             Action::Resume(checkpoint) => {
                 let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 self.background(move |send| {
-                    match fetches.for_job(send, |fetch| crate::job::resume(&checkpoint, fetch)) {
+                    match fetches
+                        .for_job(send, |fetch, wanted| crate::job::resume(&checkpoint, fetch, wanted))
+                    {
                         None => {}
                         Some(Ok((run, worker, notes))) => {
                             notes.into_iter().for_each(|note| send(Message::Notice(Notice::info(note))));

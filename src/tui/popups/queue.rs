@@ -268,6 +268,5 @@ fn details(job: &Job, height: usize, width: usize, state: &State) -> Vec<Line<'s
 }
 
 fn lines(words: &str, width: usize, style: Style) -> Vec<Line<'static>> {
-    let words = words.replace('\n', " ");
-    text::wrap(&text::clean(&words), width).into_iter().map(|line| Line::styled(line, style)).collect()
+    text::wrap(words, width).into_iter().map(|line| Line::styled(line, style)).collect()
 }

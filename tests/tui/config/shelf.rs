@@ -220,6 +220,71 @@ fn the_same_name_may_be_that_of_a_data_set() {
 }
 
 #[test]
+fn what_is_on_this_machine_comes_before_what_a_name_might_be() {
+    let mut cockpit = page(160, 48);
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "Me/Waimai-Comments");
+    let picture = cockpit.picture();
+    let at = |words: &str| picture.find(words).unwrap_or_else(|| panic!("{words:?}: {picture}"));
+    assert!(at("me/waimai-comments") < at("not here"), "{picture}");
+    assert!(cockpit.press(&["Enter"]).is_empty(), "it is here: nobody is asked");
+    cockpit.press(&["Enter"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("dataset is 1 file of me/waimai-comments"), "{picture}");
+    // A name of the table before a data set of the same name.
+    let mut cockpit = page(160, 48);
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "qwen/Qwen-7B");
+    let repos = asked(&cockpit.press(&["Enter"]));
+    assert!(repos.iter().all(|repo| repo.sort == Sort::Model), "{repos:?}");
+}
+
+#[test]
+fn the_address_of_a_page_names_what_it_is_of() {
+    let typed = |address: &str| {
+        let mut cockpit = page(160, 48);
+        cockpit.press(&["/"]);
+        keys(&mut cockpit, address);
+        cockpit
+    };
+    let mut cockpit = typed("https://huggingface.co/me/My-Qwen/tree/v2");
+    let repos = asked(&cockpit.press(&["Enter"]));
+    assert!(repos.iter().all(|repo| repo.sort == Sort::Model && repo.id == "me/My-Qwen"), "{repos:?}");
+    assert!(repos[0].hub == Hub::Hf && repos[0].revision.as_deref() == Some("v2"), "{repos:?}");
+    cockpit.press(&["Enter"]);
+    match &cockpit.press(&["a"])[..] {
+        [Action::Queue(QueueWork::Put(args)), ..] => {
+            assert_eq!(args.model_id_or_path.as_deref(), Some("me/My-Qwen"));
+            assert_eq!((args.hub.as_deref(), args.model_revision.as_deref()), (Some("hf"), Some("v2")));
+        }
+        other => panic!("{other:?}"),
+    }
+    // What is here is found by it, and a data set's page is no model's.
+    let picture = typed("https://www.modelscope.cn/models/qwen/Qwen-1_8B/summary").picture();
+    assert!(picture.contains("in ModelScope's cache") && !picture.contains("not here"), "{picture}");
+    let mut cockpit = typed("https://huggingface.co/datasets/me/rows");
+    let repos = asked(&cockpit.press(&["Enter"]));
+    assert!(repos[0].hub == Hub::Hf && repos.iter().all(|repo| repo.sort == Sort::Dataset), "{repos:?}");
+}
+
+#[test]
+fn what_each_hub_says_has_lines_of_its_own() {
+    let mut cockpit = page(160, 48);
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "me/dan");
+    let repos = asked(&cockpit.press(&["Enter"]));
+    let why = "there is no model me/dan on ModelScope. It says: not found\nthere is no model me/dan on Hugging Face. It \
+               says: Repository not found\nBy hand: docs/hub.md";
+    answer(&mut cockpit, repos, Err(why.to_owned()));
+    let picture = cockpit.picture();
+    for line in why.lines() {
+        let shown = picture.lines().find(|shown| shown.contains(line));
+        let alone = shown.is_some_and(|shown| why.lines().filter(|line| shown.contains(line)).count() == 1);
+        assert!(alone, "{line:?}: {picture}");
+    }
+}
+
+#[test]
 fn words_narrow_the_list_and_leaving_stops_what_is_asked() {
     let mut cockpit = page(80, 24);
     cockpit.press(&["/"]);

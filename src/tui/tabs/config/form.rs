@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::args::{Draft, FIELDS, Field, Group, Loaded, Problem, ReadDraft, value_text};
 use crate::hub::Sort;
+use crate::hub::names::first_hub;
 use crate::hub::shelf::Item;
 use crate::job::human::counted;
 use crate::job::inputs::{Inputs, Missing};
@@ -138,7 +139,13 @@ impl Form {
                 set("model_id_or_path", Some(item.name.clone().into()))?;
                 // They said where another one lies.
                 set("model_cache_dir", None)?;
-                set("model_revision", None)?;
+                let first = item.repos().first();
+                let revision = first.and_then(|repo| repo.revision.clone());
+                set("model_revision", revision.map(Value::from))?;
+                if let Some(hub) = first.map(|repo| repo.hub).filter(|hub| *hub != first_hub(None)) {
+                    // The page of that hub was named.
+                    set("hub", serde_json::to_value(hub).ok())?;
+                }
                 format!("model_id_or_path is {}", item.name)
             }
         };

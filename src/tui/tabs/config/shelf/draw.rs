@@ -38,10 +38,7 @@ impl Shelves {
             .get(self.marked)
             .map_or_else(|| nothing(theme), |item| self.about(item, theme))
             .into_iter()
-            .flat_map(|(words, style)| {
-                let lines = text::wrap(&text::clean(&words.replace('\n', " ")), width);
-                lines.into_iter().map(move |line| (line, style))
-            })
+            .flat_map(|(words, style)| text::wrap(&words, width).into_iter().map(move |line| (line, style)))
             .collect();
         let typing = self.is_typing || !self.words.text().is_empty();
         let about = (said.len() as u16).clamp(ABOUT, (inner.height / 2).max(ABOUT));

@@ -9,7 +9,7 @@ use crossterm::event::KeyEvent;
 
 use super::edit::Line;
 use super::{Config, Page, tell, tell_error};
-use crate::hub::shelf::{Item, Offer, Shelf, typed};
+use crate::hub::shelf::{Item, Offer, Shelf, name_in, typed};
 use crate::hub::{Repo, Sort};
 use crate::tui::action::Action;
 use crate::tui::component::{CommandInfo, Handled};
@@ -68,17 +68,22 @@ impl Shelves {
         self.asked.values().any(Option::is_none)
     }
 
-    /// What is typed as a name that is none of those listed, then those listed that have all the words.
+    /// Those listed that are called just so, those that are here first; what is typed as a name of none of them; then those
+    /// that have all the words.
     fn rows(&self) -> Vec<Item> {
         let Some(items) = &self.items else { return Vec::new() };
-        let text = self.words.text().trim();
+        let typed_text = self.words.text();
+        let text = name_in(typed_text);
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
         let fits = |item: &&Item| {
             let model_type = item.model_type.as_deref().unwrap_or_default();
             let said = format!("{} {} {model_type}", item.name, item.family).to_lowercase();
             words.iter().all(|word| said.contains(word.as_str()))
         };
-        typed(text, items).into_iter().chain(items.iter().filter(fits).cloned()).collect()
+        let (mut named, others): (Vec<Item>, Vec<Item>) =
+            items.iter().filter(fits).cloned().partition(|item| item.is_called(&text));
+        named.sort_by_key(|item| !item.is_here());
+        named.into_iter().chain(typed(typed_text, items)).chain(others).collect()
     }
 
     fn item(&self) -> Option<Item> {
@@ -181,7 +186,7 @@ impl Shelves {
         } else if keys::ASK_NAME.is(key) {
             self.is_typing = false;
             // What was typed just so is what is asked about; of what is listed `i` asks.
-            let typed = |item: &Item| item.name.eq_ignore_ascii_case(self.words.text().trim());
+            let typed = |item: &Item| item.name.eq_ignore_ascii_case(&name_in(self.words.text()));
             if let Some(item) = self.item().filter(typed)
                 && !item.repos().is_empty()
             {
