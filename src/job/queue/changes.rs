@@ -8,6 +8,7 @@ use super::folder::{Listing, ORDER, Order, PAUSED, Queue};
 use super::state::{Job, State, arguments_file, own_directory, state_file};
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
+use crate::shell;
 
 /// A job that has been put into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +153,8 @@ impl Queue {
             None => format!("there is no job {number} in the queue, or no more: `qwen-tui queue` lists it"),
             Some(job) => match (&job.state, job.run()) {
                 (Ok(State::Taken { .. }), Some(run)) => {
-                    let run = run.display();
-                    format!("job {number} is being trained in {run}: `qwen-tui stop {run}` ends it")
+                    let (shown, word) = (run.display(), shell::word(run));
+                    format!("job {number} is being trained in {shown}: `qwen-tui stop {word}` ends it")
                 }
                 (Ok(State::Taken { .. }), None) => format!("job {number} is being started"),
                 (Ok(State::Failed { .. }), _) => {
