@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
 use crate::job::find::LAST;
+use crate::job::go_on::with_its_weights;
 use crate::job::initial_adapter::same_strength;
 use crate::job::inputs::check_model_dir;
-use crate::job::newest::newest;
+use crate::job::newest::{Wanted, newest};
 use crate::job::resume::{Resume, runs};
 use crate::run::{Needed, RunDir, find_adapter, verify};
 
@@ -78,7 +79,7 @@ fn weights_alone(mut args: SftArgs, from: &str) -> Result<Begin> {
 fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
     let fits = |dir: &Path| fits(args, dir);
     let of_run = |run: &RunDir| -> Result<Option<(PathBuf, Vec<String>)>> {
-        let found = newest(run, Needed::Weights, fits)?;
+        let found = newest(run, Wanted::Weights, fits)?;
         Ok(found.step.map(|step| (run.checkpoint(step), found.warnings)))
     };
     if from == LAST {
@@ -105,7 +106,7 @@ fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
             Error::user(format!("resume_from_checkpoint: {} has no whole checkpoint yet", dir.display()))
         });
     }
-    verify(&dir, Needed::Weights)?;
+    verify(&dir, Needed::Weights).map_err(|e| with_its_weights(e, &dir))?;
     fits(&dir)?;
     Ok((dir, Vec::new()))
 }

@@ -8,12 +8,13 @@ use crate::args::{ARGS_FILE, Change, SftArgs};
 use crate::error::{Error, Result, shown};
 use crate::hub::Fetch;
 use crate::job::engine::ready_engine;
-use crate::job::go_on::with_its_weights;
+use crate::job::go_on::{self, with_its_weights};
 use crate::job::inputs::{Inputs, Missing};
-use crate::job::newest::{Newest, newest};
+use crate::job::newest::{Newest, Wanted, newest};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Needed, RunDir, list_checkpoints_in, resumable, step_of, verify};
+use crate::shell;
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Resume {
     pub step: Option<u64>,
     /// It has come to its end: there is nothing to go on with.
     pub finished: bool,
+    /// Of a finished run: the step of its newest checkpoint that is as it was written.
+    pub whole: Option<u64>,
     /// Checkpoints that were passed over, and why.
     pub warnings: Vec<String>,
 }
@@ -105,17 +108,18 @@ impl Resume {
         let status = inspect(run.path()).status;
         if status == RunStatus::Running {
             return Err(Error::user(format!(
-                "{}: a worker is training this run; follow it instead (`qwen-tui attach`)",
-                run.path().display()
+                "{}: a worker is training this run; follow it instead (`qwen-tui attach {}`)",
+                run.path().display(),
+                shell::word(run.path())
             )));
         }
         let finished = status == RunStatus::Finished;
-        Ok(Resume { run, args, step: None, finished, warnings: Vec::new() })
+        Ok(Resume { run, args, step: None, finished, whole: None, warnings: Vec::new() })
     }
 
     fn at_newest(mut self) -> Result<Resume> {
         if !self.finished {
-            let Newest { step, warnings } = newest(&self.run, Needed::All, resumable)?;
+            let Newest { step, warnings } = newest(&self.run, Wanted::Training, resumable)?;
             (self.step, self.warnings) = (step, warnings);
             self.check_args()?;
         }
@@ -123,17 +127,18 @@ impl Resume {
         Ok(self)
     }
 
-    /// Of a finished run, whose checkpoints nobody has to go on from: which of them are damaged.
+    /// Of a finished run, whose checkpoints nobody has to go on from: which is its newest whole one, and which are damaged.
     fn warn_of_damage(&mut self) {
         if !self.finished {
             return;
         }
-        match newest(&self.run, Needed::All, |_| Ok(())) {
-            Ok(Newest { step: Some(step), warnings }) if !warnings.is_empty() => {
-                self.warnings = warnings;
-                self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
+        match newest(&self.run, Wanted::Result, |_| Ok(())) {
+            Ok(Newest { step, warnings }) => {
+                (self.whole, self.warnings) = (step, warnings);
+                if let (Some(step), false) = (step, self.warnings.is_empty()) {
+                    self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
+                }
             }
-            Ok(_) => {}
             Err(e) => self.warnings = vec![e.to_string()],
         }
     }
@@ -245,8 +250,8 @@ pub fn ready(dir: &Path) -> Result<()> {
 fn look(root: &Path, args: &SftArgs) -> Result<()> {
     let missing = |Missing { key, message }| {
         Error::user(format!(
-            "{message}. Put it there, or go on with where it is now: qwen-tui sft --resume_from_checkpoint {} --{key} PATH",
-            root.display()
+            "{message}. Put it there, or go on with where it is now: {} --{key} PATH",
+            go_on::command(root)
         ))
     };
     Inputs::from(args).look().map_err(missing)
