@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::job::branch::Branch;
 use crate::job::go_on::{its_weights, new_run};
 use crate::run::{Needed, RunDir, look_at_checkpoints, verify};
@@ -92,7 +92,7 @@ fn none_whole(run: &RunDir, wanted: Wanted, broken: &[(u64, Error)]) -> Error {
     };
     Error::user(format!(
         "{} has checkpoints, and none of them is whole ({}): put the files back from a copy{weights}{anew}",
-        run.path().display(),
+        shown(run.path()),
         each.join("; ")
     ))
 }

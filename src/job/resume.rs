@@ -78,8 +78,7 @@ impl Resume {
                     // Whose it is cannot be told: it is named where no other run fits.
                     if let Some(last) = list_checkpoints_in(&root).pop() {
                         let copy = last.path.join(ARGS_FILE);
-                        let advice =
-                            format!("; {} is what it was trained with: copy it back", copy.display());
+                        let advice = format!("; {} is what it was trained with: copy it back", shown(&copy));
                         other.get_or_insert(e.map(|message| message + &advice));
                     }
                     continue;
@@ -109,7 +108,7 @@ impl Resume {
         if status == RunStatus::Running {
             return Err(Error::user(format!(
                 "{}: a worker is training this run; follow it instead (`qwen-tui attach {}`)",
-                run.path().display(),
+                shown(run.path()),
                 shell::word(run.path())
             )));
         }
@@ -170,7 +169,7 @@ impl Resume {
         Err(Error::user(format!(
             "{}: {key} is {new} there and {old} in checkpoint-{step}{}: a run goes on as it began; put the old value back \
              (checkpoint-{step}/{ARGS_FILE} has all of them), or leave out resume_from_checkpoint to start anew",
-            self.run.args_file().display(),
+            shown(&self.run.args_file()),
             more(&changes)
         )))
     }
@@ -227,10 +226,7 @@ pub fn resume(dir: &Path, fetch: &mut Fetch<'_>) -> Result<(PathBuf, Worker, Vec
     let resume = Resume::of(dir)?;
     let run = resume.run.path();
     if resume.finished {
-        return Err(Error::user(format!(
-            "{}: this run is finished; nothing is left to train",
-            run.display()
-        )));
+        return Err(Error::user(format!("{}: this run is finished; nothing is left to train", shown(run))));
     }
     let notes = resume.warnings.iter().cloned().chain(resume.locate(fetch)?).collect();
     let worker = Worker::start_at(&engine, run, Session::Background, resume.step)?;
@@ -266,7 +262,7 @@ fn same(root: &Path, changes: Vec<Change>) -> Result<()> {
         first.key,
         first.new,
         first.old,
-        root.display(),
+        shown(root),
         more(&changes)
     )))
 }
@@ -286,14 +282,14 @@ fn is_no_run(dir: &Path) -> Result<()> {
         let e = Error::user(format!(
             "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the \
              run's directory",
-            dir.display()
+            shown(dir)
         ));
         return Err(with_its_weights(e, dir));
     }
     if has(&["config.json"]) {
         return Err(Error::user(format!(
             "{} is a model and no run: give it as model_id_or_path, without resume_from_checkpoint, to train on from it",
-            dir.display()
+            shown(dir)
         )));
     }
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
 use super::tensorboard;
 use crate::args::SftArgs;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shown};
 
 /// SWIFT's log in the run directory, see [`super::logging`].
 pub const LOGGING: &str = "logging.jsonl";
@@ -47,7 +47,7 @@ impl RunDir {
     /// Errors: `Error::User` where the directory cannot be made or written, or holds a run already.
     pub fn create(output_dir: &Path, model_type: &str, add_suffix: bool) -> Result<RunDir> {
         let output_dir = std::path::absolute(output_dir)
-            .user(format!("output_dir {:?} is no path", output_dir.display().to_string()))?;
+            .user(format!("output_dir {:?} is no path", shown(output_dir)))?;
         if !add_suffix {
             return Self::create_at(output_dir);
         }
@@ -86,7 +86,7 @@ impl RunDir {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::user(format!(
                 "output_dir {} already holds a run (events.jsonl): choose \
                  another output_dir, or leave add_output_dir_suffix true",
-                run.root.display()
+                shown(&run.root)
             ))),
             Err(e) => Err(output_error("write into the output directory", &run.root, &e)),
         }
@@ -98,12 +98,12 @@ impl RunDir {
         let root = fs::canonicalize(root).map_err(|e| file_error("open the run directory", root, &e))?;
         let run = RunDir { root };
         if !run.root.is_dir() {
-            return Err(Error::user(format!("{} is a file, not a run directory", run.root.display())));
+            return Err(Error::user(format!("{} is a file, not a run directory", shown(&run.root))));
         }
         if ![run.args_file(), run.events_file(), run.logging_file()].iter().any(|f| f.is_file()) {
             return Err(Error::user(format!(
                 "{} is not a run directory: it has no sft_args.json, events.jsonl or logging.jsonl",
-                run.root.display()
+                shown(&run.root)
             )));
         }
         Ok(run)
