@@ -76,7 +76,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
             args
         }
     };
-    check_output_dir(Path::new(&args.output_dir))?;
+    check_output_dir(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     // Before the directory is made: what is told then leaves nothing behind.
     let located = locate(&args, &mut |absent| fetch(absent, &beginning))?;
     located.notes.iter().for_each(|note| out::note(note));
