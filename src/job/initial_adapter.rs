@@ -69,7 +69,7 @@ impl InitialAdapter {
             };
             Error::user(format!(
                 "init_adapter: {}: {what}; give a checkpoint or an adapter's .safetensors file",
-                self.named
+                shown(path)
             ))
         })
     }
