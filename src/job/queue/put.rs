@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::changes::Added;
 use super::folder::{Listing, Queue};
 use super::start::vacant;
-use super::state::Job;
+use super::state::{Job, own_directory};
 use crate::args::{Change, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::begin::Begin;
@@ -36,11 +36,20 @@ impl Queue {
         };
         let (mut args, notes) = match begin {
             Begin::New { mut args, notes } => {
-                check_output_dir(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
                 // There may be a run by then: of the job before it in the queue, say.
                 args.resume_from_checkpoint = from.filter(|_| goes_on);
                 if args.resume_from_checkpoint.is_none() {
                     vacant(&args)?;
+                }
+                // Where another job will have made its directory by then, that is told or waited for.
+                let own = own_directory(&args.to_json());
+                own.map_or(Ok(()), |dir| self.list()?.leaves(&dir))?;
+                if before.is_none() {
+                    check_output_dir(
+                        Path::new(&args.output_dir),
+                        &args.model_type,
+                        args.add_output_dir_suffix,
+                    )?;
                 }
                 (*args, notes)
             }
