@@ -56,12 +56,12 @@ impl Error {
 const QUOTED: usize = 1000;
 
 /// Whether a character is not seen and changes how others are: one that a terminal obeys, that turns the direction of
-/// writing, or that has no width. The two joiners are none: scripts and emoji are written with them.
+/// writing, that has no width, or that is an empty cell under a name of its own. The two joiners are none: scripts and emoji are written with them.
 pub fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn push_shown(shown: &mut String, c: char) {
@@ -125,6 +125,9 @@ mod tests {
         assert_eq!(escaped("a\u{1b}[31mb\r评论\n\u{9b}"), "a\\u{1b}[31mb\\r评论\n\\u{9b}");
         let turned = "\u{202e}\u{2066}\u{200b}\u{feff}";
         assert_eq!(escaped(turned), "\\u{202e}\\u{2066}\\u{200b}\\u{feff}");
+        let fillers = "\u{3164}\u{115f}\u{1160}\u{2800}\u{34f}\u{ffa0}";
+        assert_eq!(escaped(fillers), "\\u{3164}\\u{115f}\\u{1160}\\u{2800}\\u{34f}\\u{ffa0}");
+        assert_eq!(escaped("❤\u{fe0f}\u{a0}"), "❤\u{fe0f}\u{a0}");
         let family = "👨\u{200d}👩";
         assert_eq!(escaped(family), family);
         assert_eq!(shown(Path::new("a\nb\u{202e}.json")), "a\\nb\\u{202e}.json");

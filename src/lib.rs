@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod plain;
+pub mod shell;
 
 pub mod args;
 pub mod data;

@@ -488,3 +488,35 @@ fn tokenize_says_where() {
     assert_eq!(tokenize("\"ab\"\n").ok(), "[97,98]\n");
     bench.words(&["tokenize", "--model", "/nowhere"]).refused(&["/nowhere/qwen.tiktoken"]);
 }
+
+/// A path in a message is one line, whatever it holds.
+#[test]
+fn a_line_break_in_a_path_makes_no_line_of_its_own() {
+    let bench = Bench::new();
+    let bad = "x\nerror: fake";
+    let at = |name: String| bench.path(&name).display().to_string();
+    fs::create_dir(bench.path(bad)).unwrap();
+    let empty = bench.write(&format!("{bad}.csv"), "");
+    let cases: Vec<Vec<String>> = [
+        ("--custom_train_dataset_path", at(format!("no/{bad}.csv"))),
+        ("--custom_train_dataset_path", at(format!("no/{bad}.txt"))),
+        ("--custom_train_dataset_path", empty),
+        ("--custom_val_dataset_path", at(format!("no/{bad}.csv"))),
+        ("--model_id_or_path", at(format!("no/{bad}"))),
+        ("--model_id_or_path", at(bad.to_owned())),
+        ("--model_cache_dir", at(bad.to_owned())),
+        ("--init_adapter", at(bad.to_owned())),
+        ("--resume_from_checkpoint", at(bad.to_owned())),
+        ("--output_dir", at(bad.to_owned())),
+        ("--logging_dir", at(format!("{bad}.csv/in"))),
+        ("--config", at(bad.to_owned())),
+        (&format!("--{bad}"), "1".to_owned()),
+    ]
+    .map(|(flag, value)| vec![flag.to_owned(), value])
+    .into();
+    for case in cases {
+        let words: Vec<&str> = case.iter().map(String::as_str).collect();
+        let message = bench.sft(&words).refused(&["x\\nerror: fake"]);
+        assert!(!message.contains("\nerror: "), "{message}");
+    }
+}

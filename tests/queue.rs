@@ -151,6 +151,59 @@ fn jobs_start_one_after_another_in_the_order_that_was_chosen() {
 }
 
 #[test]
+fn a_job_does_not_pass_the_one_that_it_goes_on_with() {
+    let bench = Bench::new();
+    bench.words(&["queue", "pause"]).ok();
+    let last = |out: &'static str| [&short(out)[..], &["--resume_from_checkpoint", "last"]].concat();
+    // In a directory of its own, and where each run has one.
+    let suffix = |mut words: Vec<&'static str>| {
+        let at = words.iter().position(|word| *word == "false").unwrap();
+        words[at] = "true";
+        words
+    };
+    for job in [short("a").to_vec(), short("b").to_vec(), last("a")] {
+        put(&bench, &job);
+    }
+    for job in [suffix(short("c").to_vec()), suffix(last("c"))] {
+        put(&bench, &job);
+    }
+    let moved = |words: &[&str]| bench.words(&[&["queue", "move"][..], words].concat());
+    let told = ["job 3 goes on with what job 1 leaves", "cannot come before job 1"];
+    for words in [&["3", "first"][..], &["3", "to", "1"], &["1", "last"], &["1", "to", "3"]] {
+        moved(words).refused(&told);
+    }
+    moved(&["5", "up"]).refused(&["job 5 goes on with what job 4 leaves"]);
+    // Past others, and up to it.
+    assert_eq!(moved(&["3", "up"]).ok(), "job 3 waits at place 2\n");
+    assert_eq!(moved(&["2", "first"]).ok(), "job 2 waits at place 1\n");
+    moved(&["3", "up"]).refused(&told);
+    assert_eq!(moved(&["4", "first"]).ok(), "job 4 waits at place 1\n");
+}
+
+#[test]
+fn what_is_in_the_way_of_the_output_directory_is_told_when_a_job_is_put() {
+    let bench = Bench::new();
+    let file = bench.write("file", "");
+    std::os::unix::fs::symlink("nowhere", bench.path("link")).unwrap();
+    fs::create_dir(bench.path("dir")).unwrap();
+    bench.write("dir/qwen-1_8b", "");
+    let (link, inside, dir) = (bench.path("link"), bench.path("file/in"), bench.path("dir"));
+    let places: [(&str, &[&str]); 5] = [
+        (&file, &["Not a directory", "set output_dir to a directory"]),
+        (inside.to_str().unwrap(), &["Not a directory"]),
+        (dir.to_str().unwrap(), &["dir/qwen-1_8b", "Not a directory"]),
+        (link.to_str().unwrap(), &["link is a link to nowhere, which is not there"]),
+        ("two\nlines", &["two\\nlines", "has a line break"]),
+    ];
+    for (place, told) in places {
+        for queued in [&[][..], &["--queue"]] {
+            bench.sft(&[queued, &["--output_dir", place]].concat()).refused(told);
+        }
+    }
+    assert!(listing(&bench).jobs.is_empty());
+}
+
+#[test]
 fn a_paused_queue_starts_nothing_until_it_goes_on() {
     let bench = Bench::new();
     bench.words(&["queue", "pause"]).ok();

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::{Bench, Disk};
+use common::{Bench, Disk, Ended};
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::socket::send;
-use qwen_tui::run::{list_checkpoints_in, read_events, verify_checkpoint};
+use qwen_tui::run::{find_adapter, list_checkpoints_in, read_events, verify_checkpoint};
 use rustix::process::Signal;
 
 /// Arguments of a run in `dir`.
@@ -138,18 +138,64 @@ fn the_folder_of_the_queue_on_a_read_only_disk_is_told() {
     assert_eq!(fs::read_dir(bench.path("state/qwen-tui/queue")).unwrap().count(), 1);
 }
 
+fn only_model() -> Vec<String> {
+    ["--resume_only_model", "true"].map(str::to_owned).into()
+}
+
+/// The command that a message gives.
+fn command(told: &str) -> &str {
+    told.split('`').nth(1).unwrap()
+}
+
+/// Runs the command that a message gives as a shell does into which it is pasted; its run goes to the directory `new`.
+fn pasted(bench: &Bench, told: &str, new: &str) -> Ended {
+    assert!(told.contains("NEW_DIR"), "{told}");
+    let line = command(told).replace("NEW_DIR", &bench.path(new).display().to_string());
+    bench.shell(&line)
+}
+
+/// A damaged checkpoint is not handed to scripts.
+#[test]
+fn a_finished_run_names_its_newest_whole_checkpoint() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let out = run.display().to_string();
+    let steps = ["--eval_steps", "5", "--save_steps", "5", "--save_total_limit", "3", "--max_steps", "15"];
+    bench.sft(&words(&out, &steps)).ok();
+    let flip = |step: u64| {
+        let file = find_adapter(&run.join(format!("checkpoint-{step}"))).unwrap().weights;
+        let mut bytes = fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&file, bytes).unwrap();
+    };
+    let named = || {
+        let ended = bench.run(&go_on(&run), "");
+        let line = |name: &str| {
+            ended.ok().lines().find_map(|l| l.strip_prefix(name)?.rsplit_once('-')?.1.parse().ok())
+        };
+        (line("last_checkpoint: "), line("best_checkpoint: "))
+    };
+    let (last, best): (Option<u64>, Option<u64>) = named();
+    assert_eq!(last, Some(15));
+    flip(15);
+    assert_eq!(named(), (Some(10), best.map(|best| best.min(10))));
+    flip(10);
+    assert_eq!(named(), (Some(5), Some(5)));
+}
+
 /// What is said of a run is what the command does, and each command that a message has works.
 #[test]
 fn what_is_said_of_a_damaged_run_is_so() {
     let bench = Bench::new();
-    let run = bench.path("run");
+    // What a shell would take apart.
+    let run = bench.path("sp 评'x/run");
     let out = run.display().to_string();
     let steps = ["--eval_steps", "5", "--save_steps", "5", "--save_total_limit", "3"];
     bench.sft(&words(&out, &[&steps[..], &["--max_steps", "15"]].concat())).ok();
     let list = |step: u64| run.join(format!("checkpoint-{step}/checksums.json"));
     let kept = fs::read(list(15)).unwrap();
     // It has come to its end: that is said, with what is wrong.
-    let commands = [["stop", "run"], ["resume", "run"], ["pause", "run"], ["save", "run"]];
+    let commands = ["stop", "resume", "pause", "save"].map(|command| [command, &out]);
     for damage in ["missing", "{"] {
         match damage {
             "missing" => fs::remove_file(list(15)).unwrap(),
@@ -157,6 +203,11 @@ fn what_is_said_of_a_damaged_run_is_so() {
         }
         let ended = bench.run(&go_on(&run), "");
         assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains("last_checkpoint: ") && !ended.stdout.contains("checkpoint-15"),
+            "{}",
+            ended.stdout
+        );
         let told = [
             "checkpoint-15 is not whole",
             "checksums.json",
@@ -177,7 +228,7 @@ fn what_is_said_of_a_damaged_run_is_so() {
         .filter(|line| !line.contains("\"kind\":\"finished\""))
         .map(|l| format!("{l}\n"))
         .collect();
-    fs::write(run.join("events.jsonl"), cut).unwrap();
+    fs::write(run.join("events.jsonl"), &cut).unwrap();
     let newest = run.join("checkpoint-15");
     for damage in ["missing", "{"] {
         match damage {
@@ -197,24 +248,14 @@ fn what_is_said_of_a_damaged_run_is_so() {
             .run(&go_on(&newest), "")
             .refused(&["checksums.json", "nothing shows whether they are whole"]);
         assert!(!told.contains("resume_only_model"), "{told}");
-        bench
-            .words(&[
-                "sft",
-                "--resume_from_checkpoint",
-                newest.to_str().unwrap(),
-                "--resume_only_model",
-                "true",
-            ])
-            .refused(&["checksums.json"]);
+        // Asked for by its weights alone, it has the same command.
+        let alone = bench.run(&[go_on(&newest), only_model()].concat(), "");
+        assert_eq!(command(&alone.refused(&["checksums.json", "nothing shows"])), command(&told));
         if told.contains("with that file moved away") {
             fs::remove_file(list(15)).unwrap();
         }
         assert_eq!(told.contains("with that file moved away"), damage == "{", "{told}");
-        let command = told.split('`').nth(1).unwrap();
-        let mut command: Vec<String> = command.split(' ').skip(1).map(str::to_owned).collect();
-        let place = command.iter().position(|word| word == "NEW_DIR").unwrap();
-        command[place] = bench.path(&format!("new-{}", damage.len())).display().to_string();
-        let ended = bench.run(&command, "");
+        let ended = pasted(&bench, &told, &format!("new-{}", damage.len()));
         assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
     }
     // None is whole.
@@ -223,12 +264,29 @@ fn what_is_said_of_a_damaged_run_is_so() {
         ["cannot be gone on with", "none of them is whole", "checkpoint-15: its weights can begin a new run"];
     commands.iter().for_each(|command| drop(bench.words(command).refused(&told)));
     bench.run(&go_on(&run), "").refused(&told[1..]);
+    let alone = bench.run(&[go_on(&run), only_model()].concat(), "").refused(&told[1..]);
+    assert!(!alone.contains("move its checkpoints away"), "{alone}");
+    let ended = pasted(&bench, &alone, "new-alone");
+    assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
+    // Of one that has come to its end.
+    fs::write(run.join("events.jsonl"), &log).unwrap();
+    let ended = bench.run(&go_on(&run), "");
+    assert!(
+        ended.ok().contains("state: finished") && !ended.stdout.contains("checkpoint"),
+        "{}",
+        ended.stdout
+    );
+    assert!(!ended.stderr.contains("move its checkpoints away"), "{}", ended.stderr);
+    let anew = ended.stderr.split_once("trains another run of its arguments").unwrap().0;
+    let ended = pasted(&bench, &format!("`{}`", anew.rsplit('`').nth(1).unwrap()), "anew");
+    assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
+    assert!(bench.path("anew/checkpoint-15").is_dir());
+    fs::write(run.join("events.jsonl"), &cut).unwrap();
     // What only a training needs is damaged: the weights are whole, and it is said how they are taken.
     fs::write(list(15), &kept).unwrap();
     fs::write(newest.join("optimizer.safetensors"), "x").unwrap();
     bench.run(&go_on(&newest), "").refused(&["optimizer.safetensors is damaged", "(resume_only_model true)"]);
     let other = bench.path("weights").display().to_string();
-    let more = ["--resume_only_model", "true", "--output_dir", &other];
-    let more = more.iter().map(|word| word.to_string()).collect();
-    assert!(bench.run(&[go_on(&newest), more].concat(), "").ok().contains("state: finished"));
+    let more = ["--output_dir", &other].map(str::to_owned).into();
+    assert!(bench.run(&[go_on(&newest), only_model(), more].concat(), "").ok().contains("state: finished"));
 }

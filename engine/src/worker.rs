@@ -15,6 +15,7 @@ use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::register::register;
 use qwen_tui::job::runs;
 use qwen_tui::run::{EventLog, RunDir, clean_partial, no_more_checkpoints, still_there};
+use qwen_tui::shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
@@ -114,8 +115,9 @@ fn lock(run: &RunDir) -> Result<File> {
     let file = File::options().create(true).append(true).open(&path).user(path.display())?;
     if !runs::take_lock(&file) {
         return Err(Error::user(format!(
-            "{}: another worker is training this run; `qwen-tui attach` with this directory shows it",
-            run.path().display()
+            "{}: another worker is training this run; `qwen-tui attach {}` shows it",
+            run.path().display(),
+            shell::word(run.path())
         )));
     }
     Ok(file)

@@ -143,7 +143,10 @@ pub(super) fn nearest(typed: &str, fields: &[Field]) -> Option<&'static str> {
 fn unknown(flag: &str, fields: &[Field]) -> Error {
     let typed = flag.trim_start_matches("--").split('=').next().unwrap_or_default();
     let hint = nearest(typed, fields).map(|known| format!("did you mean --{known}? ")).unwrap_or_default();
-    Error::user(format!("the command line: unknown flag --{}; {hint}--help lists them all", brief(&typed)))
+    Error::user(format!(
+        "the command line: unknown flag --{}; {hint}--help lists them all",
+        brief(&typed).replace('\n', "\\n")
+    ))
 }
 
 /// Edits (a letter put in, left out or changed) from one word to the other.

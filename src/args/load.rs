@@ -61,6 +61,7 @@ pub fn load_sft(file: Option<&Path>, flags: &[String]) -> Result<Loaded> {
         let what = "predict_with_generate true with evaluation_strategy no: without an evaluation no answer is written";
         warnings.push(what.to_owned());
     }
+    warnings.extend(args.endless());
     warnings.extend(without_effect(&idle));
     Ok(Loaded { args, warnings })
 }

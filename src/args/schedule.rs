@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::sft::SftArgs;
+
 /// `lr_scheduler_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,6 +42,35 @@ pub const POLYNOMIAL_END: f64 = 1e-7;
 impl fmt::Display for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NAMES[*self as usize])
+    }
+}
+
+/// More steps than any training takes: three years, at a step a second.
+const ENDLESS: i64 = 100_000_000;
+const DAY: f64 = 86_400.0;
+
+impl SftArgs {
+    /// What a `max_steps` means that no run comes to.
+    pub(super) fn endless(&self) -> Option<String> {
+        if self.max_steps <= ENDLESS {
+            return None;
+        }
+        let days = |steps: f64| format!("{:.0} days", steps / DAY);
+        let warmup = match warmup_steps(self.max_steps as u64, self.warmup_ratio) {
+            _ if self.lr_scheduler_type == Scheduler::Constant => String::new(),
+            0 => String::new(),
+            steps => format!(
+                ", of which {} warm up (warmup_ratio {}): until then next to nothing is learned",
+                days(steps as f64),
+                self.warmup_ratio
+            ),
+        };
+        Some(format!(
+            "max_steps is {}: at a step a second that is {}{warmup}; leave max_steps out, and num_train_epochs says how long \
+             it trains",
+            self.max_steps,
+            days(self.max_steps as f64)
+        ))
     }
 }
 

@@ -14,6 +14,7 @@ use qwen_tui::job::queue::{self, Queue};
 use qwen_tui::job::runs::{RunStatus, inspect};
 use qwen_tui::job::standing::{Standing, now};
 use qwen_tui::run::RunDir;
+use qwen_tui::shell;
 use qwen_tui::tui;
 use qwen_tui::tui::state::Clock;
 
@@ -111,7 +112,7 @@ pub fn attach(arguments: AttachArguments) -> Result<i32> {
     match follow(&run).transpose() {
         Some(result) => super::sft::end(&RunDir::open(&run)?, result).map(|()| 0),
         None => {
-            let path = run.display();
+            let path = shell::word(&run);
             out::note(&format!(
                 "the job goes on: `qwen-tui attach {path}` shows it, `qwen-tui stop {path}` ends it"
             ));

@@ -10,6 +10,7 @@ mod out;
 mod pull;
 mod pulling;
 mod queue;
+mod report;
 mod sft;
 mod tokenize;
 

@@ -9,11 +9,14 @@ use qwen_tui::hub::Sources;
 use qwen_tui::job::go_on;
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::stop::Beginning;
-use qwen_tui::job::{Begin, Event, Outcome, Resume, locate, ready_engine, resume_foreground, run_foreground};
-use qwen_tui::run::{RunDir, TrainerState, check_output_dir, existing, list_checkpoints, read_events};
+use qwen_tui::job::{
+    Begin, Event, Outcome, Resume, locate, newest_whole, ready_engine, resume_foreground, run_foreground,
+};
+use qwen_tui::run::{RunDir, check_output_dir, existing, list_checkpoints, read_events};
 
 use super::beginning::{NOT_BEGUN, end_at_once, fetch, tell_not_begun};
 use super::fetch::Newer;
+use super::report::{Left, report};
 use super::{out, wants_help};
 
 const HELP: &str = "\
@@ -73,7 +76,7 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
             args
         }
     };
-    check_output_dir(Path::new(&args.output_dir))?;
+    check_output_dir(Path::new(&args.output_dir), &args.model_type, args.add_output_dir_suffix)?;
     // Before the directory is made: what is told then leaves nothing behind.
     let located = locate(&args, &mut |absent| fetch(absent, &beginning))?;
     located.notes.iter().for_each(|note| out::note(note));
@@ -115,7 +118,7 @@ fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()>
     let run = &resume.run;
     if resume.finished {
         out::note(&format!("{} is finished; nothing is left to train", run.path().display()));
-        return out::text(&report(run, None, RunStatus::Finished));
+        return out::text(&report(run, Left::on_disk(run, resume.whole), RunStatus::Finished));
     }
     out::note(&match resume.step {
         Some(step) => format!("going on from {}", run.checkpoint(step).display()),
@@ -133,7 +136,7 @@ fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()>
     match result.transpose() {
         Some(result) => end(run, result),
         None => {
-            out::text(&report(run, None, RunStatus::Stopped))?;
+            out::text(&report(run, Left::on_disk(run, resume.step), RunStatus::Stopped))?;
             out::note(&format!("{NOT_BEGUN}; {}", how_to_go_on(run.path())));
             Ok(())
         }
@@ -147,7 +150,11 @@ pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
         Ok(_) => RunStatus::Finished,
         Err(_) => RunStatus::Failed,
     };
-    out::text(&report(run, result.as_ref().ok(), status))?;
+    let left = match &result {
+        Ok(outcome) => Left::told(run, outcome),
+        Err(_) => Left::on_disk(run, newest_whole(run)),
+    };
+    out::text(&report(run, left, status))?;
     if status == RunStatus::Stopped {
         out::note(&how_to_go_on(run.path()));
     }
@@ -183,33 +190,6 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
 fn began(run: &RunDir) -> bool {
     let events = read_events::<Event>(&run.events_file()).unwrap_or_default();
     events.iter().any(|record| record.event.is_step()) || !list_checkpoints(run).is_empty()
-}
-
-/// What scripts read from standard output; after a failure, what lies on disk.
-fn report(run: &RunDir, outcome: Option<&Outcome>, status: RunStatus) -> String {
-    let (last, best) = match outcome {
-        Some(o) => {
-            let whole = |name: &String| run.path().join(name);
-            (o.last_checkpoint.as_ref().map(whole), o.best_checkpoint.as_ref().map(whole))
-        }
-        None => on_disk(run),
-    };
-    let mut text = format!("run_dir: {}\n", run.path().display());
-    for (name, checkpoint) in [("last_checkpoint", last), ("best_checkpoint", best)] {
-        if let Some(checkpoint) = checkpoint {
-            text += &format!("{name}: {}\n", checkpoint.display());
-        }
-    }
-    text + &format!("state: {}\n", status.word())
-}
-
-/// The last and the best of the whole checkpoints.
-fn on_disk(run: &RunDir) -> (Option<PathBuf>, Option<PathBuf>) {
-    let Some(last) = list_checkpoints(run).pop() else { return (None, None) };
-    let best = TrainerState::read(&last.path).ok().and_then(|state| state.best_model_checkpoint);
-    // By its name alone: the run may have been moved.
-    let best = best.and_then(|path| Some(run.path().join(Path::new(&path).file_name()?)));
-    (Some(last.path), best.filter(|path| path.is_dir()))
 }
 
 /// Takes `--queue` out of the arguments; whether it was there.
@@ -285,33 +265,5 @@ mod tests {
         }
         let e = config_of(None, &words(&["--resume_from_checkpoint", "/nowhere"])).unwrap_err();
         assert!(e.to_string().contains("/nowhere"), "{e}");
-    }
-
-    #[test]
-    fn scripts_get_absolute_checkpoints() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = RunDir::create(dir.path(), "", false).unwrap();
-        let at = run.path().display();
-        let outcome = Outcome { last_checkpoint: Some("checkpoint-9".into()), ..Outcome::default() };
-        assert_eq!(
-            report(&run, Some(&outcome), RunStatus::Stopped),
-            format!("run_dir: {at}\nlast_checkpoint: {at}/checkpoint-9\nstate: stopped\n")
-        );
-        let failed = || report(&run, None, RunStatus::Failed);
-        assert_eq!(failed(), format!("run_dir: {at}\nstate: failed\n"));
-
-        // A run that failed later on.
-        for step in [5, 10] {
-            std::fs::create_dir(run.checkpoint(step)).unwrap();
-            let best = Some("/before/it/was/moved/checkpoint-5".to_owned());
-            let state = TrainerState { best_model_checkpoint: best, ..TrainerState::default() };
-            state.write(&run.checkpoint(step)).unwrap();
-        }
-        assert_eq!(
-            failed(),
-            format!(
-                "run_dir: {at}\nlast_checkpoint: {at}/checkpoint-10\nbest_checkpoint: {at}/checkpoint-5\nstate: failed\n"
-            )
-        );
     }
 }

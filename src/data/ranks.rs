@@ -5,7 +5,7 @@ use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::plain;
 
 /// Qwen's longest token has 128 bytes; the work of cutting one in two grows with the square of its length.
@@ -31,14 +31,14 @@ impl Ranks {
             Error::user(format!(
                 "cannot read the tokenizer's vocabulary {}: {e}. A Qwen-1 model directory holds it beside config.json; \
                  copy it there or give another directory",
-                path.display()
+                shown(path)
             ))
         })?;
         Self::parse(&text).map_err(|(line, reason)| {
             let place = line.map_or(String::new(), |n| format!(", line {n}"));
             Error::user(format!(
                 "{}{place}: {reason}. The file is corrupt or not a Qwen-1 vocabulary; fetch it again",
-                path.display()
+                shown(path)
             ))
         })
     }

@@ -9,7 +9,7 @@ use super::formats;
 use super::template::{Blank, Row, blank, unplain};
 use super::tokenize::BOM;
 use super::{csv_file, json_file};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::plain;
 
 /// One record of a file: its columns by name.
@@ -69,7 +69,7 @@ pub struct Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}: {}", self.file.display(), self.place, self.reason)
+        write!(f, "{}, {}: {}", shown(&self.file), self.place, self.reason)
     }
 }
 
@@ -84,7 +84,7 @@ pub struct Places {
 impl Places {
     fn add(&mut self, file: &Path, place: Place) {
         self.count += 1;
-        self.first.get_or_insert_with(|| format!("{}, {place}", file.display()));
+        self.first.get_or_insert_with(|| format!("{}, {place}", shown(file)));
     }
 
     fn extend(&mut self, more: Places) {
@@ -120,10 +120,10 @@ pub fn read_file(path: &Path, on_broken: OnBroken) -> Result<Read> {
     let parse = reader(path)?;
     let extension = extension(path);
     let bytes = plain::read(path, u64::MAX)
-        .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", path.display())))?;
+        .map_err(|e| Error::user(format!("cannot read the data file {}: {e}", shown(path))))?;
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);
     if let [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] = bytes {
-        return Err(Error::user(format!("{} is UTF-16 text; save it as UTF-8", path.display())));
+        return Err(Error::user(format!("{} is UTF-16 text; save it as UTF-8", shown(path))));
     }
     let mut sink = Sink { file: path, on_broken, read: Read::default() };
     parse(bytes, &mut sink)?;
@@ -148,10 +148,10 @@ pub fn check_file(path: &Path) -> Result<()> {
 fn reader(path: &Path) -> Result<Parse> {
     let place = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     if !path.exists() {
-        return Err(Error::user(format!("{}: no such data file", place().display())));
+        return Err(Error::user(format!("{}: no such data file", shown(&place()))));
     }
     if path.is_dir() {
-        return Err(Error::user(format!("{} is a directory; name the files in it", path.display())));
+        return Err(Error::user(format!("{} is a directory; name the files in it", shown(path))));
     }
     match extension(path).as_str() {
         "csv" => Ok(csv_file::read),
@@ -159,7 +159,7 @@ fn reader(path: &Path) -> Result<Parse> {
         "json" => Ok(json_file::read_list),
         _ => Err(Error::user(format!(
             "{}: a data file is named .csv, .jsonl or .json; rename it by what it holds",
-            path.display()
+            shown(path)
         ))),
     }
 }
@@ -218,7 +218,7 @@ impl Sink<'_> {
         match record.and_then(formats::to_row) {
             Ok(Some(row)) => {
                 if let Some(what) = unplain(&row).filter(|_| self.read.unplain.is_none()) {
-                    self.read.unplain = Some(format!("{}, {place} has {what}", self.file.display()));
+                    self.read.unplain = Some(format!("{}, {place} has {what}", shown(self.file)));
                 }
                 match blank(&row) {
                     Some(Blank::Text) => self.read.blank.add(self.file, place),
@@ -246,7 +246,7 @@ impl Sink<'_> {
 
     /// An error of the file as a whole.
     pub fn fail<T>(&self, reason: impl fmt::Display) -> Result<T> {
-        Err(Error::user(format!("{}: {reason}", self.file.display())))
+        Err(Error::user(format!("{}: {reason}", shown(self.file))))
     }
 
     /// What was read; `empty` says what a file without a row holds.

@@ -11,7 +11,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::ranks::Ranks;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shown};
 
 /// The file in a model directory that holds the vocabulary.
 pub const VOCABULARY_FILE: &str = "qwen.tiktoken";
@@ -53,17 +53,16 @@ impl Tokenizer {
         if let Some(special) = specials.iter().find(|s| ranks.ids.contains_key(s.as_bytes())) {
             return Err(Error::user(format!(
                 "{}: {special} is an ordinary token there, but Qwen-1 keeps it as a special one",
-                path.display()
+                shown(path)
             )));
         }
         let merges = ranks.merges().ok_or_else(|| {
             Error::user(format!(
                 "{}: its tokens can be put together in more ways than those of any Qwen-1; fetch it again",
-                path.display()
+                shown(path)
             ))
         })?;
-        let bpe =
-            build(&ranks, merges, &specials).internal(format!("the tokenizer of {}", path.display()))?;
+        let bpe = build(&ranks, merges, &specials).internal(format!("the tokenizer of {}", shown(path)))?;
 
         let bytes = std::array::from_fn(|b| ranks.ids[[b as u8].as_slice()]);
         let count = ranks.tokens.len() as u32;
@@ -132,7 +131,7 @@ impl Tokenizer {
         Err(Error::user(format!(
             "{}: qwen.tiktoken has {tokens} tokens ({} special ones included), {wrong} than the {rows} rows of the \
              embedding (vocab_size in config.json){cut}",
-            dir.display(),
+            shown(dir),
             EXTRAS + 3
         )))
     }

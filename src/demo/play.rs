@@ -106,9 +106,7 @@ fn comparable(flags: &[String]) -> Result<()> {
 /// Reviews or base model that are not there, a folder that cannot be written, flags that are wrong or the demo's own.
 pub fn prepare(output_dir: &Path, flags: &[String]) -> Result<Job> {
     check_flags(flags)?;
-    check_output_dir(output_dir)?;
-    let output_dir = &std::path::absolute(output_dir)
-        .user(format!("the folder {:?}", output_dir.display().to_string()))?;
+    let output_dir = &check_output_dir(output_dir, "", false)?;
     let base = places::base_dir()?;
     let data = output_dir.join("demo-data");
     let prepared = reviews::prepare(&places::reviews_dir()?, &data)?;

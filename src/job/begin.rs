@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::args::SftArgs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::job::find::LAST;
+use crate::job::go_on::with_its_weights;
 use crate::job::initial_adapter::same_strength;
 use crate::job::inputs::check_model_dir;
-use crate::job::newest::newest;
+use crate::job::newest::{Wanted, newest};
 use crate::job::resume::{Resume, runs};
 use crate::run::{Needed, RunDir, find_adapter, verify};
 
@@ -42,7 +43,7 @@ impl Begin {
             None => {
                 let output_dir = std::path::absolute(&args.output_dir).unwrap_or_default();
                 let note =
-                    format!("no run to go on with in {}: starting from the beginning", output_dir.display());
+                    format!("no run to go on with in {}: starting from the beginning", shown(&output_dir));
                 Begin::New { args: Box::new(args), notes: vec![note] }
             }
         })
@@ -61,7 +62,7 @@ fn weights_alone(mut args: SftArgs, from: &str) -> Result<Begin> {
     if let Some(adapter) = &args.init_adapter {
         notes.push(format!(
             "warning: init_adapter {adapter} is left out: resume_only_model true takes the weights of {}",
-            checkpoint.display()
+            shown(&checkpoint)
         ));
     }
     if args.sft_type == "full" {
@@ -70,7 +71,7 @@ fn weights_alone(mut args: SftArgs, from: &str) -> Result<Begin> {
     } else {
         args.init_adapter = Some(text(&find_adapter(&checkpoint)?.weights)?);
     }
-    notes.push(format!("starting a new run from the weights of {}", checkpoint.display()));
+    notes.push(format!("starting a new run from the weights of {}", shown(&checkpoint)));
     Ok(Begin::New { args: Box::new(args), notes })
 }
 
@@ -78,7 +79,7 @@ fn weights_alone(mut args: SftArgs, from: &str) -> Result<Begin> {
 fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
     let fits = |dir: &Path| fits(args, dir);
     let of_run = |run: &RunDir| -> Result<Option<(PathBuf, Vec<String>)>> {
-        let found = newest(run, Needed::Weights, fits)?;
+        let found = newest(run, Wanted::Weights, fits)?;
         Ok(found.step.map(|step| (run.checkpoint(step), found.warnings)))
     };
     if from == LAST {
@@ -90,7 +91,7 @@ fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
         let output_dir = std::path::absolute(&args.output_dir).unwrap_or_default();
         return Err(Error::user(format!(
             "resume_from_checkpoint: last: no run in {} has a checkpoint; name one, or leave out resume_only_model",
-            output_dir.display()
+            shown(&output_dir)
         )));
     }
     let dir = fs::canonicalize(from).map_err(|e| {
@@ -102,10 +103,10 @@ fn checkpoint(args: &SftArgs, from: &str) -> Result<(PathBuf, Vec<String>)> {
     let holds_weights = dir.join("config.json").is_file() || find_adapter(&dir).is_ok();
     if let Some(run) = RunDir::open(&dir).ok().filter(|_| !holds_weights) {
         return of_run(&run)?.ok_or_else(|| {
-            Error::user(format!("resume_from_checkpoint: {} has no whole checkpoint yet", dir.display()))
+            Error::user(format!("resume_from_checkpoint: {} has no whole checkpoint yet", shown(&dir)))
         });
     }
-    verify(&dir, Needed::Weights)?;
+    verify(&dir, Needed::Weights).map_err(|e| with_its_weights(e, &dir))?;
     fits(&dir)?;
     Ok((dir, Vec::new()))
 }
@@ -119,7 +120,7 @@ fn fits(args: &SftArgs, dir: &Path) -> Result<()> {
             false => Err(Error::user(format!(
                 "resume_only_model: {} holds no whole model, and sft_type full trains one: give a checkpoint of full \
                  training, or sft_type lora",
-                dir.display()
+                shown(dir)
             ))),
         };
     }
@@ -127,7 +128,7 @@ fn fits(args: &SftArgs, dir: &Path) -> Result<()> {
         true => Error::user(format!(
             "resume_only_model: {} is a whole model, and sft_type lora trains an adapter: give it as \
              model_id_or_path instead, or sft_type full",
-            dir.display()
+            shown(dir)
         )),
         false => Error::user(format!("resume_only_model: {e}")),
     })?;
@@ -138,7 +139,7 @@ fn fits(args: &SftArgs, dir: &Path) -> Result<()> {
 /// A path for the arguments.
 fn text(path: &Path) -> Result<String> {
     let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Error::user(format!("{}: the path is not UTF-8; rename or link it", path.display())))
+    text.ok_or_else(|| Error::user(format!("{}: the path is not UTF-8; rename or link it", shown(path))))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::listing::list_with;
 use super::register;
 use super::runs::{RunStatus, RunSummary, is_run};
 use crate::error::{Error, Result, shown};
+use crate::shell;
 
 /// The word for the newest running job, and in `resume_from_checkpoint` for the newest run in `output_dir`.
 pub const LAST: &str = "last";
@@ -41,7 +42,7 @@ pub fn find(word: &Path, output_dir: &Path) -> Result<PathBuf> {
 
 fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf> {
     let place = output_dir.display();
-    let known = format!("`qwen-tui jobs --output_dir {place}` lists the runs there");
+    let known = format!("`qwen-tui jobs --output_dir {}` lists the runs there", shell::word(output_dir));
     if *word == *Path::new(LAST) {
         let none = || Error::user(format!("no job is running, under {place} or elsewhere; {known}"));
         return newest_running(runs).map(|run| run.path.clone()).ok_or_else(none);

@@ -8,10 +8,11 @@ use crate::args::{ARGS_FILE, read_object};
 use crate::error::Error;
 use crate::job::resume::Resume;
 use crate::run::{CHECKSUMS, Needed, find_adapter, verify};
+use crate::shell;
 
 /// The command that goes on with the run in `dir` from its newest whole checkpoint.
 pub fn command(dir: &Path) -> String {
-    format!("qwen-tui sft --resume_from_checkpoint {}", dir.display())
+    format!("qwen-tui sft --resume_from_checkpoint {}", shell::word(dir))
 }
 
 /// What [`command`] would do with the run in `dir`, with what it would warn of. Reads the checkpoint that it would go on
@@ -56,17 +57,19 @@ pub(super) fn its_weights(checkpoint: &Path) -> Option<String> {
     find_adapter(checkpoint).ok()?;
     let run = checkpoint.parent().map(|run| run.join(ARGS_FILE)).filter(|file| file.is_file());
     let config = run.unwrap_or_else(|| checkpoint.join(ARGS_FILE));
-    let args = read_object(&config).ok()?;
-    let own = if args.get("add_output_dir_suffix") == Some(&Value::Bool(false)) {
-        " --output_dir NEW_DIR"
-    } else {
-        ""
-    };
+    let command = new_run(&config)?;
     let first = if lost { "" } else { "with that file moved away " };
     Some(format!(
-        "{first}its weights can begin a new run, though nothing shows whether they are whole: `qwen-tui sft --config {} \
-         --init_adapter {}{own}`",
-        config.display(),
-        checkpoint.display()
+        "{first}its weights can begin a new run, though nothing shows whether they are whole: `{command} --init_adapter {}`",
+        shell::word(checkpoint)
     ))
+}
+
+/// The command that begins a new run with the arguments of a run's `file`; none where it cannot be read. `NEW_DIR` stands
+/// for a directory where the file names the run's own.
+pub(super) fn new_run(file: &Path) -> Option<String> {
+    let args = read_object(file).ok()?;
+    let is_own = args.get("add_output_dir_suffix") == Some(&Value::Bool(false));
+    let place = if is_own { " --output_dir NEW_DIR" } else { "" };
+    Some(format!("qwen-tui sft --config {}{place}", shell::word(file)))
 }

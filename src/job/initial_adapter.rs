@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::args::{SftArgs, adapter_file};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::run::{ADAPTER_CONFIG, AdapterConfig, CHECKSUMS, Needed, adapter_folder, has_adapter, verify};
 
 /// `init_adapter`, and the arguments that its weights alone do not show to be others.
@@ -69,7 +69,7 @@ impl InitialAdapter {
             };
             Error::user(format!(
                 "init_adapter: {}: {what}; give a checkpoint or an adapter's .safetensors file",
-                self.named
+                shown(path)
             ))
         })
     }
@@ -96,7 +96,7 @@ pub fn same_strength(rank: usize, alpha: f64, config: &AdapterConfig, file: &Pat
         None => Ok(()),
         Some((key, here, there)) => Err(Error::user(format!(
             "{key} is {here} here and {there} in {}: give {key} {there}",
-            file.display()
+            shown(file)
         ))),
     }
 }

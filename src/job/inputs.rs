@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf, absolute};
 
 use crate::args::{SftArgs, models};
 use crate::data::rows::check_file;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::hub::{Absent, Caches, Place, Wanted};
 use crate::job::initial_adapter::InitialAdapter;
 pub use crate::model::check_model_dir;
@@ -129,7 +129,7 @@ pub fn named_model_dir<'a>(
         return Err(Error::user(format!(
             "{dir} (model_type {model_type}) is a hub's name, and there is no directory {}; set \
              model_id_or_path to the model's directory",
-            whole(path).display()
+            shown(&whole(path))
         )));
     }
     Ok(path)

@@ -77,7 +77,7 @@ fn row(job: &Standing, now: f64, date: &dyn Fn(f64) -> String) -> [String; 6] {
     };
     let left = job.seconds_left().filter(|_| !job.paused && job.hung(now).is_none());
     [
-        job.word(now).to_owned(),
+        job.word(now),
         step,
         left.map_or(String::new(), human::duration),
         job.best().map_or(String::new(), |(_, figure)| human::figure(figure)),
@@ -100,6 +100,7 @@ pub fn json(job: &Standing, now: f64) -> Value {
         "status": run.status.word(),
         "doing": job.stage.filter(|_| job.is_running()).map(|stage| stage.word()),
         "paused": job.is_running() && job.paused,
+        "stopping": job.is_running() && job.stopping,
         "hangs": job.hung(now).is_some(),
         "step": run.step,
         "total_steps": run.total_steps,
@@ -172,6 +173,27 @@ mod tests {
         assert_eq!((&told["seconds_left"], &told["last_checkpoint"]), (&json!(12.0), &json!("checkpoint-5")));
         assert_eq!(json(&jobs[1], 25.0)["best_metric"], json!(0.25));
         assert_eq!(json(&jobs[2], 25.0)["trouble"], json!("a: b"));
+    }
+
+    #[test]
+    fn a_job_that_is_told_to_stop_says_so_beside_what_it_does() {
+        let out = tempfile::tempdir().unwrap();
+        let paused = r#"{"seq":5,"time":21,"kind":"paused","step":3}"#;
+        let stopping = r#"{"seq":6,"time":22,"kind":"stopping"}"#;
+        for (lines, word) in [
+            (&[STARTED, STAGE, STEP, paused, stopping][..], "paused, told to stop"),
+            (&[STARTED, STAGE, STEP, stopping], "training, told to stop"),
+            (&[STARTED, STAGE, STEP], "training"),
+        ] {
+            let dir = run(out.path(), word, lines);
+            let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
+            lock.lock().unwrap();
+            let job = Standing::read(&dir);
+            assert!(
+                table(std::slice::from_ref(&job), &[], 25.0, false, &|_| String::new()).starts_with(word)
+            );
+            assert_eq!(json(&job, 25.0)["stopping"], json!(word.contains("stop")));
+        }
     }
 
     #[test]

@@ -43,5 +43,6 @@ pub use engine::{find_engine, ready_engine};
 pub use event::Event;
 pub use follow::{Outcome, resume_foreground, run_foreground};
 pub use locate::locate;
+pub use newest::newest_whole;
 pub use resume::{Resume, resume};
 pub use worker::{Session, Worker};

@@ -8,12 +8,13 @@ use crate::args::{ARGS_FILE, Change, SftArgs};
 use crate::error::{Error, Result, shown};
 use crate::hub::Fetch;
 use crate::job::engine::ready_engine;
-use crate::job::go_on::with_its_weights;
+use crate::job::go_on::{self, with_its_weights};
 use crate::job::inputs::{Inputs, Missing};
-use crate::job::newest::{Newest, newest};
+use crate::job::newest::{Newest, Wanted, newest};
 use crate::job::runs::{RunStatus, inspect};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Needed, RunDir, list_checkpoints_in, resumable, step_of, verify};
+use crate::shell;
 
 /// A run to go on with.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Resume {
     pub step: Option<u64>,
     /// It has come to its end: there is nothing to go on with.
     pub finished: bool,
+    /// Of a finished run: the step of its newest checkpoint that is as it was written.
+    pub whole: Option<u64>,
     /// Checkpoints that were passed over, and why.
     pub warnings: Vec<String>,
 }
@@ -75,8 +78,7 @@ impl Resume {
                     // Whose it is cannot be told: it is named where no other run fits.
                     if let Some(last) = list_checkpoints_in(&root).pop() {
                         let copy = last.path.join(ARGS_FILE);
-                        let advice =
-                            format!("; {} is what it was trained with: copy it back", copy.display());
+                        let advice = format!("; {} is what it was trained with: copy it back", shown(&copy));
                         other.get_or_insert(e.map(|message| message + &advice));
                     }
                     continue;
@@ -105,17 +107,18 @@ impl Resume {
         let status = inspect(run.path()).status;
         if status == RunStatus::Running {
             return Err(Error::user(format!(
-                "{}: a worker is training this run; follow it instead (`qwen-tui attach`)",
-                run.path().display()
+                "{}: a worker is training this run; follow it instead (`qwen-tui attach {}`)",
+                shown(run.path()),
+                shell::word(run.path())
             )));
         }
         let finished = status == RunStatus::Finished;
-        Ok(Resume { run, args, step: None, finished, warnings: Vec::new() })
+        Ok(Resume { run, args, step: None, finished, whole: None, warnings: Vec::new() })
     }
 
     fn at_newest(mut self) -> Result<Resume> {
         if !self.finished {
-            let Newest { step, warnings } = newest(&self.run, Needed::All, resumable)?;
+            let Newest { step, warnings } = newest(&self.run, Wanted::Training, resumable)?;
             (self.step, self.warnings) = (step, warnings);
             self.check_args()?;
         }
@@ -123,17 +126,18 @@ impl Resume {
         Ok(self)
     }
 
-    /// Of a finished run, whose checkpoints nobody has to go on from: which of them are damaged.
+    /// Of a finished run, whose checkpoints nobody has to go on from: which is its newest whole one, and which are damaged.
     fn warn_of_damage(&mut self) {
         if !self.finished {
             return;
         }
-        match newest(&self.run, Needed::All, |_| Ok(())) {
-            Ok(Newest { step: Some(step), warnings }) if !warnings.is_empty() => {
-                self.warnings = warnings;
-                self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
+        match newest(&self.run, Wanted::Result, |_| Ok(())) {
+            Ok(Newest { step, warnings }) => {
+                (self.whole, self.warnings) = (step, warnings);
+                if let (Some(step), false) = (step, self.warnings.is_empty()) {
+                    self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
+                }
             }
-            Ok(_) => {}
             Err(e) => self.warnings = vec![e.to_string()],
         }
     }
@@ -165,7 +169,7 @@ impl Resume {
         Err(Error::user(format!(
             "{}: {key} is {new} there and {old} in checkpoint-{step}{}: a run goes on as it began; put the old value back \
              (checkpoint-{step}/{ARGS_FILE} has all of them), or leave out resume_from_checkpoint to start anew",
-            self.run.args_file().display(),
+            shown(&self.run.args_file()),
             more(&changes)
         )))
     }
@@ -226,10 +230,7 @@ pub fn resume(
     let resume = Resume::of(dir)?;
     let run = resume.run.path();
     if resume.finished {
-        return Err(Error::user(format!(
-            "{}: this run is finished; nothing is left to train",
-            run.display()
-        )));
+        return Err(Error::user(format!("{}: this run is finished; nothing is left to train", shown(run))));
     }
     let notes = resume.warnings.iter().cloned().chain(resume.locate(fetch)?).collect();
     wanted()?;
@@ -250,8 +251,8 @@ pub fn ready(dir: &Path) -> Result<()> {
 fn look(root: &Path, args: &SftArgs) -> Result<()> {
     let missing = |Missing { key, message }| {
         Error::user(format!(
-            "{message}. Put it there, or go on with where it is now: qwen-tui sft --resume_from_checkpoint {} --{key} PATH",
-            root.display()
+            "{message}. Put it there, or go on with where it is now: {} --{key} PATH",
+            go_on::command(root)
         ))
     };
     Inputs::from(args).look().map_err(missing)
@@ -266,7 +267,7 @@ fn same(root: &Path, changes: Vec<Change>) -> Result<()> {
         first.key,
         first.new,
         first.old,
-        root.display(),
+        shown(root),
         more(&changes)
     )))
 }
@@ -286,14 +287,14 @@ fn is_no_run(dir: &Path) -> Result<()> {
         let e = Error::user(format!(
             "{} is a checkpoint without its run, which is what is gone on with: put it back as checkpoint-N into the \
              run's directory",
-            dir.display()
+            shown(dir)
         ));
         return Err(with_its_weights(e, dir));
     }
     if has(&["config.json"]) {
         return Err(Error::user(format!(
             "{} is a model and no run: give it as model_id_or_path, without resume_from_checkpoint, to train on from it",
-            dir.display()
+            shown(dir)
         )));
     }
     Ok(())

@@ -139,15 +139,15 @@ impl Standing {
     }
 
     /// What it does or how it ended, in a word or two.
-    pub fn word(&self, now: f64) -> &'static str {
-        match self.stage {
-            _ if !self.is_running() => self.run.status.word(),
+    pub fn word(&self, now: f64) -> String {
+        let word = match self.stage {
+            _ if !self.is_running() => return self.run.status.word().to_owned(),
             _ if self.hung(now).is_some() => "hangs",
             _ if self.paused => "paused",
-            _ if self.stopping => "stopping",
             Some(stage) => stage.word(),
             None => "starting",
-        }
+        };
+        if self.stopping { told_to_stop(word) } else { word.to_owned() }
     }
 
     /// Seconds until the last step of a run that trains, evaluations not counted.
@@ -194,6 +194,11 @@ impl Standing {
         };
         text.lines().next().map(str::to_owned)
     }
+}
+
+/// What a worker does, in words, that has been told to stop.
+pub fn told_to_stop(what: &str) -> String {
+    format!("{what}, told to stop")
 }
 
 /// Unix seconds.

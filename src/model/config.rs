@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::args::modules::{LINEAR, in_block};
 use crate::data::Tokenizer;
-use crate::error::{Context, Error, Result, brief};
+use crate::error::{Context, Error, Result, brief, shown};
 use crate::plain;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -111,18 +111,18 @@ impl QwenConfig {
     /// Reads and checks `dir/config.json`.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let text = plain::read_text(&path, plain::SETTINGS).user(path.display())?;
-        let raw: Value = serde_json::from_str(&text).user(format!("{}: not valid JSON", path.display()))?;
+        let text = plain::read_text(&path, plain::SETTINGS).user(shown(&path))?;
+        let raw: Value = serde_json::from_str(&text).user(format!("{}: not valid JSON", shown(&path)))?;
         if let Some(kind) = raw.get("model_type").and_then(|v| v.as_str())
             && kind != "qwen"
         {
             return Err(Error::user(format!(
                 "{}: model_type is {kind:?}; this engine runs the first Qwen (model_type \"qwen\": Qwen-1_8B, Qwen-7B, \
                  Qwen-14B, Qwen-72B and their -Chat), not Qwen1.5 or later",
-                path.display()
+                shown(&path)
             )));
         }
-        Self::from_json(raw).map_err(|e| e.context(path.display()))
+        Self::from_json(raw).map_err(|e| e.context(shown(&path)))
     }
 
     /// The config in a `config.json` that has been read, checked.

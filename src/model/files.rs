@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::data::tokenizer::VOCABULARY_FILE;
-use crate::error::{Context, Error, Result, brief};
+use crate::error::{Context, Error, Result, brief, shown};
 use crate::plain;
 
 /// The files that hold the weights of the model in `dir`: `model.safetensors`, or the shards its index names.
@@ -20,17 +20,13 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
         struct Index {
             weight_map: BTreeMap<String, String>,
         }
-        let text = plain::read_text(&index, plain::SETTINGS).user(index.display())?;
+        let text = plain::read_text(&index, plain::SETTINGS).user(shown(&index))?;
         let Index { weight_map } = serde_json::from_str(&text)
-            .user(format!("{}: not an index of shards; fetch it again", index.display()))?;
+            .user(format!("{}: not an index of shards; fetch it again", shown(&index)))?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (tensor, file) in weight_map {
             if Path::new(&file).components().count() != 1 || file.contains("..") {
-                return Err(Error::user(format!(
-                    "{}: {:?} is not a file name",
-                    index.display(),
-                    brief(&file)
-                )));
+                return Err(Error::user(format!("{}: {:?} is not a file name", shown(&index), brief(&file))));
             }
             shards.entry(file).or_default().push(tensor);
         }
@@ -38,8 +34,8 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
             if !dir.join(file).is_file() {
                 return Err(Error::user(format!(
                     "{}: the shard {file} that {} names is missing ({} of {} shards are there); fetch it again",
-                    dir.join(file).display(),
-                    index.display(),
+                    shown(&dir.join(file)),
+                    shown(&index),
                     shards.keys().filter(|f| dir.join(f).is_file()).count(),
                     shards.len()
                 )));
@@ -62,7 +58,7 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
     };
     Err(Error::user(format!(
         "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
-        dir.display()
+        shown(dir)
     )))
 }
 
@@ -75,17 +71,17 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
         return Err(Error::user(format!(
             "{}: no such model directory; set model_id_or_path to the directory of a Qwen-1 model (config.json, \
              model.safetensors, qwen.tiktoken)",
-            absolute(dir).display()
+            shown(&absolute(dir))
         )));
     }
     if !dir.is_dir() {
-        return Err(Error::user(format!("{}: is a file; a model is a directory", absolute(dir).display())));
+        return Err(Error::user(format!("{}: is a file; a model is a directory", shown(&absolute(dir)))));
     }
     for file in ["config.json", VOCABULARY_FILE] {
         if !dir.join(file).is_file() {
             return Err(Error::user(format!(
                 "{}: missing; a Qwen-1 model directory has it",
-                absolute(dir).join(file).display()
+                shown(&absolute(dir).join(file))
             )));
         }
     }

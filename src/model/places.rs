@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::{QwenConfig, Shard, weight_files};
-use crate::error::{Error, Result, brief};
+use crate::error::{Error, Result, brief, shown};
 
 /// The files of the model in `dir`, and for every tensor the config asks for the one it is in.
 pub struct Places {
@@ -51,7 +51,7 @@ fn check(dir: &Path, config: &QwenConfig, shapes: &HashMap<String, (&PathBuf, Ve
         if let Some((path, stored)) = shapes.get(name).filter(|(_, stored)| stored != expected) {
             return Err(Error::user(format!(
                 "{}: {name} has shape {stored:?}, but config.json asks for {expected:?}",
-                path.display()
+                shown(path)
             )));
         }
     }
@@ -59,7 +59,7 @@ fn check(dir: &Path, config: &QwenConfig, shapes: &HashMap<String, (&PathBuf, Ve
         let missing = order.iter().filter(|(name, _)| !shapes.contains_key(name)).count();
         return Err(Error::user(format!(
             "{}: {name} is missing ({missing} of {} tensors are); is this the whole model that config.json describes?",
-            dir.display(),
+            shown(dir),
             order.len()
         )));
     }
@@ -80,7 +80,7 @@ fn shapes<'a>(
         if let Some(name) = expected.iter().find(|n| tensors.tensor(n).is_err()) {
             return Err(Error::user(format!(
                 "{}: the index says {} is in it, and it is not",
-                path.display(),
+                shown(path),
                 brief(name)
             )));
         }
@@ -100,7 +100,7 @@ fn shapes<'a>(
         Some((layer, path)) => Err(Error::user(format!(
             "{}: has weights of transformer.h.{layer}, so the model has {} layers or more, but num_hidden_layers is {} \
              in config.json; config.json and weights are of two models",
-            path.display(),
+            shown(path),
             layer.saturating_add(1),
             config.num_hidden_layers
         ))),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::SafeTensors;
 
-use crate::error::{Context, Error, Result, brief};
+use crate::error::{Context, Error, Result, brief, shown};
 use crate::plain;
 
 /// Bytes of the longest header that is read. The published models' have some ten thousand; what a header says takes up
@@ -26,10 +26,10 @@ impl Shard {
     /// # Errors
     /// It cannot be opened, or is no regular file.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = plain::open(path).user(path.display())?;
+        let file = plain::open(path).user(shown(path))?;
         // SAFETY: the map is read only; a file that another program shortens meanwhile ends the engine by SIGBUS,
         // which its client reports. Weights are not edited in place by any tool.
-        let map = unsafe { Mmap::map(&file) }.user(path.display())?;
+        let map = unsafe { Mmap::map(&file) }.user(shown(path))?;
         Ok(Self { path: path.to_owned(), map })
     }
 
@@ -54,7 +54,7 @@ impl Shard {
             Error::user(format!(
                 "{}: not a whole safetensors file ({why}); it may be truncated, or a download page instead of the file; \
                  fetch it again",
-                self.path.display()
+                shown(&self.path)
             ))
         };
         let length = self.map.first_chunk().map_or(0, |n| u64::from_le_bytes(*n));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::adapter_config::AdapterConfig;
 use super::files::file_error;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 pub const CONFIG: &str = "adapter_config.json";
 pub const WEIGHTS: &str = "adapter_model.safetensors";
@@ -74,17 +74,17 @@ pub fn adapter_folder(dir: &Path) -> Result<(PathBuf, String)> {
         [] => Err(Error::user(format!(
             "{} holds no adapter: neither {DEFAULT_ADAPTER}/{CONFIG} (SWIFT's layout) nor {CONFIG} (PEFT's) is there; \
              and no whole model, which has config.json",
-            dir.display()
+            shown(dir)
         ))),
         others if at_root => Err(Error::user(format!(
             "{} holds several adapters (its own {CONFIG}, and {}); one alone is applied here: name the folder of one of \
              those, or move them elsewhere for its own",
-            dir.display(),
+            shown(dir),
             others.join(", ")
         ))),
         several => Err(Error::user(format!(
             "{} holds several adapters ({}); one alone is applied here: name the folder of one",
-            dir.display(),
+            shown(dir),
             several.join(", ")
         ))),
     }
@@ -104,9 +104,9 @@ pub fn find_adapter(dir: &Path) -> Result<AdapterFiles> {
     }
     let bin = folder.join("adapter_model.bin");
     Err(Error::user(if bin.is_file() {
-        format!("{} is a Python pickle; save the adapter with save_safetensors true", bin.display())
+        format!("{} is a Python pickle; save the adapter with save_safetensors true", shown(&bin))
     } else {
-        format!("the adapter's weights are missing: there is no {}", weights.display())
+        format!("the adapter's weights are missing: there is no {}", shown(&weights))
     }))
 }
 

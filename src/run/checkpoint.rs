@@ -15,6 +15,7 @@ use super::checksums::{CHECKSUMS, Checksum, Checksums, Needed, check_sizes, chec
 use super::dir::RunDir;
 use super::files::{file_error, make_room, pretty_json, sync_dir, unnamed_by};
 use super::whole::{Temporary, is_dead, put, remove};
+use crate::error;
 use crate::error::{Error, Result};
 
 /// The optimizer's state in a checkpoint.
@@ -56,7 +57,7 @@ fn named(e: Error, step: u64, tmp: &Path, target: &Path) -> Error {
     if matches!(e, Error::Internal(_)) {
         return e;
     }
-    let (tmp, shown) = (tmp.display().to_string(), target.display().to_string());
+    let (tmp, shown) = (error::shown(tmp), error::shown(target));
     let message = e.to_string();
     // The errors of other libraries come as texts.
     let full = [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT].map(|e| io::Error::from(e).to_string());
@@ -191,7 +192,7 @@ fn inspect(step: u64, path: PathBuf, needed: Needed) -> Result<CheckpointInfo> {
     let unreadable = |e| file_error("read", &path, &e);
     let bytes = size(&path).map_err(unreadable)?;
     if bytes == 0 {
-        return Err(Error::user(format!("{} is empty", path.display())));
+        return Err(Error::user(format!("{} is empty", error::shown(&path))));
     }
     let sums = check_sizes(&path, needed)?;
     let written = match &sums {
@@ -219,7 +220,7 @@ pub fn resumable(checkpoint: &Path) -> Result<()> {
     Err(Error::user(format!(
         "{} holds weights and no state of the training ({why}): no run can go on from it exactly; a new run can start \
          from its weights alone (resume_only_model true)",
-        checkpoint.display()
+        error::shown(checkpoint)
     )))
 }
 

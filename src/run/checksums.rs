@@ -12,7 +12,7 @@ use super::configuration::CONFIGURATION;
 use super::files::{file_error, read_json, sha256};
 use super::trainer_state::TRAINER_STATE;
 use crate::args::ARGS_FILE;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Names, sizes and checksums of a checkpoint's files.
 pub const CHECKSUMS: &str = "checksums.json";
@@ -70,25 +70,25 @@ pub(super) fn check_sizes(path: &Path, needed: Needed) -> Result<Option<Checksum
     if !list.exists() {
         // SWIFT writes none; who writes that file writes both.
         return match path.join(PROGRESS).exists() {
-            true => Err(Error::user(format!("{} is missing; {RESTORE}", list.display()))),
+            true => Err(Error::user(format!("{} is missing; {RESTORE}", shown(&list)))),
             false => Ok(None),
         };
     }
     let sums: Checksums = read_json(&list).map_err(|e| e.map(|m| format!("{m}; {RESTORE}")))?;
     for (name, expected) in sums.files.iter().filter(|(name, _)| needed.has(name)) {
         let file = inside(path, name)
-            .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", list.display())))?;
+            .ok_or_else(|| Error::user(format!("{} names a file outside it: {name:?}", shown(&list))))?;
         let found = match fs::metadata(&file) {
             Ok(found) => found,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::user(format!("{} is missing", file.display())));
+                return Err(Error::user(format!("{} is missing", shown(&file))));
             }
             Err(e) => return Err(file_error("read", &file, &e)),
         };
         if !found.is_file() || found.len() != expected.bytes {
             return Err(Error::user(format!(
                 "{} is damaged: it has {} bytes, written were {}",
-                file.display(),
+                shown(&file),
                 found.len(),
                 expected.bytes
             )));
@@ -104,7 +104,7 @@ pub(super) fn check_sizes(path: &Path, needed: Needed) -> Result<Option<Checksum
 /// `Error::User` naming the first file that is missing or damaged.
 pub fn verify(path: &Path, needed: Needed) -> Result<()> {
     if !path.is_dir() {
-        return Err(Error::user(format!("there is no checkpoint {}", path.display())));
+        return Err(Error::user(format!("there is no checkpoint {}", shown(path))));
     }
     let Some(sums) = check_sizes(path, needed)? else { return Ok(()) };
     for (name, expected) in sums.files.iter().filter(|(name, _)| needed.has(name)) {
@@ -113,7 +113,7 @@ pub fn verify(path: &Path, needed: Needed) -> Result<()> {
         if found.bytes != expected.bytes || found.sha256 != expected.sha256 {
             return Err(Error::user(format!(
                 "{} is damaged: {} bytes with sha256 {}, written were {} bytes with sha256 {}",
-                file.display(),
+                shown(&file),
                 found.bytes,
                 found.sha256,
                 expected.bytes,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::files::{advice, file_error, pretty_json, sync_dir, write_atomic};
 use super::tensorboard;
 use crate::args::SftArgs;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shown};
 
 /// SWIFT's log in the run directory, see [`super::logging`].
 pub const LOGGING: &str = "logging.jsonl";
@@ -46,13 +46,12 @@ impl RunDir {
     ///
     /// Errors: `Error::User` where the directory cannot be made or written, or holds a run already.
     pub fn create(output_dir: &Path, model_type: &str, add_suffix: bool) -> Result<RunDir> {
-        let output_dir = std::path::absolute(output_dir)
-            .user(format!("output_dir {:?} is no path", output_dir.display().to_string()))?;
+        let place = check_output_dir(output_dir, model_type, add_suffix)?;
         if !add_suffix {
-            return Self::create_at(output_dir);
+            return Self::create_at(place);
         }
         let stamp = timestamp;
-        Self::create_version(&output_dir.join(model_type), stamp)
+        Self::create_version(&place, stamp)
     }
 
     /// `stamp` makes the second half of the name.
@@ -86,7 +85,7 @@ impl RunDir {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::user(format!(
                 "output_dir {} already holds a run (events.jsonl): choose \
                  another output_dir, or leave add_output_dir_suffix true",
-                run.root.display()
+                shown(&run.root)
             ))),
             Err(e) => Err(output_error("write into the output directory", &run.root, &e)),
         }
@@ -98,12 +97,12 @@ impl RunDir {
         let root = fs::canonicalize(root).map_err(|e| file_error("open the run directory", root, &e))?;
         let run = RunDir { root };
         if !run.root.is_dir() {
-            return Err(Error::user(format!("{} is a file, not a run directory", run.root.display())));
+            return Err(Error::user(format!("{} is a file, not a run directory", shown(&run.root))));
         }
         if ![run.args_file(), run.events_file(), run.logging_file()].iter().any(|f| f.is_file()) {
             return Err(Error::user(format!(
                 "{} is not a run directory: it has no sft_args.json, events.jsonl or logging.jsonl",
-                run.root.display()
+                shown(&run.root)
             )));
         }
         Ok(run)
@@ -214,14 +213,37 @@ fn output_error(doing: &str, path: &Path, e: &io::Error) -> Error {
     }
 }
 
-/// Refuses an output directory that cannot be made, as a file is in the way: before what would take time is done for it.
+/// Where [`RunDir::create`] would make a run: refused where a file or a link to nothing is in the way, before what would
+/// take time is done for it, and where a line break in the path would split the lines that scripts read.
 ///
 /// # Errors
 /// `Error::User` as [`RunDir::create`]'s.
-pub fn check_output_dir(output_dir: &Path) -> Result<()> {
-    match existing(output_dir).is_dir() {
-        true => Ok(()),
-        false => Err(output_error("create the output directory", output_dir, &Errno::NOTDIR.into())),
+pub fn check_output_dir(output_dir: &Path, model_type: &str, add_suffix: bool) -> Result<PathBuf> {
+    let mut place =
+        std::path::absolute(output_dir).user(format!("output_dir {:?} is no path", shown(output_dir)))?;
+    if add_suffix {
+        place.push(model_type);
+    }
+    if place.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        return Err(Error::user(format!(
+            "output_dir {} has a line break in its name, and scripts read it as one line: choose another",
+            shown(&place)
+        )));
+    }
+    let is_nothing = |path: &&Path| path.metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    let nearest = place.ancestors().find(|path| path.symlink_metadata().is_ok());
+    if let Some(link) = nearest.filter(is_nothing) {
+        return Err(Error::user(format!(
+            "cannot create the output directory {}: {} is a link to {}, which is not there; make that, or set output_dir \
+             to another directory",
+            shown(&place),
+            shown(link),
+            shown(&fs::read_link(link).unwrap_or_default())
+        )));
+    }
+    match existing(&place).is_dir() {
+        true => Ok(place),
+        false => Err(output_error("create the output directory", &place, &Errno::NOTDIR.into())),
     }
 }
 
@@ -362,6 +384,17 @@ mod tests {
             }
             fs::set_permissions(out.path(), fs::Permissions::from_mode(0o755)).unwrap();
         }
+        // A link to nothing, and what would be two lines.
+        let link = out.path().join("link");
+        std::os::unix::fs::symlink(out.path().join("gone"), &link).unwrap();
+        for (place, told) in [(link.clone(), "is a link to "), (link.join("a"), "is not there; make that")] {
+            for suffix in [true, false] {
+                let e = RunDir::create(&place, "qwen-1_8b", suffix).unwrap_err();
+                assert!(e.exit_code() == 2 && e.to_string().contains(told), "{e}");
+            }
+        }
+        let e = RunDir::create(&out.path().join("a\nb"), "qwen-1_8b", true).unwrap_err();
+        assert!(e.exit_code() == 2 && e.to_string().contains("a\\nb/qwen-1_8b has a line break"), "{e}");
         // An existing directory in which nothing can be created.
         assert_eq!(RunDir::create(Path::new("/proc/self"), "", false).unwrap_err().exit_code(), 2);
         assert_eq!(RunDir::open(&file).unwrap_err().exit_code(), 2);

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::files::{file_error, sync_dir};
 use super::whole::is_dead;
+use crate::error;
 use crate::error::{Error, Result};
 
 /// Which entries of a directory were made with it, and so may go with it. Nothing else is ever removed.
@@ -115,7 +116,7 @@ pub fn replace_directory(
 ) -> Result<()> {
     let name = target.file_name().map(|name| name.to_string_lossy().into_owned());
     let (Some(name), Some(parent)) = (name, target.parent()) else {
-        return Err(Error::user(format!("{}: has no name to make a directory of", target.display())));
+        return Err(Error::user(format!("{}: has no name to make a directory of", error::shown(target))));
     };
     fs::create_dir_all(parent).map_err(|e| file_error("create", parent, &e))?;
     clean(parent, &name, target, contents);
@@ -129,7 +130,7 @@ pub fn replace_directory(
     });
     sync_dir(parent);
     // People know it by its name.
-    let shown = |m: String| m.replace(&tmp.dir.display().to_string(), &target.display().to_string());
+    let shown = |m: String| m.replace(&error::shown(&tmp.dir), &error::shown(target));
     written.map_err(|e| e.map(shown))
 }
 
@@ -138,7 +139,7 @@ fn put_new(tmp: &Path, target: &Path) -> Result<()> {
     fs::rename(tmp, target).map_err(|e| match e.kind() {
         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Error::user(format!(
             "{}: has been made by another process meanwhile, and is left as it is",
-            target.display()
+            error::shown(target)
         )),
         _ => file_error("create", target, &e),
     })
@@ -154,7 +155,7 @@ fn exchange(tmp: &Hidden<'_>, old: &Path) -> Result<()> {
     if !foreign.is_empty() {
         return Err(Error::user(format!(
             "{}: {} came into it meanwhile; it is left as it is",
-            target.display(),
+            error::shown(target),
             foreign.join(OsStr::new(", ")).display()
         )));
     }

@@ -10,13 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shown};
 use crate::plain;
 
 /// The error of a file operation. The disk is the user's, so the user can mend it; the message says how where it
 /// is clear.
 pub(crate) fn file_error(doing: &str, path: &Path, e: &io::Error) -> Error {
-    let message = format!("cannot {doing} {}: {e}{}", path.display(), advice(path, e));
+    let message = format!("cannot {doing} {}: {e}{}", shown(path), advice(path, e));
     match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoRoom(message),
         _ => Error::User(message),
@@ -125,7 +125,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
             Some(plain) => serde_json::from_str(&plain),
             None => Err(e),
         })
-        .user(format!("cannot make sense of {}", path.display()))
+        .user(format!("cannot make sense of {}", shown(path)))
 }
 
 /// `text` with the bare words `NaN`, `Infinity` and `-Infinity` outside strings replaced by null; None where there

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::dir::EVENTS;
 use super::files::file_error;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Whether the run's directory and its event log are where they were. What a process has opened it can write to after
 /// that is deleted, and nobody ever reads it.
@@ -19,8 +19,8 @@ pub fn still_there(run_dir: &Path) -> Result<()> {
         |path: &Path| matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
     let events = run_dir.join(EVENTS);
     let what = match (is_gone(run_dir), is_gone(&events)) {
-        (true, _) => format!("the run's directory is gone: {}", run_dir.display()),
-        (false, true) => format!("the run's event log is gone: {}", events.display()),
+        (true, _) => format!("the run's directory is gone: {}", shown(run_dir)),
+        (false, true) => format!("the run's event log is gone: {}", shown(&events)),
         _ => return Ok(()),
     };
     Err(Error::user(format!(

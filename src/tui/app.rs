@@ -40,6 +40,8 @@ pub struct App {
     stopping_merges: bool,
     /// It has been told to pause, and has not yet said that it does.
     pausing: bool,
+    /// What a worker that does not hear yet is to be told, and what is said of it.
+    held: Vec<(Action, Option<Notice>)>,
     /// Where the job was asked for that is to start next.
     asked_on: Tab,
     /// The question that is shown is about the fetch, and means nothing when that is over.
@@ -60,6 +62,7 @@ impl App {
             stopping: false,
             stopping_merges: false,
             pausing: false,
+            held: Vec::new(),
             asked_on: Tab::Config,
             asks_of_fetch: false,
         }
@@ -129,6 +132,7 @@ impl App {
         let mut actions: Vec<Action> =
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         actions.extend(started);
+        actions.extend(self.release());
         match message {
             Message::Tick(now)
                 if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) =>
@@ -157,6 +161,22 @@ impl App {
             }
         }
         self.act(actions)
+    }
+
+    /// What was held for a worker, once it hears; where none has come to be nothing is left of it.
+    fn release(&mut self) -> Vec<Action> {
+        let is_open = self.state.run.as_ref().is_some_and(|run| run.worker == Worker::Unknown);
+        if self.held.is_empty() || self.state.is_starting() || self.state.fetch.is_some() || is_open {
+            return Vec::new();
+        }
+        let held = std::mem::take(&mut self.held);
+        if !self.state.is_live() {
+            self.stopping = false;
+            return Vec::new();
+        }
+        held.into_iter()
+            .flat_map(|(action, notice)| notice.map(Action::Tell).into_iter().chain([action]))
+            .collect()
     }
 
     /// What is said of jobs that the queue has started, or put aside, since it was looked at last.
@@ -316,6 +336,10 @@ impl App {
                 Action::NameBase(base) => self.state.base = base.map(|base| *base),
                 Action::StopAndExit => {
                     self.stopping = true;
+                    if self.state.is_starting() {
+                        self.hold(Action::StopAndExit);
+                        continue;
+                    }
                     rest.push(Action::StopAndExit);
                 }
                 Action::StopMergesAndExit => {
@@ -336,6 +360,7 @@ impl App {
                     self.asked_on = Tab::Config;
                     self.shown = Tab::Train;
                     self.state.starting = true;
+                    self.held.clear();
                     self.opening.asked(self.state.now);
                     rest.push(Action::StartJob(args));
                 }
@@ -343,6 +368,7 @@ impl App {
                     if matches!(action, Action::Resume(_)) {
                         self.asked_on = Tab::Checkpoints;
                     }
+                    self.held.clear();
                     self.opening.asked(self.state.now);
                     rest.push(action);
                 }
@@ -365,13 +391,22 @@ impl App {
                             Command::Save => self.pausing,
                         };
                     }
-                    rest.push(action);
+                    match action {
+                        Action::Send(_) if self.state.is_starting() => self.hold(action),
+                        action => rest.push(action),
+                    }
                 }
             }
             self.changed = true;
         }
         self.state.covered = self.popup.is_some();
         rest
+    }
+
+    /// Keeps what its worker does not hear yet, with what has just been said of it.
+    fn hold(&mut self, action: Action) {
+        self.held.push((action, self.notice.as_ref().map(|(notice, _)| notice.clone())));
+        self.changed = true;
     }
 
     /// Whether characters are text now.

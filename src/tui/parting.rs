@@ -3,6 +3,7 @@
 use super::fetching::Fetching;
 use super::state::State;
 use crate::job::merge::usual_target;
+use crate::shell;
 
 /// How things were left.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,7 @@ impl Left {
 
     fn of_run(self, state: &State) -> Option<String> {
         let run = state.run.as_ref().filter(|_| state.is_live())?;
-        let path = run.path.display();
+        let (path, word) = (run.path.display(), shell::word(&run.path));
         let what = match self.stopping {
             true if run.hung(state.now).is_some() => {
                 return Some(format!("{path} hangs, and was told to end: {}", run.way_out()));
@@ -43,11 +44,11 @@ impl Left {
             false if run.paused || self.pausing => {
                 let how = if run.paused { "is paused" } else { "pauses after its step" };
                 return Some(format!(
-                    "{path} {how} and stays so: `qwen-tui --run` with this directory shows it, p resumes it"
+                    "{path} {how} and stays so: `qwen-tui --run {word}` shows it, p resumes it"
                 ));
             }
             false => "trains on",
         };
-        Some(format!("{path} {what}; `qwen-tui --run` with this directory shows it"))
+        Some(format!("{path} {what}; `qwen-tui --run {word}` shows it"))
     }
 }

@@ -213,6 +213,15 @@ impl State {
         self.run.as_ref().filter(|run| !self.starting || run.is_live())
     }
 
+    /// Whether what is asked of the job has to wait: it is being started, and its worker does not hear it yet. What is fetched
+    /// for it may take long.
+    pub fn is_starting(&self) -> bool {
+        match &self.run {
+            Some(run) if run.is_live() => run.is_starting(),
+            _ => self.starting && self.fetch.is_none(),
+        }
+    }
+
     /// Whether a worker is at the run that is followed.
     pub fn is_live(&self) -> bool {
         self.run.as_ref().is_some_and(RunState::is_live)

@@ -315,3 +315,21 @@ fn unknown_flags_are_left_out_where_that_is_asked_for() {
     says(&refused(load_sft(Some(file.path()), &flags)), &["unknown flag --xyzzy"]);
     says(&refused(load_sft(Some(file.path()), &words("--seed x"))), &["seed is \"x\""]);
 }
+
+#[test]
+fn a_run_without_an_end_is_warned_of() {
+    let told = |more: &str| sft(&format!("--model_type qwen-7b --dataset a.csv --max_steps {more}")).warnings;
+    for quiet in ["-1", "10000000", "100000000"] {
+        assert_eq!(told(quiet), Vec::<String>::new());
+    }
+    let warnings = told("1000000000");
+    assert_eq!(warnings.len(), 1);
+    let warmup =
+        ["max_steps is 1000000000", "11574 days", "579 days warm up (warmup_ratio 0.05)", "num_train_epochs"];
+    says(&warnings[0], &warmup);
+    says(&told("9223372036854775807")[0], &["max_steps is 9223372036854775807", "days"]);
+    for none in ["--warmup_ratio 0", "--lr_scheduler_type constant"] {
+        let warnings = told(&format!("1000000000 {none}"));
+        assert!(warnings[0].contains("11574 days;"), "{warnings:?}");
+    }
+}

@@ -192,11 +192,31 @@ impl Bench {
 
     /// [`start`](Self::start) with more in its environment.
     pub fn start_with(&self, words: &[String], input: &str, environment: &[(&str, &str)]) -> Started {
+        let mut program = Command::new(PROGRAM);
+        program.args(words);
+        self.spawn(program, words.join(" "), input, environment)
+    }
+
+    /// Runs a line as a shell does into which it is pasted, where the built `qwen-tui` is found.
+    pub fn shell(&self, line: &str) -> Ended {
+        let mut shell = Command::new("sh");
+        let built = Path::new(PROGRAM).parent().unwrap().display().to_string();
+        let path = format!("{built}:{}", std::env::var("PATH").unwrap_or_default());
+        shell.args(["-c", line]).env("PATH", path);
+        self.spawn(shell, line.to_owned(), "", &[]).wait()
+    }
+
+    fn spawn(
+        &self,
+        mut program: Command,
+        command: String,
+        input: &str,
+        environment: &[(&str, &str)],
+    ) -> Started {
         let io = tempfile::tempdir_in(self.dir.path()).unwrap();
         fs::write(io.path().join("in"), input).unwrap();
         let create = |name: &str| File::create(io.path().join(name)).unwrap();
-        let child = Command::new(PROGRAM)
-            .args(words)
+        let child = program
             .current_dir(self.dir.path())
             .env_remove("QWEN_TUI_ENGINE")
             // Where running jobs are registered, and others' would be found.
@@ -214,7 +234,7 @@ impl Bench {
             .process_group(0)
             .spawn()
             .unwrap();
-        Started { command: words.join(" "), child, io, began: Instant::now() }
+        Started { command, child, io, began: Instant::now() }
     }
 
     pub fn run(&self, words: &[String], input: &str) -> Ended {

@@ -66,6 +66,15 @@ fn a_terminal_that_is_closed_under_sft_leaves_the_training() {
 /// A cockpit in which a job has been started that lasts, with a file of arguments and a key, and its run: in `out`, where
 /// no cockpit looks by itself.
 fn start(bench: &Bench) -> (Terminal, PathBuf) {
+    let mut terminal = config_tab(bench);
+    terminal.press("s");
+    terminal.see(&["training", "/1000000"]);
+    let run = only_run(bench);
+    (terminal, run)
+}
+
+/// A cockpit with such a job in its form.
+fn config_tab(bench: &Bench) -> Terminal {
     let path = |name: &str| bench.path(name).display().to_string();
     let job = serde_json::json!({
         "model_type": "qwen-1_8b", "model_id_or_path": path("model"), "device": "cpu", "threads": 1,
@@ -76,10 +85,27 @@ fn start(bench: &Bench) -> (Terminal, PathBuf) {
     command.args(["--config", &config]);
     let mut terminal = Terminal::start(command, 100, 30);
     terminal.see(&["job.json", "starts the training"]);
-    terminal.press("s");
-    terminal.see(&["training", "/1000000"]);
-    let run = only_run(bench);
-    (terminal, run)
+    terminal
+}
+
+/// A key that comes before the worker is there is not lost.
+#[test]
+fn a_job_is_commanded_from_its_first_moment_on() {
+    for (keys, told) in [("sp", "paused at step"), ("ss", "saved checkpoint-"), ("sxx", "stopped")] {
+        let bench = Bench::new();
+        let mut terminal = config_tab(&bench);
+        terminal.press(keys);
+        terminal.see(&[told]);
+        let run = only_run(&bench);
+        match keys {
+            "sxx" => assert_eq!(inspect(&run).status, RunStatus::Stopped),
+            "sp" => terminal.press("p"),
+            _ => {}
+        }
+        if keys != "sxx" {
+            stop(&bench, &run);
+        }
+    }
 }
 
 #[test]

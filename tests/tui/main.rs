@@ -61,6 +61,13 @@ impl Cockpit {
         cockpit
     }
 
+    /// A job is asked for, as by the Config tab.
+    pub fn begin_a_run(&mut self) {
+        let args =
+            qwen_tui::args::load_sft(None, &["--model_type=qwen-7b", "--dataset=a.csv"].map(str::to_owned));
+        self.app.act(vec![Action::StartJob(Box::new(args.unwrap().args))]);
+    }
+
     pub fn tell(&mut self, message: Message) -> Vec<Action> {
         self.app.message(&message)
     }

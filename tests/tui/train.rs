@@ -391,3 +391,67 @@ fn late_news_of_another_run_change_nothing() {
     cockpit.tell(Message::Worker { run: "/home/me/output/other".into(), worker: gone("killed") });
     assert_eq!(cockpit.picture(), before);
 }
+
+#[test]
+fn keys_that_are_pressed_while_a_run_starts_wait_for_its_worker() {
+    let run = std::path::PathBuf::from(super::RUN);
+    let is_send = |actions: &[Action], command| matches!(actions, [Action::Send(sent)] if *sent == command);
+    let worker = |worker| Message::Worker { run: run.clone(), worker };
+    // Before there is a directory, and while its engine loads its libraries.
+    for is_opened in [false, true] {
+        let begin = || {
+            let mut cockpit = Cockpit::new(80, 24);
+            cockpit.begin_a_run();
+            if is_opened {
+                cockpit.tell(Message::Opened(run.clone()));
+                cockpit.tell(worker(Worker::Starting));
+            }
+            cockpit
+        };
+        let open = |cockpit: &mut Cockpit| {
+            let mut told = cockpit.tell(Message::Opened(run.clone()));
+            told.extend(cockpit.tell(worker(Worker::Starting)));
+            told.retain(|action| matches!(action, Action::Send(_) | Action::StopAndExit));
+            assert!(told.is_empty(), "{told:?}");
+        };
+        for (key, command) in [("p", Command::Pause), ("s", Command::Save)] {
+            let mut cockpit = begin();
+            assert!(cockpit.press(&[key]).is_empty());
+            assert!(cockpit.picture().contains("after the step at hand"), "{}", cockpit.picture());
+            if !is_opened {
+                open(&mut cockpit);
+            }
+            assert!(is_send(&cockpit.tell(worker(Worker::Alive)), command));
+            assert!(cockpit.picture().contains("after the step at hand"));
+            assert!(cockpit.tell(worker(Worker::Alive)).is_empty(), "told once");
+        }
+        let mut cockpit = begin();
+        assert!(cockpit.press(&["x"]).is_empty());
+        assert!(cockpit.picture().contains("before its first step there is nothing to save"));
+        assert!(cockpit.press(&["x"]).is_empty());
+        if !is_opened {
+            open(&mut cockpit);
+        }
+        assert!(is_send(&cockpit.tell(worker(Worker::Alive)), Command::Stop));
+        // One that comes to nothing takes them with it.
+        let mut cockpit = begin();
+        cockpit.press(&["p"]);
+        let not_started = qwen_tui::tui::configs::ConfigNews::NotStarted("no room".to_owned());
+        if is_opened {
+            cockpit.tell(Message::Deleted(run.clone()));
+        }
+        cockpit.tell(Message::Config(not_started));
+        cockpit.tell(Message::Opened(run.clone()));
+        assert!(cockpit.tell(worker(Worker::Alive)).is_empty());
+    }
+    // Quitting.
+    let mut cockpit = Cockpit::new(80, 24);
+    cockpit.tell(Message::Opened(run.clone()));
+    cockpit.tell(worker(Worker::Starting));
+    assert!(cockpit.press(&["q", "x"]).is_empty());
+    assert!(matches!(cockpit.tell(worker(Worker::Alive))[..], [Action::StopAndExit]));
+    // A run that goes on: what its log tells is the earlier worker's.
+    let mut cockpit = Cockpit::on_run(80, 24, recorded("finished"), Worker::Starting);
+    assert!(cockpit.picture().contains("starting the engine"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["p"]).is_empty());
+}

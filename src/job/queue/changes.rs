@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 
 use super::folder::{Listing, ORDER, Order, PAUSED, Queue};
+use super::put::follows;
 use super::state::{Job, State, arguments_file, own_directory, state_file};
 use crate::args::SftArgs;
 use crate::error::{Error, Result};
+use crate::shell;
 
 /// A job that has been put into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +62,8 @@ impl Queue {
     /// Moves a waiting job; returns its new place, from 1.
     ///
     /// # Errors
-    /// `Error::User` where it does not wait (any more), or the folder cannot be written.
+    /// `Error::User` where it does not wait (any more), a job that goes on with what another leaves would come before that,
+    /// or the folder cannot be written.
     pub fn shift(&self, number: u64, to: To) -> Result<usize> {
         self.locked(|| {
             let listing = self.list()?;
@@ -75,6 +78,16 @@ impl Queue {
                 To::Last => last,
                 To::Place(place) => place.saturating_sub(1).min(last),
             };
+            for other in &waiting[at.min(place)..=at.max(place)] {
+                let (earlier, later) = if place < at { (*other, number) } else { (number, *other) };
+                let jobs = listing.job(later).zip(listing.job(earlier)).filter(|_| later != earlier);
+                if jobs.is_some_and(|(later, earlier)| follows(later, earlier)) {
+                    return Err(Error::user(format!(
+                        "job {later} goes on with what job {earlier} leaves, so it cannot come before job {earlier}: move the \
+                         other jobs, or take one of these two out (`qwen-tui queue remove`)"
+                    )));
+                }
+            }
             waiting.remove(at);
             waiting.insert(place, number);
             self.write(&self.dir.join(ORDER), &Order { next: self.order().next, order: waiting })?;
@@ -152,8 +165,8 @@ impl Queue {
             None => format!("there is no job {number} in the queue, or no more: `qwen-tui queue` lists it"),
             Some(job) => match (&job.state, job.run()) {
                 (Ok(State::Taken { .. }), Some(run)) => {
-                    let run = run.display();
-                    format!("job {number} is being trained in {run}: `qwen-tui stop {run}` ends it")
+                    let (shown, word) = (run.display(), shell::word(run));
+                    format!("job {number} is being trained in {shown}: `qwen-tui stop {word}` ends it")
                 }
                 (Ok(State::Taken { .. }), None) => format!("job {number} is being started"),
                 (Ok(State::Failed { .. }), _) => {

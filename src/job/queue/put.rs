@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use super::changes::Added;
 use super::folder::{Listing, Queue};
 use super::start::vacant;
-use super::state::Job;
+use super::state::{Job, own_directory};
 use crate::args::{Change, SftArgs};
 use crate::error::{Error, Result};
 use crate::job::begin::Begin;
 use crate::job::find::LAST;
 use crate::job::inputs::Inputs;
-use crate::run::{resolved, step_of};
+use crate::run::{check_output_dir, resolved, step_of};
 
 impl Queue {
     /// Puts a job of these arguments at the end; also tells what the user should know of its beginning. What a run takes
@@ -40,6 +40,16 @@ impl Queue {
                 args.resume_from_checkpoint = from.filter(|_| goes_on);
                 if args.resume_from_checkpoint.is_none() {
                     vacant(&args)?;
+                }
+                // Where another job will have made its directory by then, that is told or waited for.
+                let own = own_directory(&args.to_json());
+                own.map_or(Ok(()), |dir| self.list()?.leaves(&dir))?;
+                if before.is_none() {
+                    check_output_dir(
+                        Path::new(&args.output_dir),
+                        &args.model_type,
+                        args.add_output_dir_suffix,
+                    )?;
                 }
                 (*args, notes)
             }
@@ -104,6 +114,20 @@ impl Listing {
         }
         Ok(found)
     }
+}
+
+/// Whether `later` goes on with what `earlier` leaves, as it stands before it.
+pub(super) fn follows(later: &Job, earlier: &Job) -> bool {
+    let args = |job: &Job| SftArgs::from_file(&job.file).ok();
+    let Some((ours, theirs)) = args(later).zip(args(earlier)) else { return false };
+    let goes_on = |args: &SftArgs| args.resume_from_checkpoint.as_deref() == Some(LAST);
+    // Of two that go on with the same, either may come first.
+    goes_on(&ours)
+        && !ours.resume_only_model
+        && theirs.resume_from_checkpoint.is_none()
+        && place(&ours) == place(&theirs)
+        && theirs.changes(&ours).is_empty()
+        && theirs.moved(&ours).is_empty()
 }
 
 /// Where the runs of these arguments lie, and whether each has a directory of its own there.

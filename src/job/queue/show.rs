@@ -74,8 +74,8 @@ pub fn json(job: &Job, listing: &Listing) -> Value {
 /// A waiting job as the list of runs has it: with the keys of a run.
 pub fn waiting_json(job: &Job, listing: &Listing) -> Value {
     let mut object = json!({
-        "run": null, "status": job.word(), "doing": null, "paused": listing.paused, "hangs": false, "step": 0,
-        "total_steps": null, "seconds_left": null, "metric": null, "best_metric": null, "last_checkpoint": null,
+        "run": null, "status": job.word(), "doing": null, "paused": listing.paused, "stopping": false, "hangs": false,
+        "step": 0, "total_steps": null, "seconds_left": null, "metric": null, "best_metric": null, "last_checkpoint": null,
         "pid": null, "began": null, "newest": null, "trouble": job.note(),
     });
     object["job"] = job.number.into();

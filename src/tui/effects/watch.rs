@@ -60,13 +60,19 @@ fn look_on(
     send: &dyn Fn(Message),
 ) -> Option<String> {
     send(Message::Opened(dir.to_owned()));
+    // Before an earlier worker's events.
+    let mut told = own.as_ref().map(|_| Worker::Starting);
+    for worker in told.iter().cloned() {
+        send(Message::Worker { run: dir.to_owned(), worker });
+    }
     let mut events = Follower::<Event>::open(&dir.join(EVENTS));
-    let (mut told, mut unreadable, mut any, mut polls) = (None, false, false, 0);
+    let (mut has_begun, mut unreadable, mut any, mut polls) = (own.is_none(), false, false, 0);
     let mut ended = None;
     while wanted() {
         // Asked before the log is read, so that what it wrote before its end is told before its end.
         let worker = match own {
             Some(child) => match child.try_wait() {
+                Ok(None) if !has_begun => Some(Worker::Starting),
                 Ok(None) => Some(Worker::Alive),
                 Ok(Some(status)) => {
                     ended = Some(status);
@@ -79,7 +85,7 @@ fn look_on(
         };
         if polls % LOCK_EVERY == 0 && !dir.exists() {
             send(Message::Deleted(dir.to_owned()));
-            if worker == Some(Worker::Alive)
+            if matches!(worker, Some(Worker::Starting | Worker::Alive))
                 && let Some(child) = own
             {
                 let (pid, dir) = (child.pid(), dir.display());
@@ -93,6 +99,11 @@ fn look_on(
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
                 any = true;
+                // It has made its socket before.
+                let pid = own.as_ref().map(Child::pid);
+                has_begun |= records
+                    .iter()
+                    .any(|r| matches!(&r.event, Event::Started { pid: p, .. } if Some(*p) == pid));
                 // A new worker may have come and gone between two looks.
                 told = told.filter(|t| *t == Worker::Alive);
                 send(Message::Events { run: dir.to_owned(), records });

@@ -9,7 +9,8 @@ pub use crate::job::hung::Hung;
 impl RunState {
     /// Takes in what is known of the worker since `now`.
     pub fn see_worker(&mut self, worker: &Worker, now: f64) {
-        if *worker == Worker::Alive && self.worker != Worker::Alive {
+        let lives = |worker: &Worker| matches!(worker, Worker::Starting | Worker::Alive);
+        if lives(worker) && !lives(&self.worker) {
             self.alive_since = now;
         }
         self.worker = worker.clone();

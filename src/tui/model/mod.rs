@@ -176,6 +176,8 @@ pub enum End {
 pub enum Worker {
     #[default]
     Unknown,
+    /// This cockpit has started it, and it has not said anything: it takes no commands yet.
+    Starting,
     Alive,
     /// No process holds the run; the text says why it went, in its last words, where there are any.
     Gone {
@@ -378,6 +380,8 @@ impl RunState {
 
     pub fn phase(&self) -> Phase {
         match (&self.end, &self.worker) {
+            // What the log tells is an earlier worker's.
+            (_, Worker::Starting) => Phase::Starting,
             (Some(End::Finished { stopped: true, .. }), _) => Phase::Stopped,
             (Some(End::Finished { .. }), _) => Phase::Finished,
             (Some(End::Failed { .. }), _) => Phase::Failed,
@@ -393,9 +397,14 @@ impl RunState {
         }
     }
 
-    /// Whether a worker is at it that takes commands.
+    /// Whether a worker is at it.
     pub fn is_live(&self) -> bool {
-        self.end.is_none() && self.worker == Worker::Alive
+        self.is_starting() || (self.end.is_none() && self.worker == Worker::Alive)
+    }
+
+    /// Whether its worker does not hear commands yet.
+    pub fn is_starting(&self) -> bool {
+        self.worker == Worker::Starting
     }
 
     /// Steps done.

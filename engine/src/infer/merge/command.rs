@@ -12,6 +12,7 @@ use qwen_tui::job::human;
 use qwen_tui::job::inputs::check_model_dir;
 use qwen_tui::job::merge::PROGRESS;
 use qwen_tui::run::MERGED;
+use qwen_tui::shell;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::place::{behind_links, is_free, listed};
@@ -101,7 +102,7 @@ pub fn before_infer(args: &mut InferArgs) -> Result<()> {
 /// # Errors
 /// It is not, or no merged model at all: what it is, and what to do.
 fn check_earlier(job: &Job, place: &Path) -> Result<()> {
-    let (shown, checkpoint) = (job.target.display(), job.checkpoint.display());
+    let (shown, checkpoint) = (job.target.display(), shell::word(&job.checkpoint));
     let has_record = place.join(MERGED).exists();
     if !has_record && !is_whole(place) {
         let mut names: Vec<_> =
@@ -133,7 +134,7 @@ fn check_earlier(job: &Job, place: &Path) -> Result<()> {
             "{shown}: was merged of something else: {}. `qwen-tui merge-lora --ckpt_dir {checkpoint} --model_id_or_path \
              {} --overwrite` makes it anew",
             differences.join("; "),
-            job.base.display()
+            shell::word(&job.base)
         )));
     }
     check_model_dir(place)

@@ -26,7 +26,7 @@ pub struct Train;
 
 impl Component for Train {
     fn commands(&self, state: &State) -> Vec<CommandInfo> {
-        let live = state.is_live();
+        let live = state.is_live() || state.is_starting();
         let pause = if is_paused(state) { &keys::RESUME } else { &keys::PAUSE };
         let fetches = state.fetch.is_some();
         let cancel = CommandInfo { binding: &keys::CANCEL_FETCH, enabled: fetches, main: fetches };
@@ -53,8 +53,12 @@ impl Component for Train {
         } else {
             return Handled::No;
         };
-        if !state.is_live() {
-            return Handled::with(Action::Tell(Notice::info("no job is running here")));
+        if !state.is_live() && !state.is_starting() {
+            let words = match &state.fetch {
+                Some(_) => "nothing runs yet: Esc cancels what is fetched for it",
+                None => "no job is running here",
+            };
+            return Handled::with(Action::Tell(Notice::info(words).until(Awaited::Ended)));
         }
         if command == Command::Stop {
             return Handled::with(Action::Ask(Box::new(stop_question(state))));
@@ -83,17 +87,22 @@ impl Component for Train {
 }
 
 fn is_paused(state: &State) -> bool {
-    state.run.as_ref().is_some_and(|r| r.paused || r.no_room.is_some())
+    !state.is_starting() && state.run.as_ref().is_some_and(|r| r.paused || r.no_room.is_some())
 }
 
 fn stop_question(state: &State) -> Question {
-    let no_room = state.run.as_ref().is_some_and(|r| r.no_room.is_some());
+    let starting = state.is_starting();
+    let no_room = !starting && state.run.as_ref().is_some_and(|r| r.no_room.is_some());
     let told =
         if no_room { "it ends without saving" } else { "it finishes the step at hand, saves and ends" };
+    let told = if starting { "it ends as soon as its engine hears of it" } else { told };
     let stop = vec![Action::Tell(Notice::info(told).until(Awaited::Ended)), Action::Send(Command::Stop)];
     let keep = if is_paused(state) { "Keep it paused" } else { "Keep it running" };
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', keep, Vec::new())];
     let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
+    if starting {
+        text = "It is starting: before its first step there is nothing to save.".to_owned();
+    }
     if no_room {
         text = "It waits for room on the disk; stopped now, it loses what it has learned since its last checkpoint."
             .to_owned();

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::job::human;
+use crate::job::standing::told_to_stop;
 use crate::tui::chrome;
 use crate::tui::model::{Hung, Phase, RunState};
 use crate::tui::state::State;
@@ -28,7 +29,7 @@ pub fn head(frame: &mut Frame, area: Rect, run: &RunState, state: &State) {
         }
         _ => word.to_owned(),
     };
-    let word = if run.stopping && run.is_live() { format!("{word}, told to stop") } else { word };
+    let word = if run.stopping && run.is_live() { told_to_stop(&word) } else { word };
     let pid = run.machine.as_ref().map_or(String::new(), |m| format!(" (pid {})", m.pid));
     let (word, style) = match run.hung(state.now) {
         Some(Hung::Silent { seconds }) => {
