@@ -193,6 +193,24 @@ fn stopped_at_a_step_and_gone_on_with() {
     assert!(told.iter().any(|r| matches!(r.event, Event::Started { step: 5, .. })));
 }
 
+/// Killed after its last save and before the checkpoint was removed that there was no more room for.
+#[test]
+fn what_a_killed_worker_left_without_room_is_removed_at_the_end() {
+    let bench = Bench::new();
+    let run = bench.new_run("left", &["--save_total_limit", "2", "--evaluation_strategy", "no"]);
+    trained(&run, None, Some(8)).unwrap();
+    let aside = bench.path("aside");
+    let copied = Program::new("cp").arg("-a").arg(run.checkpoint(4)).arg(&aside).status().unwrap();
+    assert!(copied.success());
+    let there = || [4, 8, STEPS].map(|step| run.checkpoint(step).is_dir());
+    trained(&run, Some(8), None).unwrap();
+    assert_eq!(there(), [false, true, true]);
+    std::fs::rename(&aside, run.checkpoint(4)).unwrap();
+    let events = trained(&run, Some(STEPS), None).unwrap();
+    assert_eq!(there(), [false, true, true]);
+    assert!(events.iter().any(|e| matches!(e, Event::CheckpointRemoved { step: 4 })), "{events:?}");
+}
+
 /// Killed once its first checkpoint is there, and again; it goes on from the newest.
 #[test]
 fn killed_and_gone_on_with() {

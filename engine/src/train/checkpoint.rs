@@ -246,12 +246,20 @@ impl Keeper {
             seconds: began.elapsed().as_secs_f64(),
             best,
         }];
+        events.extend(self.rotate(run, state.progress.skipped)?);
+        Ok(events)
+    }
+
+    /// Removes the checkpoints that `save_total_limit` has no room for, after `skipped` steps in a row that were not finite.
+    ///
+    /// # Errors
+    /// The disk's. It can be tried again.
+    pub fn rotate(&self, run: &RunDir, skipped: u32) -> Result<Vec<Event>> {
         let keep: Vec<u64> = self.book.best.iter().map(|best| best.step).collect();
         // Of weights that no finite step has come of so far nobody knows whether they are any good.
-        let limit = self.limit.filter(|_| state.progress.skipped == 0);
+        let limit = self.limit.filter(|_| skipped == 0);
         let removed = run::rotate(run, limit, &keep)?;
-        events.extend(removed.into_iter().map(|step| Event::CheckpointRemoved { step }));
-        Ok(events)
+        Ok(removed.into_iter().map(|step| Event::CheckpointRemoved { step }).collect())
     }
 }
 

@@ -232,6 +232,11 @@ impl Trainer<'_> {
         {
             adapter::load(&self.run.path().join(path), &mut self.trainable)?;
         }
+        // A worker that was killed between its last save and what that leaves no room for has left it to this one.
+        let removed = self.patiently(Waiting::new(), |t| t.checkpoints.rotate(t.run, t.progress.skipped))?;
+        for event in removed {
+            (self.emit)(event)?;
+        }
         let (step, seconds) = (self.progress.step, self.seconds());
         self.checkpoints.log_end(step, self.micro.epoch(step), seconds, &self.progress.window);
         self.patiently(Waiting::new(), |t| t.checkpoints.write_log(t.run))?;
