@@ -55,7 +55,8 @@ impl Component for Train {
         };
         let whom = state.whom();
         let is_fetched = matches!(state.hearing(&whom), Hearing::Fetch(_));
-        if !state.is_live() && !state.is_starting() && !(is_fetched && command == Command::Stop) {
+        let is_cancelled = is_fetched && command == Command::Stop;
+        if !(state.is_live() || state.is_starting() || is_cancelled) {
             let words = match &state.fetch {
                 Some(_) => "nothing runs yet: Esc cancels what is fetched for it",
                 None => "no job is running here",
