@@ -19,6 +19,7 @@ use qwen_tui::tui;
 use qwen_tui::tui::state::Clock;
 
 use super::out;
+use super::report::one_line;
 
 #[derive(Args)]
 pub struct Place {
@@ -93,7 +94,7 @@ pub fn list(arguments: &ListArguments) -> Result<i32> {
 pub fn command(arguments: &RunArguments, command: Command) -> Result<i32> {
     let run = find(&arguments.run, &arguments.place.output_dir)?;
     let done = obey(&run, command, &mut out::note)?;
-    out::line(&format!("{} {done}", run.display()))?;
+    out::line(&format!("{} {done}", one_line(&run)))?;
     // One that had just finished has nothing left to train.
     if command == Command::Stop && inspect(&run).status == RunStatus::Stopped {
         out::note(&super::sft::how_to_go_on(&run));
@@ -110,7 +111,7 @@ pub fn attach(arguments: AttachArguments) -> Result<i32> {
         return tui::run(tui::Options { run: Some(run), output_dir, config: None, flags: Vec::new() });
     }
     match follow(&run).transpose() {
-        Some(result) => super::sft::end(&RunDir::open(&run)?, result).map(|()| 0),
+        Some(result) => super::sft::end_attached(&RunDir::open(&run)?, result).map(|()| 0),
         None => {
             let path = shell::word(&run);
             out::note(&format!(

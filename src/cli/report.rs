@@ -20,6 +20,17 @@ impl Left {
         Left { last: whole(&outcome.last_checkpoint), best: whole(&outcome.best_checkpoint) }
     }
 
+    /// As the worker has named them, where they are still as it wrote them; or else what lies on disk, with `last` the
+    /// newest whole one.
+    pub fn checked(run: &RunDir, outcome: &Outcome, last: Option<u64>) -> Left {
+        let told = Left::told(run, outcome);
+        let is_whole = |path: &Option<PathBuf>| path.as_ref().is_none_or(|p| verify_checkpoint(p).is_ok());
+        match is_whole(&told.last) && is_whole(&told.best) {
+            true => told,
+            false => Left::on_disk(run, last),
+        }
+    }
+
     /// What lies on disk, with `last` the newest whole checkpoint; it stands in the place of a best one that is damaged.
     pub fn on_disk(run: &RunDir, last: Option<u64>) -> Left {
         let Some(last) = last.map(|step| run.checkpoint(step)) else { return Left::default() };
@@ -33,12 +44,17 @@ impl Left {
     }
 }
 
+/// A path as scripts read it: as it is, but for line ends, which would make two lines of it.
+pub fn one_line(path: &Path) -> String {
+    path.display().to_string().replace('\n', "\\n").replace('\r', "\\r")
+}
+
 /// What scripts read from standard output.
 pub fn report(run: &RunDir, left: Left, status: RunStatus) -> String {
-    let mut text = format!("run_dir: {}\n", run.path().display());
+    let mut text = format!("run_dir: {}\n", one_line(run.path()));
     for (name, checkpoint) in [("last_checkpoint", left.last), ("best_checkpoint", left.best)] {
         if let Some(checkpoint) = checkpoint {
-            text += &format!("{name}: {}\n", checkpoint.display());
+            text += &format!("{name}: {}\n", one_line(&checkpoint));
         }
     }
     text + &format!("state: {}\n", status.word())
@@ -61,6 +77,12 @@ mod tests {
         );
         let failed = || report(&run, Left::on_disk(&run, newest_whole(&run)), RunStatus::Failed);
         assert_eq!(failed(), format!("run_dir: {at}\nstate: failed\n"));
+
+        // Long after its end: what was named is not there any more.
+        let (whole, told) = (newest_whole(&run), Left::checked(&run, &outcome, newest_whole(&run)));
+        assert_eq!(whole, None);
+        assert_eq!(report(&run, told, RunStatus::Finished), format!("run_dir: {at}\nstate: finished\n"));
+        assert_eq!(one_line(Path::new("/a\nb/评论\r c")), "/a\\nb/评论\\r c");
 
         // A run that failed later on.
         for step in [5, 10] {

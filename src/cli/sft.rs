@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use qwen_tui::args::{self, SftArgs};
-use qwen_tui::error::{Error, Result};
+use qwen_tui::error::{Error, Result, shown};
 use qwen_tui::hub::Sources;
 use qwen_tui::job::go_on;
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{
-    Begin, Event, Outcome, Resume, locate, newest_whole, ready_engine, resume_foreground, run_foreground,
+    Begin, Event, Outcome, Resume, locate, newest_whole, ready_engine, results, resume_foreground,
+    run_foreground,
 };
 use qwen_tui::run::{RunDir, check_output_dir, existing, list_checkpoints, read_events};
 
@@ -117,12 +118,12 @@ fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()>
     }
     let run = &resume.run;
     if resume.finished {
-        out::note(&format!("{} is finished; nothing is left to train", run.path().display()));
+        out::note(&format!("{} is finished; nothing is left to train", shown(run.path())));
         return out::text(&report(run, Left::on_disk(run, resume.whole), RunStatus::Finished));
     }
     out::note(&match resume.step {
-        Some(step) => format!("going on from {}", run.checkpoint(step).display()),
-        None => format!("{} has no whole checkpoint: starting from the beginning", run.path().display()),
+        Some(step) => format!("going on from {}", shown(&run.checkpoint(step))),
+        None => format!("{} has no whole checkpoint: starting from the beginning", shown(run.path())),
     });
     resume.locate(&mut |absent| fetch(absent, beginning))?.iter().for_each(|note| out::note(note));
     let events = || read_events::<Event>(&run.events_file()).unwrap_or_default();
@@ -145,15 +146,27 @@ fn go_on(mut resume: Resume, args: SftArgs, beginning: &Beginning) -> Result<()>
 
 /// Reports what lies on disk, and how to go on with a run that was stopped.
 pub fn end(run: &RunDir, result: Result<Outcome>) -> Result<()> {
+    let told = result.as_ref().ok().map(|outcome| Left::told(run, outcome));
+    report_end(run, result, told)
+}
+
+/// The same of a run whose worker may have ended long ago: checkpoints that are damaged by now are told.
+pub fn end_attached(run: &RunDir, result: Result<Outcome>) -> Result<()> {
+    let left = result.as_ref().ok().map(|outcome| {
+        let (whole, warnings) = results(run);
+        warnings.iter().for_each(|warning| out::note(&format!("warning: {warning}")));
+        Left::checked(run, outcome, whole)
+    });
+    report_end(run, result, left)
+}
+
+fn report_end(run: &RunDir, result: Result<Outcome>, left: Option<Left>) -> Result<()> {
     let status = match &result {
         Ok(outcome) if outcome.stopped => RunStatus::Stopped,
         Ok(_) => RunStatus::Finished,
         Err(_) => RunStatus::Failed,
     };
-    let left = match &result {
-        Ok(outcome) => Left::told(run, outcome),
-        Err(_) => Left::on_disk(run, newest_whole(run)),
-    };
+    let left = left.unwrap_or_else(|| Left::on_disk(run, newest_whole(run)));
     out::text(&report(run, left, status))?;
     if status == RunStatus::Stopped {
         out::note(&how_to_go_on(run.path()));

@@ -9,7 +9,7 @@ use super::follow::{Outcome, POLL, Screen, ending};
 use super::runs::worker_alive;
 use super::standing::{Standing, now};
 use super::worker::recorded_end;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shown};
 use crate::run::{EVENTS, Follower};
 
 /// Shows the run in `run` on stderr as lines until its worker has gone: how its newest worker began, the newest line of
@@ -75,7 +75,7 @@ async fn follow(run: &Path, mut screen: Screen) -> Result<Option<Outcome>> {
 /// Why a worker went that did not say how it ended.
 fn ended(run: &Path, standing: &Standing) -> Error {
     if standing.pid.is_none() {
-        return Error::user(format!("{}: no worker has begun on this run", run.display()));
+        return Error::user(format!("{}: no worker has begun on this run", shown(run)));
     }
     // Who started it writes that down a moment later.
     std::thread::sleep(3 * POLL);
@@ -83,5 +83,5 @@ fn ended(run: &Path, standing: &Standing) -> Error {
         let trouble = Standing::read(run).trouble(now());
         Error::internal(trouble.unwrap_or_else(|| "its worker ended without a word".to_owned()))
     };
-    recorded_end(run).unwrap_or_else(crashed).context(run.display())
+    recorded_end(run).unwrap_or_else(crashed).context(shown(run))
 }

@@ -10,7 +10,7 @@ use rustix::process::{Signal, getpgrp};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, shown};
 use crate::job::branch::kept;
 use crate::job::engine::{HangUp, find_engine};
 use crate::job::event::Event;
@@ -194,7 +194,7 @@ impl Screen {
         self.lines.see(&record.event);
         // Not before: a run that is refused leaves no directory.
         if let Event::Plan { .. } = &record.event {
-            self.say(&format!("run directory: {}", self.run_dir.display()));
+            self.say(&format!("run directory: {}", shown(&self.run_dir)));
         }
         if let Some(line) = self.lines.line(&record.event, self.bar.is_some()) {
             self.say(&line);

@@ -1,5 +1,8 @@
 //! Numbers as people read them.
 
+/// Seconds beyond which nothing is told but that it is longer.
+const LONGEST: f64 = 9.99e8;
+
 /// Seconds, in the two largest units that matter: `0.4 s`, `42 s`, `3 min 05 s`, `1 h 12 min`, `2 d 03 h`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
@@ -8,8 +11,10 @@ pub fn duration(seconds: f64) -> String {
     if seconds < 9.95 {
         return format!("{seconds:.1} s");
     }
-    // The cap keeps absurd estimates printable.
-    let s = seconds.round().min(9.99e8) as u64;
+    if seconds > LONGEST {
+        return format!("more than {} d", LONGEST as u64 / 86_400);
+    }
+    let s = seconds.round() as u64;
     match s {
         0..60 => format!("{s} s"),
         60..3600 => format!("{} min {:02} s", s / 60, s % 60),
@@ -97,7 +102,13 @@ mod tests {
     fn units_change_where_people_expect_it() {
         let cases =
             [(0.04, "0.0 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185.0, "3 min 05 s")];
-        let long = [(4320.0, "1 h 12 min"), (183_600.0, "2 d 03 h"), (f64::NAN, "?"), (-1.0, "?")];
+        let long = [
+            (4320.0, "1 h 12 min"),
+            (183_600.0, "2 d 03 h"),
+            (f64::NAN, "?"),
+            (-1.0, "?"),
+            (9e12, "more than 11562 d"),
+        ];
         for (seconds, text) in cases.into_iter().chain(long) {
             assert_eq!(duration(seconds), text, "{seconds}");
         }

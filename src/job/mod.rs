@@ -44,5 +44,5 @@ pub use event::Event;
 pub use follow::{Outcome, resume_foreground, run_foreground};
 pub use locate::locate;
 pub use newest::newest_whole;
-pub use resume::{Resume, resume};
+pub use resume::{Resume, results, resume};
 pub use worker::{Session, Worker};

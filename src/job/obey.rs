@@ -11,7 +11,7 @@ use super::socket::{POINTER, SOCKET};
 use super::standing::{Standing, now};
 use super::tell::tell;
 use super::worker::recorded_end;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::run::{EVENTS, Follower};
 
 /// How often the event log is looked at.
@@ -35,7 +35,7 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
     if !standing.is_running() {
         return Err(nobody(&standing));
     }
-    let name = run.display();
+    let name = shown(run);
     match command {
         Command::Pause if standing.paused => {
             return Ok(format!("is paused already, at step {}", standing.run.step));
@@ -158,7 +158,7 @@ fn awaited(command: Command, stage: Option<Stage>) -> &'static str {
 
 /// Why a run without a worker takes no command, and what to do.
 fn nobody(standing: &Standing) -> Error {
-    let path = standing.run.path.display();
+    let path = shown(&standing.run.path);
     let go_on = || what_it_does(&standing.run.path);
     Error::user(match standing.run.status {
         RunStatus::Finished => format!("{path} is finished: no worker is training it; {}", go_on()),

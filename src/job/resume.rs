@@ -16,6 +16,19 @@ use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Needed, RunDir, list_checkpoints_in, resumable, step_of, verify};
 use crate::shell;
 
+/// What a run that has ended has left: the step of its newest checkpoint that is as it was written, and which are damaged.
+pub fn results(run: &RunDir) -> (Option<u64>, Vec<String>) {
+    match newest(run, Wanted::Result, |_| Ok(())) {
+        Ok(Newest { step, mut warnings }) => {
+            if let (Some(step), false) = (step, warnings.is_empty()) {
+                warnings.push(format!("checkpoint-{step} is its newest whole one"));
+            }
+            (step, warnings)
+        }
+        Err(e) => (None, vec![e.to_string()]),
+    }
+}
+
 /// A run to go on with.
 #[derive(Debug)]
 pub struct Resume {
@@ -131,15 +144,7 @@ impl Resume {
         if !self.finished {
             return;
         }
-        match newest(&self.run, Wanted::Result, |_| Ok(())) {
-            Ok(Newest { step, warnings }) => {
-                (self.whole, self.warnings) = (step, warnings);
-                if let (Some(step), false) = (step, self.warnings.is_empty()) {
-                    self.warnings.push(format!("checkpoint-{step} is its newest whole one"));
-                }
-            }
-            Err(e) => self.warnings = vec![e.to_string()],
-        }
+        (self.whole, self.warnings) = results(&self.run);
     }
 
     /// Looks for what the worker reads. The adapter that the run began with is in its checkpoints.

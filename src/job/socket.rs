@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Context, Error, Result, brief};
+use crate::error::{Context, Error, Result, brief, shown};
 use crate::job::event::Command;
 use crate::job::frames::{Frames, TooLong};
 
@@ -144,7 +144,7 @@ pub fn send(run_dir: &Path, command: Command) -> Result<(), Untaken> {
     line.push(b'\n');
     let silent = |e: std::io::Error| {
         let waits = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        let e = Error::internal(format!("the worker of {} {}", run_dir.display(), silence(&e)));
+        let e = Error::internal(format!("the worker of {} {}", shown(run_dir), silence(&e)));
         if waits { Untaken::Silent(e) } else { Untaken::Other(e) }
     };
     match stream.write_all(&line) {
@@ -211,10 +211,9 @@ fn place(run_dir: &Path) -> Option<(PathBuf, String)> {
 }
 
 fn open(run_dir: &Path) -> Result<UnixStream> {
-    let nobody =
-        |why: &str| Error::user(format!("{}: no worker is training this run{why}", run_dir.display()));
+    let nobody = |why: &str| Error::user(format!("{}: no worker is training this run{why}", shown(run_dir)));
     if !run_dir.is_dir() {
-        return Err(Error::user(format!("{}: no such run directory", run_dir.display())));
+        return Err(Error::user(format!("{}: no such run directory", shown(run_dir))));
     }
     let (dir, name) = place(run_dir).ok_or_else(|| nobody(""))?;
     let whole = dir.join(&name);
@@ -235,7 +234,7 @@ fn open(run_dir: &Path) -> Result<UnixStream> {
                 ErrorKind::PermissionDenied => {
                     Error::user(format!("{}: {e}; the run belongs to another user", whole.display()))
                 }
-                _ => Error::internal(format!("the worker of {} {}", run_dir.display(), silence(&e))),
+                _ => Error::internal(format!("the worker of {} {}", shown(run_dir), silence(&e))),
             });
         }
     }

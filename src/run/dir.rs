@@ -232,6 +232,16 @@ pub fn check_output_dir(output_dir: &Path, model_type: &str, add_suffix: bool) -
     }
     let is_nothing = |path: &&Path| path.metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
     let nearest = place.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let is_circle =
+        |path: &&Path| path.metadata().is_err_and(|e| e.raw_os_error() == Some(Errno::LOOP.raw_os_error()));
+    if let Some(link) = nearest.filter(is_circle) {
+        return Err(Error::user(format!(
+            "cannot create the output directory {}: {} is a link that leads to itself; remove it, or set output_dir to \
+             another directory",
+            shown(&place),
+            shown(link)
+        )));
+    }
     if let Some(link) = nearest.filter(is_nothing) {
         return Err(Error::user(format!(
             "cannot create the output directory {}: {} is a link to {}, which is not there; make that, or set output_dir \
@@ -273,6 +283,21 @@ fn next_version(parent: &Path) -> io::Result<u64> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_link_that_leads_to_itself_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for (from, to) in [("loop", "loop"), ("a", "b"), ("b", "a")] {
+            std::os::unix::fs::symlink(to, dir.path().join(from)).unwrap();
+        }
+        for name in ["loop", "a", "loop/under/it"] {
+            for add_suffix in [false, true] {
+                let error = check_output_dir(&dir.path().join(name), "m", add_suffix).unwrap_err();
+                assert_eq!(error.exit_code(), 2);
+                assert!(error.to_string().contains("is a link that leads to itself"), "{error}");
+            }
+        }
+    }
 
     fn version(run: &RunDir) -> String {
         let name = run.path().file_name().unwrap().to_string_lossy().into_owned();

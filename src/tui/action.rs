@@ -48,6 +48,9 @@ pub enum Action {
     /// Quits; asks first while a job runs.
     Quit,
 
+    /// A command to the worker of a job; held where that does not hear yet, and never sent to another one.
+    Order(Command, Whom),
+
     // By the effects
     /// Makes a run directory and starts a worker on it, which is then followed.
     StartJob(Box<SftArgs>),
@@ -92,6 +95,15 @@ pub enum Action {
     Exit,
     /// Stops the cockpit until the shell lets it go on.
     Suspend,
+}
+
+/// The job that something is asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// The one whose start was asked for last: it has no directory at that time.
+    Next,
+    /// The one in this run directory.
+    Run(PathBuf),
 }
 
 /// A change of the queue.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 
-use super::action::{Action, Awaited, Notice, Tab};
+use super::action::{Action, Awaited, Notice, Tab, Whom};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
 use super::configs::ConfigWork;
@@ -17,8 +17,8 @@ use super::opening::Opening;
 use super::parting::Left;
 use super::popups::{Help, Popup, QueuePage};
 use super::questions::{load_question, merging_question, quit_question, unsaved_question};
-use super::state::State;
-use super::tabs;
+use super::state::{Hearing, State};
+use super::tabs::{self, nobody, stop_question};
 use crate::job::event::Command;
 use crate::job::queue::Job;
 
@@ -133,6 +133,7 @@ impl App {
             self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
         actions.extend(started);
         actions.extend(self.release());
+        self.ask_anew();
         match message {
             Message::Tick(now)
                 if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) =>
@@ -166,10 +167,30 @@ impl App {
     /// What was held for a worker, once it hears; where none has come to be nothing is left of it.
     fn release(&mut self) -> Vec<Action> {
         let is_open = self.state.run.as_ref().is_some_and(|run| run.worker == Worker::Unknown);
-        if self.held.is_empty() || self.state.is_starting() || self.state.fetch.is_some() || is_open {
-            return Vec::new();
+        let cancels = |(action, _): &(Action, _)| {
+            matches!(action, Action::CancelFetch | Action::Order(Command::Stop, Whom::Next))
+        };
+        match &self.state.fetch {
+            _ if self.held.is_empty() => return Vec::new(),
+            // Held on: where all was there a moment before, the job starts, and is to be stopped.
+            Some(fetching) if self.state.begun.is_none() && self.held.iter().any(cancels) => {
+                return match fetching.is_ending || fetching.starts {
+                    true => Vec::new(),
+                    false => vec![Action::CancelFetch],
+                };
+            }
+            Some(_) => return Vec::new(),
+            None if self.state.is_starting() || is_open => return Vec::new(),
+            None => {}
         }
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        // Without a start there is nobody to hear, and why is told by others.
+        let is_begun = self.state.begun.is_some();
+        held.retain(|(action, _)| match action {
+            Action::CancelFetch => false,
+            Action::Order(_, Whom::Next) => is_begun,
+            _ => true,
+        });
         if !self.state.is_live() {
             self.stopping = false;
             return Vec::new();
@@ -177,6 +198,47 @@ impl App {
         held.into_iter()
             .flat_map(|(action, notice)| notice.map(Action::Tell).into_iter().chain([action]))
             .collect()
+    }
+
+    /// A question about a job has the words of this moment; of one that has not come to be there is nothing to ask.
+    fn ask_anew(&mut self) {
+        let Some(Popup::Question(question)) = &self.popup else { return };
+        let Some(whom) = question.about.clone() else { return };
+        let is_none = whom == Whom::Next
+            && self.state.begun.is_none()
+            && matches!(self.state.hearing(&whom), Hearing::Nobody);
+        self.popup = match is_none {
+            true => None,
+            false => Some(Popup::Question(stop_question(&self.state, whom).in_place_of(question))),
+        };
+    }
+
+    /// Gives a command to the job that it was meant for.
+    fn order(&mut self, command: Command, whom: Whom) -> Option<Action> {
+        match self.state.hearing(&whom) {
+            Hearing::Nobody => {
+                let words = nobody(&self.state.name(&whom));
+                self.notice = Some((Notice::error(words), self.state.now));
+                return None;
+            }
+            Hearing::Fetch(fetching) if command == Command::Stop => {
+                let is_ending = fetching.is_ending;
+                self.notice = None;
+                self.hold(Action::Order(command, whom));
+                return (!is_ending).then_some(Action::CancelFetch);
+            }
+            Hearing::Fetch(_) | Hearing::Starts | Hearing::Run(_) => {}
+        }
+        self.pausing = match command {
+            Command::Pause => true,
+            Command::Resume | Command::Stop => false,
+            Command::Save => self.pausing,
+        };
+        if matches!(self.state.hearing(&whom), Hearing::Run(_)) {
+            return Some(Action::Send(command));
+        }
+        self.hold(Action::Order(command, whom));
+        None
     }
 
     /// What is said of jobs that the queue has started, or put aside, since it was looked at last.
@@ -350,24 +412,33 @@ impl App {
                     let words = self.state.fetch.as_ref().map(Fetching::in_the_way);
                     self.notice = words.map(|words| (Notice::info(words), self.state.now));
                 }
-                Action::CancelFetch => {
-                    if let Some(fetching) = &mut self.state.fetch {
-                        fetching.is_ending = !fetching.starts;
+                Action::Order(command, whom) => match self.order(command, whom) {
+                    Some(Action::CancelFetch) => {
+                        self.cancel_fetch();
+                        rest.push(Action::CancelFetch);
                     }
+                    ordered => rest.extend(ordered),
+                },
+                // Nothing is known yet of what is fetched for the job.
+                Action::CancelFetch if self.state.fetch.is_none() => self.hold(Action::CancelFetch),
+                Action::CancelFetch => {
+                    self.cancel_fetch();
                     rest.push(Action::CancelFetch);
                 }
                 Action::StartJob(args) => {
                     self.asked_on = Tab::Config;
                     self.shown = Tab::Train;
-                    self.state.starting = true;
+                    (self.state.starting, self.state.begun) = (true, None);
                     self.held.clear();
                     self.opening.asked(self.state.now);
                     rest.push(Action::StartJob(args));
                 }
                 action @ (Action::OpenRun(_) | Action::Resume(_)) => {
-                    if matches!(action, Action::Resume(_)) {
+                    let is_start = matches!(action, Action::Resume(_));
+                    if is_start {
                         self.asked_on = Tab::Checkpoints;
                     }
+                    (self.state.starting, self.state.begun) = (is_start, None);
                     self.held.clear();
                     self.opening.asked(self.state.now);
                     rest.push(action);
@@ -383,24 +454,18 @@ impl App {
                         None => rest.push(Action::Config(ConfigWork::Load(file))),
                     }
                 }
-                action => {
-                    if let Action::Send(command) = &action {
-                        self.pausing = match command {
-                            Command::Pause => true,
-                            Command::Resume | Command::Stop => false,
-                            Command::Save => self.pausing,
-                        };
-                    }
-                    match action {
-                        Action::Send(_) if self.state.is_starting() => self.hold(action),
-                        action => rest.push(action),
-                    }
-                }
+                action => rest.push(action),
             }
             self.changed = true;
         }
         self.state.covered = self.popup.is_some();
         rest
+    }
+
+    fn cancel_fetch(&mut self) {
+        if let Some(fetching) = &mut self.state.fetch {
+            fetching.is_ending = !fetching.starts;
+        }
     }
 
     /// Keeps what its worker does not hear yet, with what has just been said of it.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::action::Whom;
 use super::configs::ConfigNews;
 use super::fetching::{FetchNews, Fetching};
 use super::message::Message;
@@ -54,6 +55,19 @@ impl Merging {
     }
 }
 
+/// How it stands with a job that something is asked of.
+#[derive(Debug)]
+pub enum Hearing<'a> {
+    /// What it needs is being fetched.
+    Fetch(&'a Fetching),
+    /// Its worker does not hear yet.
+    Starts,
+    /// Its worker hears.
+    Run(&'a RunState),
+    /// It has ended, has not come to be, or is not followed any more.
+    Nobody,
+}
+
 /// What is known of the world.
 #[derive(Debug)]
 pub struct State {
@@ -71,6 +85,8 @@ pub struct State {
     pub run: Option<RunState>,
     /// A new run is being started: it takes the place of the one that is followed.
     pub starting: bool,
+    /// The run that has come of the start that was asked for last.
+    pub begun: Option<PathBuf>,
     /// The run that was followed until its directory went.
     pub gone: Option<PathBuf>,
     /// The base model that the arguments of the next job name, where it is there.
@@ -96,6 +112,7 @@ impl State {
             runs: None,
             run: None,
             starting: false,
+            begun: None,
             gone: None,
             base: None,
             fetch: None,
@@ -118,6 +135,9 @@ impl State {
             Message::Runs { output_dir, .. } if *output_dir != self.output_dir => return false,
             Message::Runs { runs, .. } => self.runs = Some(runs.clone()),
             Message::Opened(path) => {
+                if std::mem::take(&mut self.starting) {
+                    self.begun = Some(path.clone());
+                }
                 (self.run, self.gone, self.starting) = (Some(RunState::new(path)), None, false);
                 self.look_around(path);
             }
@@ -216,10 +236,48 @@ impl State {
     /// Whether what is asked of the job has to wait: it is being started, and its worker does not hear it yet. What is fetched
     /// for it may take long.
     pub fn is_starting(&self) -> bool {
+        let is_next = self.starting && self.fetch.as_ref().is_none_or(|fetching| fetching.starts);
+        is_next || self.run.as_ref().is_some_and(RunState::is_starting)
+    }
+
+    /// The job that the keys of the Train tab are for.
+    pub fn whom(&self) -> Whom {
         match &self.run {
-            Some(run) if run.is_live() => run.is_starting(),
-            _ => self.starting && self.fetch.is_none(),
+            Some(run)
+                if run.is_live() && (!self.starting || self.fetch.as_ref().is_some_and(|f| !f.starts)) =>
+            {
+                Whom::Run(run.path.clone())
+            }
+            _ => Whom::Next,
         }
+    }
+
+    /// How it stands with the job that something is asked of.
+    pub fn hearing(&self, whom: &Whom) -> Hearing<'_> {
+        let path = match whom {
+            Whom::Next => match (&self.begun, &self.fetch) {
+                (_, Some(fetching)) if !fetching.starts => return Hearing::Fetch(fetching),
+                _ if self.starting => return Hearing::Starts,
+                (Some(path), _) => path,
+                (None, _) => return Hearing::Nobody,
+            },
+            Whom::Run(path) => path,
+        };
+        match self.run.as_ref().filter(|run| run.path == *path) {
+            Some(run) if run.is_starting() => Hearing::Starts,
+            Some(run) if run.is_live() => Hearing::Run(run),
+            _ => Hearing::Nobody,
+        }
+    }
+
+    /// What to call the job that something is asked of.
+    pub fn name(&self, whom: &Whom) -> String {
+        let path = match whom {
+            Whom::Next => self.begun.as_deref(),
+            Whom::Run(path) => Some(path.as_path()),
+        };
+        let name = path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| "the job that is to start".to_owned())
     }
 
     /// Whether a worker is at the run that is followed.

@@ -201,6 +201,69 @@ fn a_job_that_runs_stays_in_sight_and_its_keys_are_its_own() {
 }
 
 #[test]
+fn a_stop_of_what_is_fetched_for_cancels_the_fetch() {
+    let is_cancel = |actions: &[Action]| {
+        let ends = |a: &&Action| matches!(a, Action::CancelFetch | Action::Send(_));
+        matches!(actions.iter().filter(ends).collect::<Vec<_>>()[..], [Action::CancelFetch])
+    };
+    // With nothing shown, with an ended run, and with one that trains.
+    let runs = [
+        (recorded("finished"), Worker::Gone { why: String::new() }),
+        (until_step("finished", 3), Worker::Alive),
+    ];
+    let begin = |shown: usize| {
+        let mut cockpit = match shown.checked_sub(1) {
+            None => Cockpit::new(80, 24),
+            Some(i) => Cockpit::on_run(80, 24, runs[i].0.clone(), runs[i].1.clone()),
+        };
+        cockpit.press(&["2"]);
+        cockpit.begin_a_run();
+        cockpit
+    };
+    for shown in 0..3 {
+        // Asked and answered before it is known that there is something to fetch.
+        for keys in [&["x", "x"][..], &["Esc"]] {
+            let mut cockpit = begin(shown);
+            assert!(cockpit.press(keys).is_empty());
+            assert!(is_cancel(&cockpit.tell(goes(begins()))), "{shown} {keys:?}");
+            assert!(!is_cancel(&cockpit.tell(goes(midst()))), "told once");
+            assert!(cockpit.picture().contains("cancelling"), "{}", cockpit.picture());
+            cockpit.tell(Message::Fetch(FetchNews::Cancelled));
+            assert!(cockpit.picture().contains("cancelled: "), "{}", cockpit.picture());
+        }
+        // Asked before it, answered meanwhile.
+        let mut cockpit = begin(shown);
+        cockpit.press(&["x"]);
+        cockpit.tell(goes(midst()));
+        assert!(cockpit.picture().contains("the fetch ends"), "{}", cockpit.picture());
+        assert!(is_cancel(&cockpit.press(&["x"])), "{shown}");
+        let picture = cockpit.picture();
+        assert!(picture.contains("cancelling") && !picture.contains("as soon as its engine"), "{picture}");
+    }
+    // Asked meanwhile; a run that trains beside it has the key itself.
+    for shown in 0..2 {
+        let mut cockpit = begin(shown);
+        cockpit.tell(goes(midst()));
+        assert!(is_cancel(&cockpit.press(&["x", "x"])), "{shown}");
+    }
+    // All had come a moment before: the job starts, and is stopped then.
+    let mut cockpit = begin(0);
+    cockpit.press(&["x", "x"]);
+    cockpit.tell(goes(midst()));
+    cockpit.tell(Message::Fetch(FetchNews::Starts));
+    cockpit.tell(Message::Fetch(FetchNews::Over));
+    cockpit.tell(Message::Opened(RUN.into()));
+    cockpit.tell(Message::Worker { run: RUN.into(), worker: Worker::Starting });
+    let told = cockpit.tell(Message::Worker { run: RUN.into(), worker: Worker::Alive });
+    assert!(matches!(&told[..], [Action::Send(qwen_tui::job::event::Command::Stop)]), "{told:?}");
+    // What is started needs no fetch: Esc ends nothing.
+    let mut cockpit = begin(0);
+    cockpit.press(&["Esc"]);
+    cockpit.tell(Message::Opened(RUN.into()));
+    assert!(!is_cancel(&cockpit.tell(Message::Worker { run: RUN.into(), worker: Worker::Alive })));
+}
+
+#[test]
 fn what_a_run_goes_on_with_is_fetched_too() {
     let mut cockpit = Cockpit::on_run(80, 24, recorded("finished"), Worker::Gone { why: String::new() });
     cockpit.press(&["3"]);

@@ -455,3 +455,76 @@ fn keys_that_are_pressed_while_a_run_starts_wait_for_its_worker() {
     assert!(cockpit.picture().contains("starting the engine"), "{}", cockpit.picture());
     assert!(cockpit.press(&["p"]).is_empty());
 }
+
+/// A cockpit on a live job, beside which another is started.
+fn beside() -> Cockpit {
+    let mut cockpit = live(80, 24);
+    cockpit.begin_a_run();
+    cockpit
+}
+
+/// What reaches a worker, or ends the cockpit's fetch.
+fn sent(actions: Vec<Action>) -> Vec<Action> {
+    actions.into_iter().filter(|a| matches!(a, Action::Send(_) | Action::CancelFetch)).collect()
+}
+
+#[test]
+fn keys_after_a_start_beside_another_job_are_for_the_one_that_starts() {
+    let new = std::path::PathBuf::from("/home/me/output/qwen-demo/v1-20231114-231320");
+    let worker = |worker| Message::Worker { run: new.clone(), worker };
+    for (keys, command) in
+        [(&["x", "x"][..], Command::Stop), (&["p"], Command::Pause), (&["s"], Command::Save)]
+    {
+        let mut cockpit = beside();
+        assert!(cockpit.press(keys).is_empty(), "the job that is shown is told nothing");
+        assert!(sent(cockpit.tell(Message::Opened(new.clone()))).is_empty());
+        assert!(sent(cockpit.tell(worker(Worker::Starting))).is_empty());
+        let told = sent(cockpit.tell(worker(Worker::Alive)));
+        assert!(matches!(&told[..], [Action::Send(got)] if *got == command), "{told:?}");
+    }
+    // One that does not come to be takes them with it; the other trains on.
+    let mut cockpit = beside();
+    assert!(cockpit.press(&["x", "x"]).is_empty());
+    let why = qwen_tui::tui::configs::ConfigNews::NotStarted("no room".to_owned());
+    assert!(sent(cockpit.tell(Message::Config(why))).is_empty());
+}
+
+#[test]
+fn a_stop_question_names_its_run_and_never_stops_another() {
+    let new = std::path::PathBuf::from("/home/me/output/qwen-demo/v1-20231114-231320");
+    let mut cockpit = live(80, 24);
+    cockpit.press(&["x"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("v0-20231114-221320\n") || picture.contains("v0-20231114-221320 "), "{picture}");
+    // Another one takes its place behind the question.
+    cockpit.tell(Message::Opened(new.clone()));
+    cockpit.tell(Message::Worker { run: new.clone(), worker: Worker::Alive });
+    let picture = cockpit.picture();
+    assert!(picture.contains("is not the run that is followed any more"), "{picture}");
+    assert!(sent(cockpit.press(&["x", "Enter"])).is_empty());
+    // Asked of the one that starts, it stays with that one, whose name it has as soon as there is one.
+    let mut cockpit = beside();
+    cockpit.press(&["x"]);
+    assert!(cockpit.picture().contains("the job that is to start"), "{}", cockpit.picture());
+    cockpit.tell(Message::Opened(new.clone()));
+    cockpit.tell(Message::Worker { run: new.clone(), worker: Worker::Alive });
+    assert!(cockpit.picture().contains("v1-20231114-231320"), "{}", cockpit.picture());
+    assert!(matches!(sent(cockpit.press(&["x"]))[..], [Action::Send(Command::Stop)]));
+}
+
+#[test]
+fn a_stop_question_has_the_words_of_the_moment() {
+    let mut cockpit = Cockpit::on_run(80, 24, Vec::new(), Worker::Starting);
+    cockpit.press(&["x"]);
+    assert!(cockpit.picture().contains("before its first step there is nothing to save"));
+    let run = std::path::PathBuf::from(super::RUN);
+    cockpit.tell(Message::Worker { run: run.clone(), worker: Worker::Alive });
+    cockpit.tell(Message::Events { run: run.clone(), records: until_step("finished", 3) });
+    let picture = cockpit.picture();
+    assert!(
+        picture.contains("The step at hand is finished") && !picture.contains("nothing to save"),
+        "{picture}"
+    );
+    cockpit.tell(Message::Worker { run, worker: gone("") });
+    assert!(cockpit.picture().contains("has ended"), "{}", cockpit.picture());
+}

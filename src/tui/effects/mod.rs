@@ -208,6 +208,7 @@ impl Effects {
             | Action::LoadConfig(_)
             | Action::NameBase(_)
             | Action::ShowQueue(_)
+            | Action::Order(..)
             | Action::Quit => {}
         }
     }

@@ -7,7 +7,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use crate::tui::action::Action;
+use crate::tui::action::{Action, Whom};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::state::State;
@@ -25,6 +25,8 @@ pub struct Question {
     pub title: String,
     pub text: String,
     pub choices: Vec<Choice>,
+    /// The job that it asks about, whose state its words follow.
+    pub about: Option<Whom>,
     marked: usize,
     /// Lines of the text that are scrolled away, and those that can be of what was drawn last.
     scroll: usize,
@@ -49,7 +51,27 @@ impl Choice {
 impl Question {
     pub fn new(title: impl Into<String>, text: impl Into<String>, choices: Vec<Choice>) -> Question {
         let marked = choices.len().saturating_sub(1);
-        Question { title: title.into(), text: text.into(), choices, marked, scroll: 0, most: Cell::default() }
+        Question {
+            title: title.into(),
+            text: text.into(),
+            choices,
+            about: None,
+            marked,
+            scroll: 0,
+            most: Cell::default(),
+        }
+    }
+
+    /// Of this job.
+    pub fn about(self, whom: Whom) -> Question {
+        Question { about: Some(whom), ..self }
+    }
+
+    /// Takes over where `before` was, whose words it has in their newest form.
+    pub fn in_place_of(self, before: &Question) -> Question {
+        let is_same = self.choices.len() == before.choices.len();
+        let marked = if is_same { before.marked } else { self.marked };
+        Question { marked, scroll: before.scroll, ..self }
     }
 
     /// Not a question: that nothing can be trained, and what is `missing`.

@@ -6,6 +6,7 @@ mod repl;
 mod train;
 
 use super::component::Component;
+pub use train::{nobody, stop_question};
 
 /// All tabs, in the order of `Tab::ALL`.
 pub fn all() -> [Box<dyn Component>; 4] {

@@ -12,12 +12,12 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::job::event::Command;
-use crate::tui::action::{Action, Awaited, Notice};
+use crate::tui::action::{Action, Awaited, Notice, Whom};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
 use crate::tui::model::RunState;
 use crate::tui::popups::{Choice, Question};
-use crate::tui::state::State;
+use crate::tui::state::{Hearing, State};
 use crate::tui::widgets;
 
 /// The tab; all that it shows is in the state.
@@ -48,12 +48,15 @@ impl Component for Train {
             (Command::Save, "it saves after the step at hand", Awaited::Saved)
         } else if keys::STOP.is(key) {
             (Command::Stop, "", Awaited::Ended)
-        } else if keys::CANCEL_FETCH.is(key) && state.fetch.is_some() {
+        } else if keys::CANCEL_FETCH.is(key) && (state.fetch.is_some() || state.starting) {
             return Handled::with(Action::CancelFetch);
         } else {
             return Handled::No;
         };
-        if !state.is_live() && !state.is_starting() {
+        let whom = state.whom();
+        let is_fetched = matches!(state.hearing(&whom), Hearing::Fetch(_));
+        let is_cancelled = is_fetched && command == Command::Stop;
+        if !(state.is_live() || state.is_starting() || is_cancelled) {
             let words = match &state.fetch {
                 Some(_) => "nothing runs yet: Esc cancels what is fetched for it",
                 None => "no job is running here",
@@ -61,9 +64,9 @@ impl Component for Train {
             return Handled::with(Action::Tell(Notice::info(words).until(Awaited::Ended)));
         }
         if command == Command::Stop {
-            return Handled::with(Action::Ask(Box::new(stop_question(state))));
+            return Handled::with(Action::Ask(Box::new(stop_question(state, whom))));
         }
-        Handled::Yes(vec![Action::Tell(Notice::info(told).until(awaited)), Action::Send(command)])
+        Handled::Yes(vec![Action::Tell(Notice::info(told).until(awaited)), Action::Order(command, whom)])
     }
 
     fn draw(&self, frame: &mut Frame, area: Rect, state: &State) {
@@ -90,27 +93,59 @@ fn is_paused(state: &State) -> bool {
     !state.is_starting() && state.run.as_ref().is_some_and(|r| r.paused || r.no_room.is_some())
 }
 
-fn stop_question(state: &State) -> Question {
-    let starting = state.is_starting();
-    let no_room = !starting && state.run.as_ref().is_some_and(|r| r.no_room.is_some());
-    let told =
-        if no_room { "it ends without saving" } else { "it finishes the step at hand, saves and ends" };
-    let told = if starting { "it ends as soon as its engine hears of it" } else { told };
-    let stop = vec![Action::Tell(Notice::info(told).until(Awaited::Ended)), Action::Send(Command::Stop)];
-    let keep = if is_paused(state) { "Keep it paused" } else { "Keep it running" };
+/// Asks whether the job is to be stopped; its words are those of this moment.
+pub fn stop_question(state: &State, whom: Whom) -> Question {
+    let name = state.name(&whom);
+    let hearing = state.hearing(&whom);
+    let (text, told) = match hearing {
+        Hearing::Fetch(fetching) => {
+            (format!("{} is being fetched for it: the fetch ends, and it is not started.", fetching.name), "")
+        }
+        Hearing::Starts => (
+            "It is starting: before its first step there is nothing to save.".to_owned(),
+            "it ends as soon as its engine hears of it",
+        ),
+        Hearing::Run(run) => of_run(run, state),
+        Hearing::Nobody => {
+            let close = vec![Choice::new('c', "Close", Vec::new())];
+            return Question::new("Stop", nobody(&name), close).about(whom);
+        }
+    };
+    let keep = match hearing {
+        Hearing::Run(run) if run.paused || run.no_room.is_some() => "Keep it paused",
+        _ => "Keep it running",
+    };
+    let stop = vec![
+        Action::Tell(Notice::info(told).until(Awaited::Ended)),
+        Action::Order(Command::Stop, whom.clone()),
+    ];
     let choices = vec![Choice::new('x', "Stop it", stop), Choice::new('k', keep, Vec::new())];
-    let mut text = "The step at hand is finished and saved; what was learned is kept.".to_owned();
-    if starting {
-        text = "It is starting: before its first step there is nothing to save.".to_owned();
+    Question::new("Stop", format!("{name}\n{text}"), choices).about(whom)
+}
+
+/// What a stop does to a run whose worker hears, and what is said when it has been told.
+fn of_run(run: &RunState, state: &State) -> (String, &'static str) {
+    let (text, told) = match run.no_room {
+        Some(_) => (
+            "It waits for room on the disk; stopped now, it loses what it has learned since its last checkpoint.",
+            "it ends without saving",
+        ),
+        None => (
+            "The step at hand is finished and saved; what was learned is kept.",
+            "it finishes the step at hand, saves and ends",
+        ),
+    };
+    match run.hung(state.now) {
+        Some(_) => (format!("It hangs, and may never hear of this: {}.", run.way_out()), told),
+        None => (text.to_owned(), told),
     }
-    if no_room {
-        text = "It waits for room on the disk; stopped now, it loses what it has learned since its last checkpoint."
-            .to_owned();
-    }
-    if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
-        text = format!("It hangs, and may never hear of this: {}.", run.way_out());
-    }
-    Question::new("Stop", text, choices)
+}
+
+/// Said where a command has nobody to go to.
+pub fn nobody(name: &str) -> String {
+    format!(
+        "{name} has ended, or is not the run that is followed any more: no other one is told in its place"
+    )
 }
 
 /// What is said until a new run has its directory and its worker.
