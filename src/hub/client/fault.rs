@@ -36,11 +36,13 @@ pub enum Kind {
 pub struct Fault {
     pub kind: Kind,
     pub message: String,
+    /// The hub asked for a longer wait than there was, because another could be asked meanwhile: it may be asked again.
+    pub is_early: bool,
 }
 
 impl Fault {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), is_early: false }
     }
 
     pub fn cancelled() -> Self {

@@ -33,6 +33,8 @@ pub struct Client {
     token: Option<Token>,
     /// The time for what it has.
     pub(super) clock: Clock,
+    /// Another hub may have the same: a busy one is waited for no longer than a silent one.
+    pub is_hasty: bool,
     notes: Notes,
 }
 
@@ -92,7 +94,7 @@ impl Client {
         let (id, token) = (address::id(repo)?, address::token(repo.hub)?);
         let (repo, network, notes) = (repo.clone(), network.clone(), notes.clone());
         let clock = Clock::new(began, network.answer);
-        Ok(Self { http, repo, id, network, base, variable, token, clock, notes })
+        Ok(Self { http, repo, id, network, base, variable, token, clock, is_hasty: false, notes })
     }
 
     /// The address of a path on the server, which begins with a slash and is encoded already.

@@ -40,6 +40,12 @@ impl Client {
             failed += 1;
             let wait = self.wait(&fault, failed);
             match (fault.kind, wait) {
+                (Kind::Busy(_) | Kind::Server, Some(wait)) if self.is_hasty => {
+                    if wait >= self.clock.left() {
+                        return Err(Fault { is_early: true, ..fault });
+                    }
+                    self.again(&self.repo.hub.to_string(), &fault, wait).await;
+                }
                 // It has answered, though only that.
                 (Kind::Busy(_) | Kind::Server, Some(wait)) => {
                     self.again(&self.repo.hub.to_string(), &fault, wait).await;

@@ -10,6 +10,7 @@ mod stage;
 mod state;
 mod target;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ pub fn pull(
 /// counts only after that.
 ///
 /// # Errors
-/// What each that was asked said. Only a hub that cannot be reached, and one that has no such repository or opens it to
-/// nobody, leads to the next.
+/// What each that was asked said. Only a hub that cannot be reached, is busy or ill, has no such repository or opens it to
+/// nobody leads to the next.
 pub fn pull_first(
     repos: &[Repo],
     options: &PullOptions,
@@ -104,16 +105,24 @@ fn first<T>(
     let mut failures = Failures::none();
     let got = client::run(async {
         let mut ask = Ask::new(repos, network);
-        for (at, repo) in repos.iter().enumerate() {
-            match get(&mut ask, at).await {
+        let mut turns: VecDeque<usize> = (0..repos.len()).collect();
+        let mut early = Vec::new();
+        while let Some(at) = turns.pop_front() {
+            let fault = match get(&mut ask, at).await {
                 Ok(got) => return Ok(Some(got)),
-                Err(fault) => {
-                    if failures.end_with(repo, fault) {
-                        break;
-                    }
-                }
+                Err(fault) => fault,
+            };
+            early.retain(|(earlier, _)| *earlier != at);
+            if fault.is_early {
+                ask.notes.say(format!("{}: {}; asking the other hub first", repos[at].hub, fault.reason()));
+                ask.be_patient(at);
+                turns.push_back(at);
+                early.push((at, fault));
+            } else if failures.end_with(&repos[at], fault) {
+                break;
             }
         }
+        early.into_iter().rev().for_each(|(at, fault)| failures.before(&repos[at], fault));
         Ok(None)
     });
     match got {
