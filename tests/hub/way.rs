@@ -283,6 +283,40 @@ fn a_wait_that_nobody_outlasts_is_told_and_not_waited_for() {
     }
 }
 
+#[test]
+fn a_network_that_wants_a_login_is_no_hub() {
+    let bench = Bench::new(vec![model(60_000)]);
+    bench.server.fault(only_modelscope(Fault::Status(511, vec![], "<html>log in</html>".into())));
+    bench.check(&bench.run(&["pull", MODEL]).dir());
+    std::fs::remove_dir_all(bench.path(".cache")).unwrap();
+    bench.server.fault(|_| Fault::Status(511, vec![], "<html>log in</html>".into()));
+    refused(
+        &bench.run(&["pull", MODEL]),
+        &["login page of this network", "log in", "--to DIR"],
+        &["fault of its own"],
+    );
+}
+
+#[test]
+fn a_server_that_is_ill_is_waited_for_as_long_as_it_asks() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let ill = |wait: &str| Fault::Status(503, vec![("Retry-After", wait.into())], String::new());
+    let (long, now) = (ill("500"), ill("0"));
+    bench.server.fault(move |_| long.clone());
+    let e = bench.pull(Hub::Hf, "model").unwrap_err().to_string();
+    assert!(e.contains("(503): it asks to try again in 9 min"), "{e}");
+    assert_eq!(bench.server.seen().len(), 1, "nobody waits as long");
+    bench.server.fault(move |_| now.clone());
+    let e = bench.pull(Hub::Hf, "model").unwrap_err().to_string();
+    assert!(e.contains("(503): try again now"), "{e}");
+}
+
+#[test]
+fn a_model_that_is_asked_for_as_rows_is_told_to_be_one() {
+    let bench = Bench::new(vec![model(60_000)]);
+    refused(&bench.run(&["pull", MODEL, "--dataset"]), &["is a model: pull it without --dataset"], &[]);
+}
+
 /// ModelScope has another answer than Hugging Face, which has the model or not.
 fn only_modelscope(fault: Fault) -> impl FnMut(&Request) -> Fault {
     move |request| if is_of(Hub::ModelScope, request) { fault.clone() } else { Fault::None }

@@ -186,7 +186,10 @@ impl Client {
             if !status.is_redirection() {
                 return match status.as_u16() {
                     200 | 206 => Ok(Answer { response, linked }),
-                    _ => Err(self.refusal(response, own, patience).await),
+                    _ => {
+                        let of_file = patience == Patience::Bytes || method == Method::HEAD;
+                        Err(self.refusal(response, own, patience, of_file).await)
+                    }
                 };
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
@@ -226,7 +229,7 @@ impl Client {
             return None;
         }
         match fault.kind {
-            Kind::Busy(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
+            Kind::Busy(Some(wait)) | Kind::Server(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
             _ => Some(self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1)),
         }
     }

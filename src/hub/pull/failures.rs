@@ -30,7 +30,7 @@ impl Failures {
         self.unreached &= unreached;
         let missing = matches!(fault.kind, Kind::Missing | Kind::Denied);
         self.missing &= missing;
-        let next = unreached || missing || is_busy(&fault);
+        let next = unreached || missing || is_busy(&fault) || fault.kind == Kind::Withheld;
         self.all.push((repo.hub, named(repo, fault).into()));
         !next
     }
@@ -49,13 +49,13 @@ impl Failures {
 
 /// Whether the hub has answered, and could do no more.
 fn is_busy(fault: &Fault) -> bool {
-    matches!(fault.kind, Kind::Busy(_) | Kind::Server)
+    matches!(fault.kind, Kind::Busy(_) | Kind::Server(_))
 }
 
 /// A fault with what was asked for; others name it themselves.
 fn named(repo: &Repo, fault: Fault) -> Fault {
     match fault.kind {
-        Kind::Unreachable | Kind::Stalled | Kind::Busy(_) | Kind::Server => fault.about(&called(repo)),
+        Kind::Unreachable | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => fault.about(&called(repo)),
         _ => fault,
     }
 }
