@@ -3,6 +3,7 @@
 //! A room imports only rooms named above it here; see `docs/architecture.md`.
 
 pub mod error;
+pub mod human;
 pub mod plain;
 pub mod shell;
 

@@ -41,6 +41,13 @@ pub struct Arguments {
     dataset: bool,
 }
 
+impl Arguments {
+    fn is_models_name(&self) -> bool {
+        let name = self.name.trim();
+        models::by_type(name).or_else(|| models::by_id(name)).is_some()
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Named {
     Modelscope,
@@ -89,6 +96,11 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
             None if failures.is_missing() && !arguments.dataset && repos.iter().all(is_no_known_model) => {
                 Err(Error::from(failures)
                     .map(|message| format!("{message}\n{}", perhaps_rows(&arguments.name, Given::Pull))))
+            }
+            None if failures.is_missing() && arguments.dataset && arguments.is_models_name() => {
+                Err(Error::from(failures).map(|message| {
+                    format!("{message}\n{} is a model: pull it without --dataset", arguments.name.trim())
+                }))
             }
             None => Err(failures.into()),
         },

@@ -135,7 +135,7 @@ pub fn looked_for(repo: &Repo) -> String {
     )
 }
 
-fn cache_variable(hub: Hub) -> &'static str {
+pub(super) fn cache_variable(hub: Hub) -> &'static str {
     match hub {
         Hub::ModelScope => "MODELSCOPE_CACHE",
         Hub::Hf => "HF_HUB_CACHE or HF_HOME",

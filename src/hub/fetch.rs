@@ -42,7 +42,7 @@ pub fn fetch(
 ) -> Result<PathBuf, Failed> {
     let data = absent.repos.first().filter(|repo| repo.sort == Sort::Dataset);
     let files = data.map_or_else(Vec::new, |repo| files_of(repo).into_iter().map(str::to_owned).collect());
-    let options = PullOptions { files, ..PullOptions::default() };
+    let options = PullOptions { files, for_job: true, ..PullOptions::default() };
     let failures = match pull_first(&absent.repos, &options, told, cancelled) {
         Ok((_, dir)) => return Ok(dir),
         Err(failures) => failures,
@@ -54,7 +54,7 @@ pub fn fetch(
         (kind, e) => {
             let e = if missing { absent.nowhere(&e) } else { absent.error(Some(&e)) };
             Err(match kind {
-                Some(Kind::Unreachable | Kind::Stalled | Kind::Cut | Kind::Server | Kind::Busy(_)) => {
+                Some(Kind::Unreachable | Kind::Stalled | Kind::Cut | Kind::Server(_) | Kind::Busy(_)) => {
                     Failed::ForNow(e)
                 }
                 _ => Failed::ForGood(e),

@@ -83,7 +83,7 @@ fn model(repo: &Repo) -> String {
 }
 
 /// The command that pulls it.
-fn pull(repo: &Repo) -> String {
+pub(super) fn pull(repo: &Repo) -> String {
     let dataset = if repo.sort == Sort::Dataset { " --dataset" } else { "" };
     let hub = match repo.hub {
         Hub::ModelScope => "modelscope",

@@ -13,7 +13,7 @@ pub mod find;
 pub mod follow;
 pub mod frames;
 pub mod go_on;
-pub mod human;
+pub use crate::human;
 pub mod hung;
 pub mod initial_adapter;
 pub mod inputs;

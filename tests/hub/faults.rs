@@ -290,3 +290,43 @@ fn what_a_mirror_does_not_list_is_asked_for() {
     assert!(bench.server.seen().iter().all(|r| !r.is_cdn), "the CDN's own word is not asked for");
     bench.check(&bench.pull(Hub::Hf, "model").unwrap());
 }
+
+#[test]
+fn a_file_that_is_listed_and_not_given_is_told_as_that() {
+    for (hub, status) in [(Hub::ModelScope, 404), (Hub::Hf, 404), (Hub::ModelScope, 403), (Hub::Hf, 403)] {
+        let bench = Bench::new(vec![model(200_000)]);
+        bench.server.fault(move |request| {
+            match request.asked("FilePath").unwrap_or(&request.path).ends_with("qwen.tiktoken") {
+                true => Fault::Status(status, vec![], String::new()),
+                false => Fault::None,
+            }
+        });
+        let lists = format!("qwen.tiktoken: the model {MODEL} on {hub} lists it");
+        let e = refused(&bench, hub, &[&lists, &format!("({status})")]);
+        assert!(!e.to_string().contains("is the name right?"), "{e}");
+        assert!(!e.to_string().contains("there is none"), "{e}");
+    }
+}
+
+#[test]
+fn a_job_is_told_of_places_in_its_own_words() {
+    let bench = Bench::new(vec![model(20_000_000)]);
+    let Some(small) = Disk::new(bench.path("disk")) else { return };
+    for (hub, variable) in [(Hub::ModelScope, "MODELSCOPE_CACHE"), (Hub::Hf, "HF_HOME")] {
+        let told = |for_job| {
+            let options = PullOptions { for_job, ..bench.options("disk/model") };
+            pull(&repo(hub), &options, &mut |_| {}, &|| false).unwrap_err().to_string()
+        };
+        let (job, by_hand) = (told(true), told(false));
+        assert!(by_hand.ends_with("choose another disk with --to"), "{by_hand}");
+        assert!(job.contains(variable) && job.ends_with("--model_cache_dir DIR"), "{job}");
+    }
+    drop(small);
+    // Small things are told in their own unit.
+    let bench = Bench::new(vec![Repository::new("datasets", "me/rows", vec![("a.csv", noise(12_000, 1))])]);
+    let Some(_small) = Disk::new(bench.path("disk")) else { return };
+    let rows = Repo { sort: Sort::Dataset, id: "me/rows".into(), ..repo(Hub::ModelScope) };
+    let options = PullOptions { for_job: true, ..bench.options("disk/rows") };
+    let e = pull(&rows, &options, &mut |_| {}, &|| false).unwrap_err().to_string();
+    assert!(e.contains("12.0 kB are to be fetched") && e.ends_with("with MODELSCOPE_CACHE"), "{e}");
+}

@@ -178,3 +178,39 @@ fn what_is_no_proxy_is_named_with_its_variable() {
         );
     }
 }
+
+#[test]
+fn a_socks_proxy_that_wants_a_login_is_told_to() {
+    let bench = Bench::new(vec![]);
+    let proxy = serve(|mut stream| {
+        // Version, how many ways to log in, those.
+        let mut offer = [0; 3];
+        std::io::Read::read_exact(&mut stream, &mut offer)?;
+        std::io::Write::write_all(&mut stream, &[5, 0xff])
+    });
+    // What this machine need not look up; nobody has that address.
+    for (scheme, name) in [("socks5", "192.0.2.1"), ("socks5h", "hub.test")] {
+        let address = format!("{scheme}://{proxy}");
+        let wants = format!(
+            "the proxy {proxy} (ALL_PROXY) wants a user and a password: ALL_PROXY=socks5h://USER:PASSWORD@{proxy}"
+        );
+        for hub in ["http", "https"].map(|scheme| format!("{scheme}://{name}")) {
+            refused(&said(&bench, &hub, &[("ALL_PROXY", &address)]), &[&wants], &["407"]);
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_is_asked_by_https_and_has_no_tls_is_told_with_http() {
+    let bench = Bench::new(vec![]);
+    let proxy = serve(|mut stream| {
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
+        std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
+    });
+    let address = format!("https://{proxy}");
+    for hub in ["http://hub.test", "https://hub.test"] {
+        let variable = if hub.starts_with("https") { "https_proxy" } else { "http_proxy" };
+        let told = format!("answers without TLS: {variable}=http://{proxy}");
+        refused(&said(&bench, hub, &[(variable, &address)]), &[&told], &[]);
+    }
+}

@@ -69,7 +69,7 @@ impl Bench {
             retries: 3,
             pause: Duration::from_millis(5),
         };
-        PullOptions { to: Some(self.path(to)), files: Vec::new(), network }
+        PullOptions { to: Some(self.path(to)), files: Vec::new(), network, for_job: false }
     }
 
     pub fn pull(&self, hub: Hub, to: &str) -> Result<PathBuf> {

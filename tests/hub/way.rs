@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use qwen_tui::error::Error;
+use qwen_tui::hub::shelf::offer_by;
 use qwen_tui::hub::{Failures, Hub, Network, PullOptions, Repo, pull_first};
 
 use crate::proxy::serve;
@@ -280,4 +281,102 @@ fn a_wait_that_nobody_outlasts_is_told_and_not_waited_for() {
         assert!(e.contains("it asks to try again in ") && e.contains(told), "{e}");
         assert!(began.elapsed() < Duration::from_secs(60));
     }
+}
+
+#[test]
+fn a_network_that_wants_a_login_is_no_hub() {
+    let bench = Bench::new(vec![model(60_000)]);
+    bench.server.fault(only_modelscope(Fault::Status(511, vec![], "<html>log in</html>".into())));
+    bench.check(&bench.run(&["pull", MODEL]).dir());
+    std::fs::remove_dir_all(bench.path(".cache")).unwrap();
+    bench.server.fault(|_| Fault::Status(511, vec![], "<html>log in</html>".into()));
+    refused(
+        &bench.run(&["pull", MODEL]),
+        &["login page of this network", "log in", "--to DIR"],
+        &["fault of its own"],
+    );
+}
+
+#[test]
+fn a_server_that_is_ill_is_waited_for_as_long_as_it_asks() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let ill = |wait: &str| Fault::Status(503, vec![("Retry-After", wait.into())], String::new());
+    let (long, now) = (ill("500"), ill("0"));
+    bench.server.fault(move |_| long.clone());
+    let e = bench.pull(Hub::Hf, "model").unwrap_err().to_string();
+    assert!(e.contains("(503): it asks to try again in 9 min"), "{e}");
+    assert_eq!(bench.server.seen().len(), 1, "nobody waits as long");
+    bench.server.fault(move |_| now.clone());
+    let e = bench.pull(Hub::Hf, "model").unwrap_err().to_string();
+    assert!(e.contains("(503): try again now"), "{e}");
+}
+
+#[test]
+fn a_model_that_is_asked_for_as_rows_is_told_to_be_one() {
+    let bench = Bench::new(vec![model(60_000)]);
+    refused(&bench.run(&["pull", MODEL, "--dataset"]), &["is a model: pull it without --dataset"], &[]);
+}
+
+/// ModelScope has another answer than Hugging Face, which has the model or not.
+fn only_modelscope(fault: Fault) -> impl FnMut(&Request) -> Fault {
+    move |request| if is_of(Hub::ModelScope, request) { fault.clone() } else { Fault::None }
+}
+
+#[test]
+fn a_busy_hub_leads_to_the_other() {
+    let repos = [repo(Hub::ModelScope), repo(Hub::Hf)];
+    let busy = |wait: &str| Fault::Status(429, vec![("Retry-After", wait.into())], String::new());
+    let ill = Fault::Status(503, vec![], String::new());
+    for fault in [busy("60"), busy("3600"), ill.clone()] {
+        let bench = Bench::new(vec![model(60_000)]);
+        bench.server.fault(only_modelscope(fault));
+        let options = impatient(&bench, Duration::from_secs(9));
+        let began = Instant::now();
+        let (from, dir) = pull_first(&repos, &options, &mut |_| {}, &|| false).unwrap();
+        assert_eq!(from.hub, Hub::Hf);
+        bench.check(&dir);
+        assert!(began.elapsed() < Duration::from_secs(60), "the busy one was waited for");
+    }
+    // Both are named where both are.
+    let bench = Bench::new(vec![model(60_000)]);
+    bench.server.fault(move |_| ill.clone());
+    let (failures, _) = failures(&bench.options("model"), &repos);
+    assert!(!failures.unreached && !failures.missing && !failures.is_missing());
+    let told = Error::from(failures).to_string();
+    for hub in ["ModelScope", "Hugging Face"] {
+        assert!(told.contains(&format!("the model {MODEL} on {hub}: ")) && told.contains("(503)"), "{told}");
+    }
+    // The other has nothing of the name: then the busy one is waited for.
+    let bench = Bench::new(vec![model(60_000)]);
+    let mut left = 1;
+    bench.server.fault(move |request| {
+        if request.path.starts_with("/api/models/") {
+            return Fault::Status(404, vec![], String::new());
+        }
+        left -= i32::from(is_of(Hub::ModelScope, request));
+        if left == 0 { busy("2") } else { Fault::None }
+    });
+    let mut notes = Vec::new();
+    let options = impatient(&bench, Duration::from_secs(1));
+    let pulled = pull_first(&repos, &options, &mut |p| notes.extend(p.notes.clone()), &|| false);
+    assert_eq!(pulled.map_err(Error::from).unwrap().0.hub, Hub::ModelScope);
+    assert!(bench.server.seen().iter().any(|request| is_of(Hub::Hf, request)), "{notes:?}");
+}
+
+#[test]
+fn whoever_only_looks_is_told_at_once_that_a_hub_is_busy() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let busy = Fault::Status(429, vec![("Retry-After", "60".into())], String::new());
+    bench.server.fault(move |_| busy.clone());
+    let network = impatient(&bench, Duration::from_secs(9)).network;
+    let began = Instant::now();
+    for repos in [vec![repo(Hub::Hf)], vec![repo(Hub::ModelScope), repo(Hub::Hf)]] {
+        let e = offer_by(&repos, &network, &|| false).unwrap_err().to_string();
+        for repo in &repos {
+            assert!(e.contains(&repo.hub.to_string()), "{e}");
+        }
+        assert!(e.contains("(429)") && e.contains("it asks to try again in 60 s"), "{e}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "it was waited for");
+    assert_eq!(bench.server.seen().len(), 3);
 }

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use reqwest::{Response, Url};
+use reqwest::{Response, StatusCode, Url};
 use tokio::time::timeout;
 
 use super::fault::{Fault, Kind};
@@ -62,8 +62,14 @@ impl Client {
         }
     }
 
-    /// An answer with another status than was hoped for.
-    pub(super) async fn refusal(&self, mut response: Response, own: bool, patience: Patience) -> Fault {
+    /// An answer with another status than was hoped for; `of_file`: about a file that the hub has listed.
+    pub(super) async fn refusal(
+        &self,
+        mut response: Response,
+        own: bool,
+        patience: Patience,
+        of_file: bool,
+    ) -> Fault {
         let (status, url) = (response.status(), response.url().clone());
         let headers = response.headers().clone();
         // The status says enough to wait for no more than an answer's time.
@@ -74,13 +80,16 @@ impl Client {
         if let Some(told) = proxy.as_ref().and_then(|proxy| proxy.answered(&url, status)) {
             return Fault::new(Kind::Unreachable, format!("cannot reach {}: {told}", server(&url)));
         }
+        if status == StatusCode::NETWORK_AUTHENTICATION_REQUIRED {
+            return self.page(&url, &said);
+        }
         let code = status.as_u16();
         if !own && (400..500).contains(&code) && code != 429 {
             // No word about the repository: a store of files that is barred here, or has lost one.
             let message = format!("{}, where {} keeps its files, answers {code}", host(&url), self.server());
             return Fault::new(Kind::Other, message);
         }
-        refused::fault(self, status, &headers, &said)
+        refused::fault(self, status, &headers, &said, of_file)
     }
 }
 

@@ -15,8 +15,10 @@ pub enum Kind {
     Missing,
     /// 429, with the wait it asks for.
     Busy(Option<Duration>),
-    /// 5xx.
-    Server,
+    /// A file that is listed and not given: 401, 403, 404 for it alone.
+    Withheld,
+    /// 5xx, with the wait it asks for.
+    Server(Option<Duration>),
     /// The connection ended before the answer did.
     Cut,
     /// Nothing came for too long.
@@ -36,11 +38,15 @@ pub enum Kind {
 pub struct Fault {
     pub kind: Kind,
     pub message: String,
+    /// The hub asked for a longer wait than there was, because another could be asked meanwhile: it may be asked again.
+    pub is_early: bool,
+    /// The message ends with the advice to take another place, and how one is named is not said yet.
+    pub wants_place: bool,
 }
 
 impl Fault {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), is_early: false, wants_place: false }
     }
 
     pub fn cancelled() -> Self {
@@ -49,15 +55,29 @@ impl Fault {
 
     /// Whether the same request may go well in a moment.
     pub fn passes(&self) -> bool {
-        matches!(self.kind, Kind::Unreachable | Kind::Busy(_) | Kind::Server | Kind::Cut | Kind::Stalled)
+        matches!(self.kind, Kind::Unreachable | Kind::Busy(_) | Kind::Server(_) | Kind::Cut | Kind::Stalled)
     }
 
     /// The message without its advice, for where that is followed without anybody's help.
     pub fn reason(&self) -> &str {
         match self.kind {
-            Kind::Busy(_) | Kind::Server => self.message.split(": ").next().unwrap_or_default(),
+            Kind::Busy(_) | Kind::Server(_) => self.message.split(": ").next().unwrap_or_default(),
             _ => &self.message,
         }
+    }
+
+    /// The same, whose message ends with the advice to take another place.
+    pub fn of_place(self) -> Self {
+        Self { wants_place: true, ..self }
+    }
+
+    /// The same, with how another place is named where that is its advice.
+    pub fn with_place(mut self, how: &str) -> Self {
+        if std::mem::take(&mut self.wants_place) {
+            self.message += " with ";
+            self.message += how;
+        }
+        self
     }
 
     /// The same with `what` before its message.
@@ -81,18 +101,18 @@ pub fn disk(doing: &str, path: &std::path::Path, e: &std::io::Error) -> Fault {
     use std::io::ErrorKind;
     let message = format!("cannot {doing} {}: {e}", path.display());
     match e.kind() {
-        ErrorKind::StorageFull => Fault::new(
-            Kind::NoRoom,
-            format!("{message}; free some space there, or choose another disk with --to"),
-        ),
+        ErrorKind::StorageFull => {
+            Fault::new(Kind::NoRoom, format!("{message}; free some space there, or choose another disk"))
+                .of_place()
+        }
         ErrorKind::QuotaExceeded => Fault::new(Kind::NoRoom, format!("{message}; your quota is used up")),
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Fault::new(Kind::Other, format!("{message}; choose a directory that you may write with --to"))
+            Fault::new(Kind::Other, format!("{message}; choose a directory that you may write")).of_place()
         }
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Fault::new(
-            Kind::Other,
-            format!("{message}; a file stands on the way: name another directory with --to"),
-        ),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            Fault::new(Kind::Other, format!("{message}; a file stands on the way: name another directory"))
+                .of_place()
+        }
         _ => Fault::new(Kind::Other, message),
     }
 }

@@ -33,6 +33,8 @@ pub struct Client {
     token: Option<Token>,
     /// The time for what it has.
     pub(super) clock: Clock,
+    /// Another hub may have the same: a busy one is waited for no longer than a silent one.
+    pub is_hasty: bool,
     notes: Notes,
 }
 
@@ -92,7 +94,7 @@ impl Client {
         let (id, token) = (address::id(repo)?, address::token(repo.hub)?);
         let (repo, network, notes) = (repo.clone(), network.clone(), notes.clone());
         let clock = Clock::new(began, network.answer);
-        Ok(Self { http, repo, id, network, base, variable, token, clock, notes })
+        Ok(Self { http, repo, id, network, base, variable, token, clock, is_hasty: false, notes })
     }
 
     /// The address of a path on the server, which begins with a slash and is encoded already.
@@ -184,7 +186,10 @@ impl Client {
             if !status.is_redirection() {
                 return match status.as_u16() {
                     200 | 206 => Ok(Answer { response, linked }),
-                    _ => Err(self.refusal(response, own, patience).await),
+                    _ => {
+                        let of_file = patience == Patience::Bytes || method == Method::HEAD;
+                        Err(self.refusal(response, own, patience, of_file).await)
+                    }
                 };
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
@@ -224,7 +229,7 @@ impl Client {
             return None;
         }
         match fault.kind {
-            Kind::Busy(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
+            Kind::Busy(Some(wait)) | Kind::Server(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
             _ => Some(self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1)),
         }
     }

@@ -80,9 +80,24 @@ impl Proxy {
         let Proxy { variable, server, .. } = self;
         // The words of hyper-util's tunnel, which tells no status.
         if errors.contains("proxy authorization required") {
-            return self.wants_a_login();
+            return self.wants_a_login(" (407)");
+        }
+        // Of its SOCKS: no way to log in that both know, one that was not offered, and a login that was refused.
+        let of_login = [
+            "server does not support user/pass authentication",
+            "server implements authentication incorrectly",
+            "credentials not accepted",
+        ];
+        if self.is_socks() && of_login.iter().any(|words| errors.contains(words)) {
+            return self.wants_a_login("");
         }
         let not_there = errors.contains("failed to create underlying connection");
+        let is_plain = ["InvalidContentType", "handshake eof"].iter().any(|words| errors.contains(words));
+        if self.scheme == "https" && is_plain && (not_there || !errors.contains("tunnel error: ")) {
+            return format!(
+                "the proxy {server} ({variable}) answers without TLS: {variable}=http://{server}"
+            );
+        }
         let port = url.port_or_known_default().unwrap_or(443);
         let name = url.host_str().unwrap_or_default();
         if errors.contains("tunnel error: ") && !not_there {
@@ -130,7 +145,7 @@ impl Proxy {
     pub fn answered(&self, url: &Url, status: StatusCode) -> Option<String> {
         let Proxy { variable, server, .. } = self;
         match status.as_u16() {
-            407 => Some(self.wants_a_login()),
+            407 => Some(self.wants_a_login(" (407)")),
             code @ (403 | 500..=599) => Some(format!(
                 "the answer through the proxy {server} ({variable}) is {code}, which is not the hub's own; ask whoever runs \
                  it to allow {}, {}",
@@ -141,14 +156,20 @@ impl Proxy {
         }
     }
 
-    fn wants_a_login(&self) -> String {
+    /// `code`: the status that says so, where there is one.
+    fn wants_a_login(&self, code: &str) -> String {
         let Proxy { variable, server, .. } = self;
+        let scheme = match self.scheme.as_str() {
+            // What looks names up on this machine as well.
+            "socks5" => "socks5h",
+            scheme => scheme,
+        };
         let told = if self.has_login {
             format!("does not accept the user and password that stand in {variable}")
         } else {
             "wants a user and a password".to_owned()
         };
-        format!("the proxy {server} ({variable}) {told} (407): {variable}=http://USER:PASSWORD@{server}")
+        format!("the proxy {server} ({variable}) {told}{code}: {variable}={scheme}://USER:PASSWORD@{server}")
     }
 
     fn others(&self, url: &Url) -> String {

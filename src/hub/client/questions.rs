@@ -40,8 +40,14 @@ impl Client {
             failed += 1;
             let wait = self.wait(&fault, failed);
             match (fault.kind, wait) {
+                (Kind::Busy(_) | Kind::Server(_), Some(wait)) if self.is_hasty => {
+                    if wait >= self.clock.left() {
+                        return Err(Fault { is_early: true, ..fault });
+                    }
+                    self.again(&self.repo.hub.to_string(), &fault, wait).await;
+                }
                 // It has answered, though only that.
-                (Kind::Busy(_) | Kind::Server, Some(wait)) => {
+                (Kind::Busy(_) | Kind::Server(_), Some(wait)) => {
                     self.again(&self.repo.hub.to_string(), &fault, wait).await;
                     self.clock.waited();
                 }
@@ -62,7 +68,7 @@ impl Client {
     }
 
     /// The fault of a page in the place of an answer: the hub itself was not reached.
-    fn page(&self, from: &Url, body: &[u8]) -> Fault {
+    pub(super) fn page(&self, from: &Url, body: &[u8]) -> Fault {
         let shown: String = String::from_utf8_lossy(body).chars().take(80).collect();
         let named = self.named_by().map(|variable| format!(", which {variable} names,")).unwrap_or_default();
         let sends = match self.is_own(from) {

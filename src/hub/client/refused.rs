@@ -11,14 +11,21 @@ use super::http::Client;
 use crate::error::brief;
 use crate::hub::Hub;
 
-/// The fault of an answer with another status than 200 or 206; `said` is what it says.
-pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u8]) -> Fault {
+/// The fault of an answer with another status than 200 or 206; `said` is what it says. `of_file`: about a file that the hub
+/// has listed, so that there is a repository.
+pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u8], of_file: bool) -> Fault {
     let repo = &client.repo;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (what, server) = (called(repo), client.server());
     let code = status.as_u16();
     let words = words(said).or_else(|| text("x-error-message").map(|m| brief(&m)));
     let words = words.map(|words| format!(" It says: {words}")).unwrap_or_default();
+    let wait = headers.get(RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
+    let when = match wait {
+        Some(Duration::ZERO) => "try again now".to_owned(),
+        Some(wait) => format!("it asks to try again in {}", span(wait)),
+        None => "try again later".to_owned(),
+    };
     match code {
         401 | 403 => {
             let login = match (client.token_from(), repo.hub) {
@@ -30,16 +37,28 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
             };
             let why = match text("x-error-code") {
                 Some("GatedRepo") => "its page asks to accept terms first",
+                _ if of_file => {
+                    let message = format!(
+                        "{what} lists it, and {server} does not give it ({code}): perhaps its terms are not accepted yet; \
+                         {login}.{words}"
+                    );
+                    return Fault::new(Kind::Withheld, message);
+                }
                 Some("RepoNotFound") => "there is none of this name, or it is private",
                 _ => "it is private, its terms are not accepted yet, or there is none of this name",
             };
             Fault::new(Kind::Denied, format!("{server} refuses {what} ({code}): {why}; {login}.{words}"))
         }
+        404 | 410 if of_file && text("x-error-code").is_none_or(|code| code == "EntryNotFound") => {
+            Fault::new(
+                Kind::Withheld,
+                format!("{what} lists it, and {server} does not have it ({code}): try again later.{words}"),
+            )
+        }
         404 | 410 => {
             let revision = repo.revision();
             let message = match text("x-error-code") {
                 Some("RevisionNotFound") => format!("{what} has no revision {revision} ({server})."),
-                Some("EntryNotFound") => format!("{what} has lost a file that its listing names ({server})."),
                 _ => format!(
                     "there is no {} in its revision {revision} ({server}): is the name right?",
                     &what[4..]
@@ -48,11 +67,6 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
             Fault::new(Kind::Missing, format!("{message}{words}"))
         }
         429 => {
-            let wait = headers.get(RETRY_AFTER).and_then(|value| seconds(value.to_str().ok()?));
-            let when = match wait {
-                Some(wait) => format!("it asks to try again in {}", span(wait)),
-                None => "try again later".to_owned(),
-            };
             let advice =
                 if client.token_from().is_none() { ", or with a token, which is allowed more" } else { "" };
             Fault::new(
@@ -61,8 +75,8 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
             )
         }
         500..=599 => Fault::new(
-            Kind::Server,
-            format!("{server} has a fault of its own ({code}): try again later.{words}"),
+            Kind::Server(wait),
+            format!("{server} has a fault of its own ({code}): {when}.{words}"),
         ),
         _ => Fault::new(Kind::Other, format!("{server} answers with status {code} for {what}.{words}")),
     }
@@ -80,9 +94,9 @@ pub fn span(wait: Duration) -> String {
     match seconds {
         0 if wait > Duration::ZERO => format!("{} s", wait.as_secs_f64()),
         0..300 => format!("{seconds} s"),
-        300..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+        300..7200 => format!("{} min", seconds.div_ceil(60)),
+        7200..172_800 => format!("{} h", seconds.div_ceil(3600)),
+        _ => format!("{} days", seconds.div_ceil(86_400)),
     }
 }
 
@@ -116,6 +130,15 @@ mod tests {
         let wait = seconds(&later.to_rfc2822()).unwrap();
         assert!((90..=100).contains(&wait.as_secs()), "{wait:?}");
         assert_eq!(seconds("soon"), None);
+    }
+
+    #[test]
+    fn nobody_is_told_to_wait_for_less_than_was_asked() {
+        for (wait, told) in
+            [(299, "299 s"), (300, "5 min"), (500, "9 min"), (7201, "3 h"), (172_801, "3 days")]
+        {
+            assert_eq!(span(Duration::from_secs(wait)), told);
+        }
     }
 
     #[test]

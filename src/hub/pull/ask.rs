@@ -35,6 +35,8 @@ pub struct Ask<'a> {
     began: Option<Instant>,
     /// How many of the hubs it was told of that they are waited for.
     told: usize,
+    /// Those that are asked again, with all the time that they want.
+    patient: Vec<bool>,
     /// What happens meanwhile.
     pub notes: Notes,
 }
@@ -42,12 +44,23 @@ pub struct Ask<'a> {
 impl<'a> Ask<'a> {
     pub fn new(repos: &'a [Repo], network: &'a Network) -> Self {
         let questions = repos.iter().map(|_| Question::NotAsked).collect();
-        Self { repos, network, questions, began: None, told: 0, notes: Notes::default() }
+        Self {
+            repos,
+            network,
+            questions,
+            began: None,
+            told: 0,
+            patient: vec![false; repos.len()],
+            notes: Notes::default(),
+        }
     }
 
     /// What the hub `at` this place of the order says.
     pub async fn of(&mut self, at: usize) -> Said {
         self.begin(at);
+        if self.patient[at] {
+            return self.answer(at).await;
+        }
         let said = match timeout(ALONE, self.answer(at)).await {
             Ok(said) => said,
             Err(_) => {
@@ -61,6 +74,12 @@ impl<'a> Ask<'a> {
             self.began = None;
         }
         said
+    }
+
+    /// That the hub `at` this place, which had no time to wait for, is the only one left: it has all the time it wants.
+    pub fn be_patient(&mut self, at: usize) {
+        self.patient[at] = true;
+        self.began = None;
     }
 
     /// Tells which hubs are waited for, where it is not told yet.
@@ -84,8 +103,10 @@ impl<'a> Ask<'a> {
         if matches!(self.questions[at], Question::NotAsked) {
             let began = *self.began.get_or_insert_with(Instant::now);
             let (repo, network, notes) = (self.repos[at].clone(), self.network.clone(), self.notes.clone());
+            let is_hasty = at + 1 < self.repos.len() && !self.patient[at];
             self.questions[at] = Question::Open(Box::pin(async move {
-                let client = Client::new(&repo, &network, began, &notes)?;
+                let mut client = Client::new(&repo, &network, began, &notes)?;
+                client.is_hasty = is_hasty;
                 let listing = client.list().await?;
                 Ok((Arc::new(client), listing))
             }));

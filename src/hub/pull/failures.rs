@@ -30,16 +30,33 @@ impl Failures {
         self.unreached &= unreached;
         let missing = matches!(fault.kind, Kind::Missing | Kind::Denied);
         self.missing &= missing;
-        let next = self.unreached || unreached || missing;
-        // Others name it themselves.
-        let fault = if unreached { fault.about(&called(repo)) } else { fault };
-        self.all.push((repo.hub, fault.into()));
+        let next = unreached || missing || is_busy(&fault) || fault.kind == Kind::Withheld;
+        self.all.push((repo.hub, named(repo, fault).into()));
         !next
+    }
+
+    /// Takes down what a hub said before the others were asked, which it was not asked again.
+    pub(super) fn before(&mut self, repo: &Repo, fault: Fault) {
+        (self.unreached, self.missing) = (false, false);
+        self.all.insert(0, (repo.hub, named(repo, fault).into()));
     }
 
     /// Whether the last hub that was asked has nothing of this name, or nothing for everybody.
     pub fn is_missing(&self) -> bool {
         matches!(self.last, Some(Kind::Missing | Kind::Denied))
+    }
+}
+
+/// Whether the hub has answered, and could do no more.
+fn is_busy(fault: &Fault) -> bool {
+    matches!(fault.kind, Kind::Busy(_) | Kind::Server(_))
+}
+
+/// A fault with what was asked for; others name it themselves.
+fn named(repo: &Repo, fault: Fault) -> Fault {
+    match fault.kind {
+        Kind::Unreachable | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => fault.about(&called(repo)),
+        _ => fault,
     }
 }
 

@@ -10,16 +10,20 @@ mod stage;
 mod state;
 mod target;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::absent::cache_variable;
 use super::client::fault::{Fault, Kind};
 use super::client::{self, Client, Listing, Network, RemoteFile, called, until};
+use super::page;
 use super::{Repo, Sort};
 use crate::error::{Error, Result};
+use crate::human;
 use crate::run::free_bytes;
 use ask::Ask;
 use fetch::Job;
@@ -42,7 +46,23 @@ pub struct PullOptions {
     pub to: Option<PathBuf>,
     /// These files alone; none: what a job needs.
     pub files: Vec<String>,
+    /// For a job, whose arguments name places in other words than those of `qwen-tui pull`.
+    pub for_job: bool,
     pub network: Network,
+}
+
+impl PullOptions {
+    /// How another place for `repo` is named.
+    fn other_place(&self, repo: &Repo) -> String {
+        let variable = cache_variable(repo.hub);
+        match (self.for_job, repo.sort) {
+            (false, _) => "--to".to_owned(),
+            (true, Sort::Model) => {
+                format!("{variable}, or by `{} --to DIR` and then --model_cache_dir DIR", page::pull(repo))
+            }
+            (true, Sort::Dataset) => variable.to_owned(),
+        }
+    }
 }
 
 /// Fetches what a job needs of `repo`, unless it is there already, and returns its directory. Several files come at once;
@@ -68,8 +88,8 @@ pub fn pull(
 /// counts only after that.
 ///
 /// # Errors
-/// What each that was asked said. Only a hub that cannot be reached, and one that has no such repository or opens it to
-/// nobody, leads to the next.
+/// What each that was asked said. Only a hub that cannot be reached, is busy or ill, has no such repository or opens it to
+/// nobody leads to the next.
 pub fn pull_first(
     repos: &[Repo],
     options: &PullOptions,
@@ -104,16 +124,24 @@ fn first<T>(
     let mut failures = Failures::none();
     let got = client::run(async {
         let mut ask = Ask::new(repos, network);
-        for (at, repo) in repos.iter().enumerate() {
-            match get(&mut ask, at).await {
+        let mut turns: VecDeque<usize> = (0..repos.len()).collect();
+        let mut early = Vec::new();
+        while let Some(at) = turns.pop_front() {
+            let fault = match get(&mut ask, at).await {
                 Ok(got) => return Ok(Some(got)),
-                Err(fault) => {
-                    if failures.end_with(repo, fault) {
-                        break;
-                    }
-                }
+                Err(fault) => fault,
+            };
+            early.retain(|(earlier, _)| *earlier != at);
+            if fault.is_early {
+                ask.notes.say(format!("{}: {}; asking the other hub first", repos[at].hub, fault.reason()));
+                ask.be_patient(at);
+                turns.push_back(at);
+                early.push((at, fault));
+            } else if failures.end_with(&repos[at], fault) {
+                break;
             }
         }
+        early.into_iter().rev().for_each(|(at, fault)| failures.before(&repos[at], fault));
         Ok(None)
     });
     match got {
@@ -139,7 +167,7 @@ async fn whole(
     let result = stages(ask, repo, options, &shared, &mut || told(&shared.progress()), cancelled).await;
     // What came last.
     told(&shared.progress());
-    result
+    result.map_err(|fault| fault.with_place(&options.other_place(repo)))
 }
 
 async fn stages(
@@ -233,25 +261,22 @@ async fn enter(target: &Target, shared: &Shared) -> Result<(Staging, bool), Faul
 fn check_room(open: &[RemoteFile], staging: &Staging) -> Result<(), Fault> {
     let wanted: u64 = open.iter().map(|file| file.size.unwrap_or(0) - staging.has(file)).sum();
     match free_bytes(staging.dir()) {
-        Some(free) if free < wanted.saturating_add(SPARE) => Err(Fault::new(
-            Kind::NoRoom,
-            format!(
-                "{:.1} MB are to be fetched, {:.1} MB are to stay free beside that, and {:.1} MB are free where {} lies: free \
-                 {:.1} MB more there, or choose another disk with --to",
-                megabytes(wanted),
-                megabytes(SPARE),
-                megabytes(free),
+        Some(free) if free < wanted.saturating_add(SPARE) => {
+            let short = wanted.saturating_add(SPARE) - free;
+            let message = format!(
+                "{} are to be fetched, {} are to stay free beside that, and {} are free where {} lies: free {} more there, or \
+                 choose another disk",
+                human::bytes(wanted),
+                human::bytes(SPARE),
+                human::bytes(free),
                 staging.dir().display(),
-                // Of what is a little short, more than nothing.
-                (megabytes(wanted.saturating_add(SPARE) - free) + 0.05).max(0.1),
-            ),
-        )),
+                // Three digits are shown: rather more than too little.
+                human::bytes(short.saturating_add(short / 100)),
+            );
+            Err(Fault::new(Kind::NoRoom, message).of_place())
+        }
         _ => Ok(()),
     }
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 /// Fetches files, several at once, the largest first. The first that cannot be had ends it.

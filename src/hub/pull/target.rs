@@ -75,10 +75,11 @@ impl Target {
             Kind::Other,
             format!(
                 "{} is another file than the hub has, and no pull has put it there as it is: nothing was changed. Update it \
-                 with the tool that did, take the directory away, or name another with --to",
+                 with the tool that did, take the directory away, or name another",
                 path.display()
             ),
-        ))
+        )
+        .of_place())
     }
 
     async fn is_same(

@@ -4,6 +4,7 @@
 mod family;
 mod folders;
 mod offer;
+mod paged;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use crate::args::models::{self, MODELS, is_id};
 use crate::model::{QwenConfig, Shard, weight_files};
 use folders::{files, ids, size};
 
-pub use offer::{Offer, offer};
+pub use offer::{Offer, offer, offer_by};
+pub use paged::at_revision;
 pub use rows::Rows;
 
 /// The demo's base model, where the program is run in its own folder.
@@ -38,6 +40,8 @@ pub struct Item {
     pub place: Shelf,
     /// Of a data set that is no name of the table: its files.
     pub rows: Option<Rows>,
+    /// The page that named it: its hub and revision are set with it.
+    pub page: Option<Repo>,
 }
 
 /// Where it is.
@@ -133,8 +137,8 @@ pub fn name_in(typed: &str) -> String {
     repo_of(typed).map_or_else(|| typed.to_owned(), |page| page.id)
 }
 
-/// What a typed name, or the address of a page, may mean that is none of `items`: a model or a data set on a hub. Nothing
-/// where it is no name of one.
+/// What a typed name, or the address of a page at its hub's own revision ([`at_revision`] has the others), may mean that is
+/// none of `items`: a model or a data set on a hub. Nothing where it is no name of one.
 pub fn typed(text: &str, items: &[Item]) -> Vec<Item> {
     let (name, page) = (name_in(text), repo_of(text.trim()));
     if !is_id(&name) {
@@ -149,7 +153,11 @@ pub fn typed(text: &str, items: &[Item]) -> Vec<Item> {
             let revision = page.as_ref().and_then(|page| page.revision.as_deref());
             let first = page.as_ref().map_or_else(|| first_hub(None), |page| page.hub);
             let repos = model_repos(&name, revision, first).into_iter();
-            typed.push(absent(&name, repos.map(|repo| Repo { sort, ..repo }).collect()));
+            let item = absent(&name, repos.map(|repo| Repo { sort, ..repo }).collect());
+            typed.push(match &page {
+                Some(page) => item.on_page(page),
+                None => item,
+            });
         }
     }
     typed
@@ -166,6 +174,7 @@ fn absent(name: &str, repos: Vec<Repo>) -> Item {
         dtype: None,
         place: Shelf::Absent(repos),
         rows: None,
+        page: None,
     }
 }
 
@@ -235,6 +244,7 @@ fn model(dir: &Path, name: String, place: Shelf) -> Item {
         dtype: dtype(dir),
         place,
         rows: None,
+        page: None,
     }
 }
 

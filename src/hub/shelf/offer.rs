@@ -45,7 +45,15 @@ impl Offer {
 /// # Errors
 /// What each of them said.
 pub fn offer(repos: &[Repo], cancelled: &dyn Fn() -> bool) -> Result<Option<Offer>> {
-    let listed = list_first(repos, &Network::default(), cancelled);
+    offer_by(repos, &Network::default(), cancelled)
+}
+
+/// [`offer`] by another way to the hubs. Nothing is tried again: whoever looks on has nothing to look at meanwhile.
+///
+/// # Errors
+/// As [`offer`].
+pub fn offer_by(repos: &[Repo], network: &Network, cancelled: &dyn Fn() -> bool) -> Result<Option<Offer>> {
+    let listed = list_first(repos, &Network { retries: 0, ..network.clone() }, cancelled);
     if cancelled() {
         return Ok(None);
     }

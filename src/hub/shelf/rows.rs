@@ -87,6 +87,7 @@ pub fn cached(caches: &Caches, repo: &Repo) -> Option<Item> {
         dtype: None,
         place: Shelf::Cache(repo.hub, dir),
         rows: Some(rows),
+        page: None,
     })
 }
 

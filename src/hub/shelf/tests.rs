@@ -236,3 +236,24 @@ fn a_typed_name_is_a_model_or_a_data_set_that_is_not_listed() {
         assert!(told(none).is_empty(), "{none}");
     }
 }
+
+#[test]
+fn a_page_at_a_revision_names_that_revision_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let cache = |place: &str| home.path().join(place);
+    let commit = "a".repeat(40);
+    put(&cache(&format!("hf/models--me--Good/snapshots/{commit}")), "-");
+    fs::create_dir_all(cache("hf/models--me--Good/refs")).unwrap();
+    fs::write(cache("hf/models--me--Good/refs/main"), &commit).unwrap();
+    let env = [("MODELSCOPE_CACHE", cache("ms")), ("HF_HUB_CACHE", cache("hf"))];
+    let caches = Caches::of(|name| env.iter().find(|(n, _)| *n == name).map(|(_, path)| path.clone().into()));
+    let page = repo_of("https://huggingface.co/me/Good/tree/v1.0").unwrap();
+    let item = paged::of(&caches, &page);
+    assert!(!item.is_here() && item.page.as_ref() == Some(&page), "{item:?}");
+    assert_eq!((item.repos()[0].hub, item.repos()[0].revision()), (Hub::Hf, "v1.0"));
+    // Where that one is here it is found.
+    fs::write(cache("hf/models--me--Good/refs/v1.0"), &commit).unwrap();
+    let item = paged::of(&caches, &page);
+    assert!(item.is_here() && item.page.as_ref() == Some(&page), "{item:?}");
+    assert!(at_revision("https://huggingface.co/me/Good").is_none());
+}

@@ -20,6 +20,7 @@ fn item(name: &str, model_type: Option<&str>, family: &str, bytes: u64, dtype: &
         dtype: (!dtype.is_empty()).then(|| dtype.to_owned()),
         place,
         rows: None,
+        page: None,
     }
 }
 
@@ -259,12 +260,45 @@ fn the_address_of_a_page_names_what_it_is_of() {
         }
         other => panic!("{other:?}"),
     }
+    // A copy of another revision is not what it names.
+    let mut cockpit = typed("https://huggingface.co/Qwen/Qwen-1_8B/tree/v1.0");
+    let repos = asked(&cockpit.press(&["Enter"]));
+    assert!(repos[0].hub == Hub::Hf && repos.iter().all(|repo| repo.revision() == "v1.0"), "{repos:?}");
+    cockpit.press(&["Enter"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("hub is Hugging Face, model_revision is v1.0"), "{picture}");
+    match &cockpit.press(&["a"])[..] {
+        [Action::Queue(QueueWork::Put(args)), ..] => {
+            assert_eq!(args.model_id_or_path.as_deref(), Some("qwen/Qwen-1_8B"));
+            assert_eq!(args.model_type, "qwen-1_8b");
+            assert_eq!((args.hub.as_deref(), args.model_revision.as_deref()), (Some("hf"), Some("v1.0")));
+        }
+        other => panic!("{other:?}"),
+    }
+    // What is here, and what is not, with the hub of the page.
+    for (address, id) in [("hf.co/Qwen/Qwen-1_8B", "qwen/Qwen-1_8B"), ("hf.co/Qwen/Qwen-7B", "qwen/Qwen-7B")]
+    {
+        let mut cockpit = typed(address);
+        let actions = cockpit.press(&["Enter"]);
+        assert!(actions.is_empty() || asked(&actions)[0].hub == Hub::Hf, "{actions:?}");
+        cockpit.press(&["Enter"]);
+        match &cockpit.press(&["a"])[..] {
+            [Action::Queue(QueueWork::Put(args)), ..] => {
+                assert_eq!(args.model_id_or_path.as_deref(), Some(id));
+                assert_eq!((args.hub.as_deref(), args.model_revision.as_deref()), (Some("hf"), None));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     // What is here is found by it, and a data set's page is no model's.
     let picture = typed("https://www.modelscope.cn/models/qwen/Qwen-1_8B/summary").picture();
     assert!(picture.contains("in ModelScope's cache") && !picture.contains("not here"), "{picture}");
     let mut cockpit = typed("https://huggingface.co/datasets/me/rows");
     let repos = asked(&cockpit.press(&["Enter"]));
     assert!(repos[0].hub == Hub::Hf && repos.iter().all(|repo| repo.sort == Sort::Dataset), "{repos:?}");
+    cockpit.press(&["Enter"]);
+    let picture = cockpit.picture();
+    assert!(picture.contains("`qwen-tui pull me/rows --dataset --hub hf` fetches it"), "{picture}");
 }
 
 #[test]

@@ -139,14 +139,21 @@ impl Form {
                 set("model_id_or_path", Some(item.name.clone().into()))?;
                 // They said where another one lies.
                 set("model_cache_dir", None)?;
-                let first = item.repos().first();
-                let revision = first.and_then(|repo| repo.revision.clone());
-                set("model_revision", revision.map(Value::from))?;
-                if let Some(hub) = first.map(|repo| repo.hub).filter(|hub| *hub != first_hub(None)) {
-                    // The page of that hub was named.
-                    set("hub", serde_json::to_value(hub).ok())?;
+                let revision = item.page.as_ref().and_then(|page| page.revision.clone());
+                let mut told = format!("model_id_or_path is {}", item.name);
+                if let Some(page) = &item.page {
+                    // Not what the form had for another one.
+                    let hub = Some(page.hub).filter(|hub| *hub != first_hub(None));
+                    set("hub", hub.and_then(|hub| serde_json::to_value(hub).ok()))?;
+                    if hub.is_some() {
+                        told += &format!(", hub is {}", page.hub);
+                    }
                 }
-                format!("model_id_or_path is {}", item.name)
+                if let Some(revision) = &revision {
+                    told += &format!(", model_revision is {revision}");
+                }
+                set("model_revision", revision.map(Value::from))?;
+                told
             }
         };
         if item.sort == Sort::Dataset {

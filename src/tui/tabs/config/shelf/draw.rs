@@ -163,10 +163,13 @@ impl Shelves {
     fn fetched(&self, item: &Item, theme: &Theme) -> Vec<(String, Style)> {
         let how = match item.can_be_named() {
             true => "starting a job fetches it".to_owned(),
-            false => format!("`qwen-tui pull {} --dataset` fetches it", item.name),
+            false => format!("`{}` fetches it", item.pull()),
         };
         let ids = |repos: &[Repo]| {
-            let ids = repos.iter().map(|repo| format!("{} on {}", repo.id, repo.hub));
+            let ids = repos.iter().map(|repo| match &repo.revision {
+                Some(revision) => format!("{} at {revision} on {}", repo.id, repo.hub),
+                None => format!("{} on {}", repo.id, repo.hub),
+            });
             ids.collect::<Vec<_>>().join(", ")
         };
         match self.asked.get(item.repos()) {

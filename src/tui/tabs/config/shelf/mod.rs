@@ -9,7 +9,8 @@ use crossterm::event::KeyEvent;
 
 use super::edit::Line;
 use super::{Config, Page, tell, tell_error};
-use crate::hub::shelf::{Item, Offer, Shelf, name_in, typed};
+use crate::hub::page::repo_of;
+use crate::hub::shelf::{Item, Offer, Shelf, at_revision, name_in, typed};
 use crate::hub::{Repo, Sort};
 use crate::tui::action::Action;
 use crate::tui::component::{CommandInfo, Handled};
@@ -27,6 +28,8 @@ pub struct Shelves {
     /// What is typed: words that narrow the list, or a name.
     words: Line,
     is_typing: bool,
+    /// What they name where they are the address of a page at a revision.
+    at_revision: Option<Item>,
     marked: usize,
     /// What was asked of the hubs: none until it is answered.
     asked: HashMap<Vec<Repo>, Option<Result<Offer, String>>>,
@@ -52,6 +55,7 @@ pub enum Chosen {
 impl Shelves {
     pub fn found(&mut self, items: &[Item]) {
         self.items = Some(items.to_vec());
+        self.at_revision = at_revision(self.words.text());
         self.mark(self.marked);
     }
 
@@ -83,6 +87,14 @@ impl Shelves {
         let (mut named, others): (Vec<Item>, Vec<Item>) =
             items.iter().filter(fits).cloned().partition(|item| item.is_called(&text));
         named.sort_by_key(|item| !item.is_here());
+        if let Some(item) = &self.at_revision {
+            return [item.clone()].into_iter().chain(named).chain(others).collect();
+        }
+        if let Some(page) = repo_of(typed_text.trim()) {
+            named = named.into_iter().map(|item| item.on_page(&page)).collect();
+            // What it is of, before what has the same name.
+            named.sort_by_key(|item| item.sort != page.sort);
+        }
         named.into_iter().chain(typed(typed_text, items)).chain(others).collect()
     }
 
@@ -105,6 +117,12 @@ impl Shelves {
 
     pub fn paste(&mut self, text: &str) {
         self.words.paste(text);
+        self.typed();
+    }
+
+    /// Other words stand there.
+    fn typed(&mut self) {
+        self.at_revision = at_revision(self.words.text());
         self.mark(0);
     }
 
@@ -142,7 +160,7 @@ impl Shelves {
             return self.type_in(key);
         } else if keys::CLOSE.is(key) && !self.words.text().is_empty() {
             self.words = Line::default();
-            self.mark(0);
+            self.typed();
         } else if keys::CLOSE.is(key) || keys::MODELS.is(key) {
             return Chosen::Closed;
         } else if keys::NAME.is(key) {
@@ -161,8 +179,8 @@ impl Shelves {
             return self.item().map_or(Chosen::Stay, |item| match item.can_be_named() {
                 true => Chosen::Take(Box::new(item)),
                 false => Chosen::Told(format!(
-                    "`qwen-tui pull {} --dataset` fetches it; r looks again, and it can be chosen then",
-                    item.name
+                    "`{}` fetches it; r looks again, and it can be chosen then",
+                    item.pull()
                 )),
             });
         } else if keys::ASK.is(key) {
@@ -182,7 +200,7 @@ impl Shelves {
     fn type_in(&mut self, key: &KeyEvent) -> Chosen {
         if keys::TAKE_BACK.is(key) {
             (self.words, self.is_typing) = (Line::default(), false);
-            self.mark(0);
+            self.typed();
         } else if keys::ASK_NAME.is(key) {
             self.is_typing = false;
             // What was typed just so is what is asked about; of what is listed `i` asks.
@@ -197,7 +215,7 @@ impl Shelves {
         } else if keys::BELOW.is(key) {
             self.mark(self.marked + 1);
         } else if self.words.handle(key) {
-            self.mark(0);
+            self.typed();
         } else {
             return Chosen::No;
         }
