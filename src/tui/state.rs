@@ -218,9 +218,11 @@ impl State {
         runs.filter(|r| Some(&r.path) != followed).count()
     }
 
-    /// Whether a job is known to run, followed or not.
+    /// Whether a job is known to run, followed or not. One whose worker has not been looked for yet counts.
     pub fn has_job(&self) -> bool {
-        self.is_live() || self.other_jobs() > 0 || self.queue.jobs.iter().any(Job::is_taken)
+        self.run.as_ref().is_some_and(|run| run.is_live() || run.may_be_live())
+            || self.other_jobs() > 0
+            || self.queue.jobs.iter().any(Job::is_taken)
     }
 
     /// The merge at work of `path`, or of what lies in it.

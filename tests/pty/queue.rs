@@ -15,7 +15,8 @@ fn open(bench: &Bench) -> Terminal {
     let mut command = cockpit(bench);
     command.arg("--config").arg(bench.write("job.json", job.to_string()));
     let mut terminal = Terminal::start(command, 120, 30);
-    terminal.see(&["training"]);
+    // The run is followed by then: the word alone stands on a screen without a run too.
+    terminal.see(&["training 0 %"]);
     terminal.press("1");
     terminal.see(&["job.json", "starts the training"]);
     terminal

@@ -192,7 +192,13 @@ fn a_training_is_put_into_the_queue() {
     assert!(live.press(&["s"]).is_empty());
     live.assert_picture("queue-start-80x24");
     assert!(matches!(live.press(&["a"])[..], [Action::Queue(QueueWork::Put(_))]));
-    // So it does where only the queue knows of one.
+    // So it does where the worker of the run that is shown has not been looked for yet.
+    let mut early = Cockpit::on_run(80, 24, until_step("finished", 17), Worker::Unknown);
+    early.press(&["1"]);
+    load(&mut early, "configs/jd-sentiment.json");
+    assert!(early.press(&["s"]).is_empty());
+    assert!(early.picture().contains("Put it into the queue"), "{}", early.picture());
+    // And where only the queue knows of one.
     let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
     cockpit.tell(Message::Queue(listing()));
     assert!(cockpit.press(&["s"]).is_empty());

@@ -402,6 +402,11 @@ impl RunState {
         self.is_starting() || (self.end.is_none() && self.worker == Worker::Alive)
     }
 
+    /// Whether its log has no end, and nobody has looked for its worker yet.
+    pub fn may_be_live(&self) -> bool {
+        self.end.is_none() && self.worker == Worker::Unknown && !self.steps.is_empty()
+    }
+
     /// Whether its worker does not hear commands yet.
     pub fn is_starting(&self) -> bool {
         self.worker == Worker::Starting
