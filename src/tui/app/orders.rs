@@ -1,0 +1,101 @@
+//! Commands to the job that they were meant for: at once, or held until its worker hears.
+
+use super::App;
+use crate::job::event::Command;
+use crate::tui::action::{Action, Notice, Whom};
+use crate::tui::model::Worker;
+use crate::tui::popups::Popup;
+use crate::tui::state::Hearing;
+use crate::tui::tabs::{nobody, stop_question};
+
+impl App {
+    /// What was held for a worker, once it hears; where none has come to be nothing is left of it.
+    pub(super) fn release(&mut self) -> Vec<Action> {
+        let is_open = self.state.run.as_ref().is_some_and(|run| run.worker == Worker::Unknown);
+        let cancels = |(action, _): &(Action, _)| {
+            matches!(action, Action::CancelFetch | Action::Order(Command::Stop, Whom::Next))
+        };
+        match &self.state.fetch {
+            _ if self.held.is_empty() => return Vec::new(),
+            // Held on: where all was there a moment before, the job starts, and is to be stopped.
+            Some(fetching) if self.state.begun.is_none() && self.held.iter().any(cancels) => {
+                return match fetching.is_ending || fetching.starts {
+                    true => Vec::new(),
+                    false => vec![Action::CancelFetch],
+                };
+            }
+            Some(_) => return Vec::new(),
+            None if self.state.is_starting() || is_open => return Vec::new(),
+            None => {}
+        }
+        let mut held = std::mem::take(&mut self.held);
+        // Without a start there is nobody to hear, and why is told by others.
+        let is_begun = self.state.begun.is_some();
+        held.retain(|(action, _)| match action {
+            Action::CancelFetch => false,
+            Action::Order(_, Whom::Next) => is_begun,
+            _ => true,
+        });
+        if !self.state.is_live() {
+            self.stopping = false;
+            return Vec::new();
+        }
+        held.into_iter()
+            .flat_map(|(action, notice)| notice.map(Action::Tell).into_iter().chain([action]))
+            .collect()
+    }
+
+    /// A question about a job has the words of this moment; of one that has not come to be there is nothing to ask.
+    pub(super) fn ask_anew(&mut self) {
+        let Some(Popup::Question(question)) = &self.popup else { return };
+        let Some(whom) = question.about.clone() else { return };
+        let is_none = whom == Whom::Next
+            && self.state.begun.is_none()
+            && matches!(self.state.hearing(&whom), Hearing::Nobody);
+        self.popup = match is_none {
+            true => None,
+            false => Some(Popup::Question(stop_question(&self.state, whom).in_place_of(question))),
+        };
+    }
+
+    /// Gives a command to the job that it was meant for.
+    pub(super) fn order(&mut self, command: Command, whom: Whom) -> Option<Action> {
+        match self.state.hearing(&whom) {
+            Hearing::Nobody => {
+                let words = nobody(&self.state.name(&whom));
+                self.notice = Some((Notice::error(words), self.state.now));
+                return None;
+            }
+            Hearing::Fetch(fetching) if command == Command::Stop => {
+                let is_ending = fetching.is_ending;
+                self.notice = None;
+                self.hold(Action::Order(command, whom));
+                return (!is_ending).then_some(Action::CancelFetch);
+            }
+            Hearing::Fetch(_) | Hearing::Starts | Hearing::Run(_) => {}
+        }
+        self.pausing = match command {
+            Command::Pause => true,
+            Command::Resume | Command::Stop => false,
+            Command::Save => self.pausing,
+        };
+        if matches!(self.state.hearing(&whom), Hearing::Run(_)) {
+            return Some(Action::Send(command));
+        }
+        self.hold(Action::Order(command, whom));
+        None
+    }
+
+    /// From here on the fetch is shown as one that ends, unless its job starts already.
+    pub(super) fn cancel_fetch(&mut self) {
+        if let Some(fetching) = &mut self.state.fetch {
+            fetching.is_ending = !fetching.starts;
+        }
+    }
+
+    /// Keeps what its worker does not hear yet, with what has just been said of it.
+    pub(super) fn hold(&mut self, action: Action) {
+        self.held.push((action, self.notice.as_ref().map(|(notice, _)| notice.clone())));
+        self.changed = true;
+    }
+}
