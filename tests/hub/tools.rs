@@ -144,7 +144,7 @@ impl Said {
     }
 }
 
-/// Whether weights are asked for.
+/// Whether the bytes of large weights are asked for, and not where they are.
 pub fn is_weights(request: &Request) -> bool {
-    request.is_cdn && request.method == "GET"
+    request.is_cdn && request.is_weights()
 }

@@ -8,7 +8,7 @@ use qwen_tui::job::queue::Queue;
 use serde_json::Value;
 
 use crate::common::Bench;
-use crate::served::{hub, run, words};
+use crate::served::{hub, run, slow_weights, words};
 use crate::server::Fault;
 use crate::{JOB, put_model};
 
@@ -133,10 +133,7 @@ fn a_job_that_is_fetched_for_keeps_its_place() {
 fn what_is_ready_starts_while_much_is_fetched_for_the_job_before_it() {
     let bench = Bench::new();
     let server = hub(&bench);
-    server.fault(|request| {
-        let is_weights = request.is_cdn || request.asked("FilePath") == Some("model.safetensors");
-        if request.method == "GET" && is_weights { Fault::Slow(50, 100) } else { Fault::None }
-    });
+    slow_weights(&server);
     run(&bench, &server.address(), &words(&JOB, &["--queue"])).ok();
     let queue = queue(&bench);
     until("how far it is", || note(&queue, 1).starts_with("fetching qwen"));

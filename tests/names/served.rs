@@ -24,6 +24,11 @@ pub fn hub(bench: &Bench) -> Server {
     ])
 }
 
+/// 500 bytes of weights a second: nobody waits for the end of that.
+pub fn slow_weights(server: &Server) {
+    server.fault(|request| if request.is_weights() { Fault::Slow(50, 100) } else { Fault::None });
+}
+
 pub fn words(words: &[&str], more: &[&str]) -> Vec<String> {
     [words, more].concat().iter().map(|word| word.to_string()).collect()
 }
@@ -195,15 +200,12 @@ fn a_signal_ends_a_fetch_and_the_same_command_goes_on() {
     hear_hang_up();
     let bench = Bench::new();
     let server = hub(&bench);
-    server.fault(|request| match request.path.ends_with("model.safetensors") {
-        true => Fault::Slow(500, 50),
-        false => Fault::None,
-    });
+    slow_weights(&server);
     let servers = [("MODELSCOPE_DOMAIN", server.address()), ("HF_ENDPOINT", server.address())];
     let servers = servers.each_ref().map(|(name, address)| (*name, address.as_str()));
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let started = bench.start_with(&words(&JOB, &[]), "", &servers);
-        started.wait_to_hear("fetching");
+        started.wait_to_hear("Qwen-1_8B: not on this machine; fetching it");
         kill_process(Pid::from_child(&started.child), signal).unwrap();
         let ended = started.wait();
         assert_eq!(ended.ok(), "state: stopped\n", "{}", ended.stderr);

@@ -13,10 +13,6 @@ use super::{CTRL_C, cockpit};
 
 const WEIGHTS: &str = "model.safetensors";
 
-fn is_weights(request: &Request) -> bool {
-    request.method == "GET" && (request.is_cdn || request.asked("FilePath") == Some(WEIGHTS))
-}
-
 /// A hub with the bench's model, whose weights come slowly.
 fn hub(bench: &Bench) -> Server {
     let server = Server::start(vec![Repository::of("models", "qwen/Qwen-1_8B", &bench.path("model"))]);
@@ -26,7 +22,7 @@ fn hub(bench: &Bench) -> Server {
 
 /// 2 kB a second: nobody waits for the end of that.
 fn slow(server: &Server) {
-    server.fault(|request| if is_weights(request) { Fault::Slow(100, 50) } else { Fault::None });
+    server.fault(|request| if request.is_weights() { Fault::Slow(100, 50) } else { Fault::None });
 }
 
 /// A cockpit with a job of two steps that names its model.
@@ -89,7 +85,7 @@ fn a_fetch_is_cancelled_and_gone_on_with_at_the_next_start() {
     server.seen();
     terminal.press("s");
     terminal.see(&["finished at step 2"]);
-    let from = server.seen().iter().filter(|r| is_weights(r)).filter_map(Request::range).next();
+    let from = server.seen().iter().filter(|r| r.is_weights()).filter_map(Request::range).next();
     assert_eq!(from.map(|(from, _)| from), Some(kept), "from where it was cut");
     terminal.press(CTRL_C);
     assert_eq!(terminal.ended().code(), Some(0));

@@ -55,6 +55,11 @@ impl Request {
         self.query.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 
+    /// Whether weights are asked for: by their name, and then of the CDN where they are large.
+    pub fn is_weights(&self) -> bool {
+        self.method == "GET" && (self.is_cdn || self.asked("FilePath") == Some("model.safetensors"))
+    }
+
     /// First and last byte asked for.
     pub fn range(&self) -> Option<(u64, Option<u64>)> {
         let (from, to) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
