@@ -6,6 +6,7 @@ pub mod error;
 pub mod human;
 pub mod plain;
 pub mod shell;
+pub mod stderr;
 
 pub mod args;
 pub mod data;

@@ -1,13 +1,13 @@
 //! The engine's own small command line; people type `qwen-tui`.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use qwen_tui::bench::{BenchArguments, NewModelArguments};
-use qwen_tui::error::{Error, Result, escaped};
+use qwen_tui::error::{Error, Result};
+use qwen_tui::stderr::note;
 use qwen_tui_engine::infer::{logits, stdio};
 use qwen_tui_engine::model::convert::convert;
 use qwen_tui_engine::model::create::create;
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
         Ok(()) => 0,
         Err(e) => {
             // Its log may be what cannot be written.
-            let _ = writeln!(std::io::stderr(), "error: {}", escaped(&e.to_string()));
+            note(&format!("error: {e}"));
             e.exit_code()
         }
     };

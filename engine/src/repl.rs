@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use qwen_tui::error::{Context, Error, Result};
 use qwen_tui::job::repl::{Reply, Request};
+use qwen_tui::stderr::warning;
 
 use crate::words;
 use queue::Queue;
@@ -18,7 +19,7 @@ use session::Server;
 /// # Errors
 /// Loading fails; `out` is closed. A request that fails is answered with its error instead.
 pub fn serve(flags: &[String], input: impl Read + Send + 'static, out: &mut dyn Write) -> Result<()> {
-    let mut server = Server::open(flags, &mut |line| eprintln!("warning: {line}"))?;
+    let mut server = Server::open(flags, &mut |line| warning(line))?;
     let mut tell = |reply: &Reply| -> Result<()> {
         let mut line = serde_json::to_vec(reply).internal("writing JSON")?;
         line.push(b'\n');

@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, Write};
 
-use qwen_tui::error::{Context, Error, Result, escaped};
+use qwen_tui::error::{Context, Error, Result};
+pub use qwen_tui::stderr::note;
 use qwen_tui::tui::text::wrap;
 
 /// Writes `text` to standard output.
@@ -50,11 +51,6 @@ pub fn written(result: std::io::Result<()>) -> Result<()> {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.user("cannot write to standard output"),
     }
-}
-
-/// Writes a line to standard error, where anybody still reads it. A terminal obeys nothing that it quotes.
-pub fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", escaped(line));
 }
 
 /// Writes an error to standard error.

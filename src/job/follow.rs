@@ -1,6 +1,6 @@
 //! A run in the foreground: a worker is started, and its event log shown until it ends.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use rustix::process::{Signal, getpgrp};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::error::{Context, Error, Result, shown};
+use crate::error::{Context, Error, Result, escaped, shown};
 use crate::job::branch::kept;
 use crate::job::engine::{HangUp, find_engine};
 use crate::job::event::Event;
@@ -18,6 +18,7 @@ use crate::job::lines::Lines;
 use crate::job::stop::{Beginning, HUNG_UP};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Follower, Record};
+use crate::stderr::note;
 
 /// How a run that did not fail ended.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -210,9 +211,9 @@ impl Screen {
 
     pub(super) fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(escaped(line)),
             // A closed stderr is no reason to leave the worker alone.
-            None => drop(writeln!(std::io::stderr(), "{line}")),
+            None => note(line),
         }
     }
 

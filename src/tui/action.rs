@@ -53,7 +53,11 @@ pub enum Action {
 
     // By the effects
     /// Makes a run directory and starts a worker on it, which is then followed.
-    StartJob(Box<SftArgs>),
+    StartJob {
+        args: Box<SftArgs>,
+        /// Others that run have been told of.
+        beside: bool,
+    },
     /// Changes the queue of jobs.
     Queue(QueueWork),
     /// Follows a run, alive or not, in the place of the one followed now.
@@ -87,8 +91,8 @@ pub enum Action {
     OpenInRepl(PathBuf),
     /// To the engine's REPL server and what is around it.
     Repl(Order),
-    /// Asks the worker to stop and, once it has been told, quits.
-    StopAndExit,
+    /// Asks the worker of a job to stop and, once it has been told, quits.
+    StopAndExit(Whom),
     /// Asks the merges at work to end, and quits.
     StopMergesAndExit,
     /// Quits and leaves everything as it is.

@@ -1,27 +1,23 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
+mod news;
 mod orders;
-
-use std::path::Path;
 
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 
-use super::action::{Action, Awaited, Notice, Tab};
+use super::action::{Action, Notice, Tab};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
 use super::configs::ConfigWork;
-use super::fetching::{FetchNews, Fetching, fetching_question, not_started};
+use super::fetching::{Fetching, fetching_question};
 use super::keys;
-use super::message::Message;
-use super::model::Worker;
 use super::opening::Opening;
 use super::parting::Left;
 use super::popups::{Help, Popup, QueuePage};
 use super::questions::{load_question, merging_question, quit_question, unsaved_question};
 use super::state::State;
 use super::tabs;
-use crate::job::queue::Job;
 
 /// Seconds that a notice stays where no key takes it away.
 const NOTICE_SECONDS: f64 = 8.0;
@@ -100,125 +96,6 @@ impl App {
         };
         self.changed = true;
         self.act(actions)
-    }
-
-    /// Takes news of the world; returns what the effects should do.
-    pub fn message(&mut self, message: &Message) -> Vec<Action> {
-        if matches!(message, Message::Runs { output_dir, .. } if *output_dir != self.state.output_dir) {
-            // Another directory has taken the place of that one meanwhile, and is looked at.
-            return Vec::new();
-        }
-        let mut started = self.started(message);
-        if let Message::Fetch(news) = message {
-            started.extend(self.hear_fetch(news));
-        }
-        let output_dir = self.state.output_dir.clone();
-        self.changed |= self.state.see(message);
-        self.changed |=
-            matches!(message, Message::Tick(_)) && self.tabs[self.shown as usize].counts_seconds();
-        if self
-            .notice
-            .as_ref()
-            .and_then(|(n, _)| n.until)
-            .is_some_and(|awaited| self.has_come(awaited, message))
-        {
-            self.notice = None;
-            self.changed = true;
-        }
-        self.pausing &= match message {
-            Message::Opened(_) | Message::Deleted(_) => false,
-            Message::Notice(notice) => !notice.is_error,
-            message => !self.has_come(Awaited::Paused, message),
-        };
-        let mut actions: Vec<Action> =
-            self.tabs.iter_mut().flat_map(|tab| tab.receive(message, &self.state)).collect();
-        actions.extend(started);
-        actions.extend(self.release());
-        self.ask_anew();
-        match message {
-            Message::Tick(now)
-                if self.notice.as_ref().is_some_and(|(_, since)| now - since > NOTICE_SECONDS) =>
-            {
-                self.notice = None;
-                self.changed = true;
-            }
-            Message::Notice(notice) => actions.push(Action::Tell(notice.clone())),
-            Message::Runs { runs, .. } => {
-                if let Some(chosen) = self.opening.choose(runs, self.shown, &self.state) {
-                    if chosen.shown {
-                        self.shown = Tab::Train;
-                    }
-                    actions.push(Action::OpenRun(chosen.run));
-                }
-            }
-            Message::Opened(_) => self.opening.opened(),
-            _ => {}
-        }
-        let is_tick = matches!(message, Message::Tick(_));
-        if !actions.iter().any(|action| matches!(action, Action::ListRuns)) {
-            if output_dir != self.state.output_dir {
-                actions.push(Action::ListRuns);
-            } else if is_tick && self.opening.looks(self.shown, &self.state) {
-                actions.push(Action::LookForJobs);
-            }
-        }
-        self.act(actions)
-    }
-
-    /// What is said of jobs that the queue has started, or put aside, since it was looked at last.
-    fn started(&self, message: &Message) -> Vec<Action> {
-        let Message::Queue(now) = message else { return Vec::new() };
-        let before = |job: &Job| self.state.queue.job(job.number);
-        let mut actions = Vec::new();
-        for job in &now.jobs {
-            let notice = match (job.run(), before(job)) {
-                (Some(run), Some(before)) if before.run().is_none() => {
-                    actions.push(Action::ListRuns);
-                    let (number, run) = (job.number, run.display());
-                    Notice::info(format!("job {number} of the queue is trained in {run}: Q, Enter shows it"))
-                }
-                (None, Some(before)) if job.word() == "failed" && before.word() != "failed" => Notice::error(
-                    format!("job {} was not started: {}", job.number, job.note().unwrap_or_default()),
-                ),
-                _ => continue,
-            };
-            actions.push(Action::Tell(notice));
-        }
-        actions
-    }
-
-    /// What follows from news of a fetch, before the state has heard them.
-    fn hear_fetch(&mut self, news: &FetchNews) -> Vec<Action> {
-        let was = self.state.fetch.as_ref();
-        if !matches!(news, FetchNews::Goes(_)) && std::mem::take(&mut self.asks_of_fetch) {
-            self.popup = None;
-        }
-        // Where it was asked for, unless somebody has gone elsewhere meanwhile.
-        let back = (self.shown == Tab::Train).then_some(Action::Show(self.asked_on));
-        match news {
-            FetchNews::Goes(_) if was.is_none() => vec![Action::Show(Tab::Train)],
-            FetchNews::Goes(_) | FetchNews::Starts | FetchNews::Over => Vec::new(),
-            FetchNews::Cancelled => {
-                let told = was.map(|fetching| Action::Tell(Notice::info(fetching.cancelled())));
-                back.into_iter().chain(told).collect()
-            }
-            FetchNews::Failed(why) => {
-                vec![Action::Show(self.asked_on), Action::Ask(Box::new(not_started(why)))]
-            }
-        }
-    }
-
-    /// Whether a message of the followed run brings what a notice has announced.
-    fn has_come(&self, awaited: Awaited, message: &Message) -> bool {
-        let is_followed = |run: &Path| self.state.run.as_ref().is_some_and(|r| r.path == run);
-        match message {
-            Message::Events { run, records } => {
-                is_followed(run) && records.iter().any(|r| awaited.has_come(&r.event))
-            }
-            Message::Worker { run, worker: Worker::Gone { .. } } => is_followed(run),
-            Message::Opened(_) | Message::Deleted(_) => true,
-            _ => false,
-        }
     }
 
     /// For the shell's screen, when the cockpit has gone: what goes on without it, and what does not.
@@ -320,19 +197,12 @@ impl App {
                     self.popup = Some(Popup::Question(question));
                 }
                 Action::NameBase(base) => self.state.base = base.map(|base| *base),
-                Action::StopAndExit => {
-                    self.stopping = true;
-                    if self.state.is_starting() {
-                        self.hold(Action::StopAndExit);
-                        continue;
-                    }
-                    rest.push(Action::StopAndExit);
-                }
+                Action::StopAndExit(whom) => rest.extend(self.stop_and_exit(whom)),
                 Action::StopMergesAndExit => {
                     self.stopping_merges = true;
                     rest.push(Action::StopMergesAndExit);
                 }
-                Action::StartJob(_) | Action::Resume(_) if self.state.fetch.is_some() => {
+                Action::StartJob { .. } | Action::Resume(_) if self.state.fetch.is_some() => {
                     let words = self.state.fetch.as_ref().map(Fetching::in_the_way);
                     self.notice = words.map(|words| (Notice::info(words), self.state.now));
                 }
@@ -349,13 +219,13 @@ impl App {
                     self.cancel_fetch();
                     rest.push(Action::CancelFetch);
                 }
-                Action::StartJob(args) => {
+                action @ Action::StartJob { .. } => {
                     self.asked_on = Tab::Config;
                     self.shown = Tab::Train;
                     (self.state.starting, self.state.begun) = (true, None);
                     self.held.clear();
                     self.opening.asked(self.state.now);
-                    rest.push(Action::StartJob(args));
+                    rest.push(action);
                 }
                 action @ (Action::OpenRun(_) | Action::Resume(_)) => {
                     let is_start = matches!(action, Action::Resume(_));

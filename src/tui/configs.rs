@@ -64,6 +64,8 @@ pub enum ConfigNews {
     },
     /// The job is in the queue.
     Queued,
+    /// Others run: it is to be asked whether this one is to start beside them.
+    Occupied(Box<SftArgs>),
     /// A training did not begin; nothing is left of it.
     NotStarted(String),
     /// The error is the loader's.

@@ -25,7 +25,7 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
     };
     let choices = vec![
         Choice::new('l', leave, vec![Action::Exit]),
-        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit]),
+        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit(state.whom())]),
         Choice::new('s', "Stay", Vec::new()),
     ];
     if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {

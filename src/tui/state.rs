@@ -184,7 +184,7 @@ impl State {
                 (self.fetch, self.starting) = (None, false);
             }
             Message::Queue(listing) => self.queue = listing.clone(),
-            Message::Config(ConfigNews::NotStarted(_)) => self.starting = false,
+            Message::Config(ConfigNews::NotStarted(_) | ConfigNews::Occupied(_)) => self.starting = false,
             Message::Notice(notice) if notice.is_error => self.starting = false,
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }

@@ -75,6 +75,13 @@ fn start(bench: &Bench) -> (Terminal, PathBuf) {
 
 /// A cockpit with such a job in its form.
 fn config_tab(bench: &Bench) -> Terminal {
+    let mut terminal = open(bench);
+    terminal.see(&["job.json", "starts the training"]);
+    terminal
+}
+
+/// A cockpit that is about to have such a job in its form.
+fn open(bench: &Bench) -> Terminal {
     let path = |name: &str| bench.path(name).display().to_string();
     let job = serde_json::json!({
         "model_type": "qwen-1_8b", "model_id_or_path": path("model"), "device": "cpu", "threads": 1,
@@ -83,9 +90,21 @@ fn config_tab(bench: &Bench) -> Terminal {
     let config = bench.write("job.json", job.to_string());
     let mut command = cockpit(bench);
     command.args(["--config", &config]);
-    let mut terminal = Terminal::start(command, 100, 30);
-    terminal.see(&["job.json", "starts the training"]);
-    terminal
+    Terminal::start(command, 100, 30)
+}
+
+/// Keys that are quicker than the first look at what runs start nothing beside it unasked.
+#[test]
+fn a_start_before_anything_is_seen_is_asked_about_where_a_job_runs() {
+    let bench = Bench::new();
+    let (first, run) = start(&bench);
+    let mut second = open(&bench);
+    second.press("s");
+    second.see(&["A job is running", "Start this one beside it"]);
+    assert_eq!(only_run(&bench), run);
+    second.press("n");
+    drop((first, second));
+    stop(&bench, &run);
 }
 
 /// A key that comes before the worker is there is not lost.

@@ -61,7 +61,7 @@ fn midst() -> Fetching {
 /// A cockpit that has been told to start a job, and fetches for it.
 fn fetching(width: u16, height: u16) -> Cockpit {
     let mut cockpit = on(width, height, "configs/jd-sentiment.json");
-    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob { .. }]));
     cockpit.tell(goes(begins()));
     cockpit
 }
@@ -107,7 +107,7 @@ fn esc_cancels_it_and_the_arguments_are_shown_again() {
     cockpit.assert_picture("fetch-cancelled-80x24");
     // Esc is its key no more, and another start is one.
     assert!(cockpit.press(&["2", "Esc"]).iter().all(|action| matches!(action, Action::ListRuns)));
-    assert!(cockpit.press(&["1", "s"]).iter().any(|action| matches!(action, Action::StartJob(_))));
+    assert!(cockpit.press(&["1", "s"]).iter().any(|action| matches!(action, Action::StartJob { .. })));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_job_that_runs_stays_in_sight_and_its_keys_are_its_own() {
         cockpit.press(&["1"]);
         load(&mut cockpit, "configs/jd-sentiment.json");
         let asked = cockpit.press(&["s", "b"]);
-        assert!(matches!(&asked[..], [Action::StartJob(_)]), "{asked:?}");
+        assert!(matches!(&asked[..], [Action::StartJob { .. }]), "{asked:?}");
         cockpit.tell(goes(midst()));
         let picture = cockpit.picture();
         assert!(picture.contains("step 3/") && picture.contains("1.06 GB of 3.67 GB"), "{picture}");

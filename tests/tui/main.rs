@@ -65,7 +65,7 @@ impl Cockpit {
     pub fn begin_a_run(&mut self) {
         let args =
             qwen_tui::args::load_sft(None, &["--model_type=qwen-7b", "--dataset=a.csv"].map(str::to_owned));
-        self.app.act(vec![Action::StartJob(Box::new(args.unwrap().args))]);
+        self.app.act(vec![Action::StartJob { args: Box::new(args.unwrap().args), beside: false }]);
     }
 
     pub fn tell(&mut self, message: Message) -> Vec<Action> {

@@ -327,10 +327,18 @@ fn quitting_while_a_job_runs_asks() {
     assert!(cockpit.press(&["Esc"]).is_empty(), "it stays");
     assert!(cockpit.press(&["q", "s"]).is_empty(), "it stays");
     assert!(matches!(cockpit.press(&["Ctrl+c", "l"])[..], [Action::Exit]));
-    assert!(matches!(cockpit.press(&["q", "x"])[..], [Action::StopAndExit]));
-    assert!(matches!(cockpit.press(&["q", "Up", "Enter"])[..], [Action::StopAndExit]));
+    assert!(matches!(cockpit.press(&["q", "x"])[..], [Action::StopAndExit(_)]));
+    assert!(matches!(cockpit.press(&["q", "Up", "Enter"])[..], [Action::StopAndExit(_)]));
     let mut over = Cockpit::on_run(80, 24, recorded("finished"), gone(""));
     assert!(matches!(over.press(&["q"])[..], [Action::Exit]));
+    // Another one has taken its place while the question stood.
+    let mut cockpit = live(80, 24);
+    cockpit.press(&["q"]);
+    let other = PathBuf::from("/home/me/output/qwen-demo/v1-20231114-230000");
+    cockpit.tell(Message::Opened(other.clone()));
+    cockpit.tell(Message::Worker { run: other, worker: Worker::Alive });
+    assert!(cockpit.press(&["x"]).is_empty());
+    assert!(cockpit.picture().contains("no other one is told in its place"), "{}", cockpit.picture());
 }
 
 #[test]
@@ -411,7 +419,7 @@ fn keys_that_are_pressed_while_a_run_starts_wait_for_its_worker() {
         let open = |cockpit: &mut Cockpit| {
             let mut told = cockpit.tell(Message::Opened(run.clone()));
             told.extend(cockpit.tell(worker(Worker::Starting)));
-            told.retain(|action| matches!(action, Action::Send(_) | Action::StopAndExit));
+            told.retain(|action| matches!(action, Action::Send(_) | Action::StopAndExit(_)));
             assert!(told.is_empty(), "{told:?}");
         };
         for (key, command) in [("p", Command::Pause), ("s", Command::Save)] {
@@ -449,7 +457,7 @@ fn keys_that_are_pressed_while_a_run_starts_wait_for_its_worker() {
     cockpit.tell(Message::Opened(run.clone()));
     cockpit.tell(worker(Worker::Starting));
     assert!(cockpit.press(&["q", "x"]).is_empty());
-    assert!(matches!(cockpit.tell(worker(Worker::Alive))[..], [Action::StopAndExit]));
+    assert!(matches!(cockpit.tell(worker(Worker::Alive))[..], [Action::StopAndExit(_)]));
     // A run that goes on: what its log tells is the earlier worker's.
     let mut cockpit = Cockpit::on_run(80, 24, recorded("finished"), Worker::Starting);
     assert!(cockpit.picture().contains("starting the engine"), "{}", cockpit.picture());

@@ -5,18 +5,13 @@ use std::io::Write;
 
 use qwen_tui::error::{Context, Result};
 use qwen_tui::job::human;
+pub use qwen_tui::stderr::note;
 
 use super::report::{Cell, Figures, Report};
 use crate::infer::stdio::Out;
 
 /// Share of the cores beyond which other programs disturb.
 const BUSY: f64 = 0.25;
-
-/// Says on standard error what is being done.
-pub fn note(what: &str) {
-    // Nobody may read it.
-    let _ = writeln!(std::io::stderr(), "{what}");
-}
 
 pub fn print(text: &str) -> Result<()> {
     let mut out = Out::new(std::io::stdout().lock());

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use qwen_tui::args::InferArgs;
+use qwen_tui::stderr::{note, warning};
 use serde_json::Value;
 
 /// `infer_result_YYYYMMDD-HHMMSS.jsonl` in the checkpoint, made when there is an answer to write.
@@ -33,10 +34,10 @@ impl Answers {
             }),
         };
         if let Err(e) = written {
-            eprintln!(
-                "warning: answers are not saved: {}: {e}; --save_result false silences this",
+            warning(format!(
+                "answers are not saved: {}: {e}; --save_result false silences this",
                 path.display()
-            );
+            ));
             self.path = None;
         }
     }
@@ -49,7 +50,7 @@ impl Answers {
     /// Says where the answers are, if any were written.
     pub fn tell(&self) {
         if let Some(path) = self.written() {
-            eprintln!("answers: {}", path.display());
+            note(&format!("answers: {}", path.display()));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use qwen_tui::error::{Context, Result};
+use qwen_tui::stderr::note;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status of a program that Ctrl-C ended, as shells have it.
@@ -75,9 +76,9 @@ impl Interrupt {
 
     fn end(&self) -> ! {
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        eprintln!();
+        note("");
         if let Some(path) = saved {
-            eprintln!("answers: {}", path.display());
+            note(&format!("answers: {}", path.display()));
         }
         std::process::exit(INTERRUPTED)
     }

@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use qwen_tui::args::InferArgs;
 use qwen_tui::data::Row;
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::stderr::{note, warning};
 use rand_mt::Mt;
 use serde_json::json;
 
@@ -48,7 +49,7 @@ fn talk(
     let mut history: Vec<[String; 2]> = Vec::new();
     let mut several = false;
     let typed = std::io::stdin().is_terminal();
-    eprintln!("{HINT}");
+    note(HINT);
     loop {
         let sign = if several { "<<<[M] " } else { "<<< " };
         write!(out, "{sign}").and_then(|()| out.flush()).user("standard output")?;
@@ -56,7 +57,7 @@ fn talk(
             Some(Ok(query)) => query,
             // A slip of the keys: a terminal that takes back a byte of a character leaves the others.
             Some(Err(e)) if typed => {
-                eprintln!("warning: {e}");
+                warning(e);
                 continue;
             }
             Some(Err(e)) => return Err(e),
@@ -94,14 +95,14 @@ fn talk(
             Ok(Fit::Whole(prompt)) => prompt,
             Ok(Fit::Stretched(prompt, message)) => {
                 if !std::mem::replace(&mut stretched, true) {
-                    eprintln!("warning: {message}");
+                    warning(message);
                 }
                 prompt
             }
             // A conversation outlives a query that is too long.
             Ok(Fit::LeftOut(message)) | Err(Error::User(message)) => {
                 let clear = if row.history.is_empty() { "" } else { ", or `clear` the conversation" };
-                eprintln!("warning: {message}{clear}");
+                warning(format!("{message}{clear}"));
                 continue;
             }
             Err(e) => return Err(e),

@@ -5,6 +5,7 @@ use std::io::Write;
 use qwen_tui::args::{ARGS_FILE, InferArgs};
 use qwen_tui::data::{Row, load};
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::stderr;
 use rand_mt::Mt;
 use serde_json::json;
 
@@ -31,7 +32,7 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
         (e, ..) => e,
     })?;
     for warning in &chosen.warnings {
-        eprintln!("warning: {warning}");
+        stderr::warning(warning);
     }
     if chosen.validation.is_empty() {
         return Err(Error::user("there are no validation rows: name their files in custom_val_dataset_path"));
@@ -65,7 +66,7 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
             let rest = if args.stream { "" } else { response.as_str() };
             writeln!(out, "{rest}\n[LABELS]{label}\n{}", "-".repeat(50)).user("standard output")?;
         } else if (n + 1) % 50 == 0 || n + 1 == count {
-            eprintln!("{} of {count} rows", n + 1);
+            stderr::note(&format!("{} of {count} rows", n + 1));
         }
         right += usize::from(response.trim() == label.trim());
         let mut object = json!({"response": response, "query": query});
@@ -78,7 +79,7 @@ pub fn answer_rows(session: &Session, args: &InferArgs, out: &mut dyn Write) -> 
         object["label"] = json!(label);
         answers.append(&object);
     }
-    eprintln!("{right} of {count} answers equal their label");
+    stderr::note(&format!("{right} of {count} answers equal their label"));
     answers.tell();
     Ok(())
 }
@@ -103,20 +104,22 @@ fn fitting<'a>(session: &Session, args: &InferArgs, rows: &'a [Row]) -> Result<V
             }
             Fit::Stretched(prompt, message) => {
                 if !std::mem::replace(&mut stretched, true) {
-                    eprintln!("warning: {place}: {message}");
+                    stderr::warning(format!("{place}: {message}"));
                 }
                 kept.push((row, prompt));
             }
-            Fit::LeftOut(message) => eprintln!("warning: {place}: {message}"),
+            Fit::LeftOut(message) => stderr::warning(format!("{place}: {message}")),
         }
     }
     if let Some(first) = unasked.first() {
         let why = "there is nothing to answer";
         match unasked.len() {
-            1 => eprintln!("warning: validation row {first} has an empty prompt: {why}, its answer is empty"),
-            n => eprintln!(
-                "warning: {n} validation rows have an empty prompt (the first: row {first}): {why}, their answers are empty"
-            ),
+            1 => stderr::warning(format!(
+                "validation row {first} has an empty prompt: {why}, its answer is empty"
+            )),
+            n => stderr::warning(format!(
+                "{n} validation rows have an empty prompt (the first: row {first}): {why}, their answers are empty"
+            )),
         }
     }
     if kept.is_empty() {

@@ -5,6 +5,7 @@ use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use qwen_tui::args::{load_infer, load_infer_texts, load_merge};
 use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::stderr;
 
 use super::classify::Text;
 use super::lines::Lines;
@@ -62,14 +63,14 @@ pub(super) fn utf8(args: &[OsString]) -> Result<Vec<String>> {
 
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        stderr::warning(warning);
     }
 }
 
 /// A person waits at the keyboard meanwhile.
 fn say_loading() {
     if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        eprintln!("loading the model ...");
+        stderr::note("loading the model ...");
     }
 }
 
@@ -118,7 +119,7 @@ pub fn classify(args: &[OsString]) -> Result<()> {
     let done = if texts.is_empty() {
         let input = std::io::stdin();
         if input.is_terminal() {
-            eprintln!("A text a line; Ctrl-D ends.");
+            stderr::note("A text a line; Ctrl-D ends.");
         }
         // A person at the keyboard wants each answer at once.
         let chunk = if input.is_terminal() { 1 } else { CHUNK };

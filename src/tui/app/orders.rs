@@ -86,6 +86,21 @@ impl App {
         None
     }
 
+    /// The end of the cockpit and of the job that the question was about: of no other one.
+    pub(super) fn stop_and_exit(&mut self, whom: Whom) -> Option<Action> {
+        if self.state.is_starting() {
+            self.stopping = true;
+            self.hold(Action::StopAndExit(whom));
+            return None;
+        }
+        if let Hearing::Nobody = self.state.hearing(&whom) {
+            self.notice = Some((Notice::error(nobody(&self.state.name(&whom))), self.state.now));
+            return None;
+        }
+        self.stopping = true;
+        Some(Action::StopAndExit(whom))
+    }
+
     /// From here on the fetch is shown as one that ends, unless its job starts already.
     pub(super) fn cancel_fetch(&mut self) {
         if let Some(fetching) = &mut self.state.fetch {

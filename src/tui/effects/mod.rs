@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::hub::latest;
 use crate::job::event::Command;
 use crate::job::merge::AtWork;
+use crate::job::register;
 use crate::job::tell::tell;
 use crate::job::{Worker, ready_engine};
 use crate::run::RunDir;
@@ -100,10 +101,15 @@ impl Effects {
                     Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
                 });
             }
-            Action::StartJob(args) => {
+            Action::StartJob { args, beside } => {
+                // What runs is not known yet.
+                let looks_first = !beside && state.runs.is_none();
                 let (followed, fetches) = (Arc::clone(&self.followed), Arc::clone(&self.fetches));
                 let sender = self.sender.clone();
                 self.background(move |send| {
+                    if looks_first && !register::running().is_empty() {
+                        return send(Message::Config(ConfigNews::Occupied(args)));
+                    }
                     match fetches.for_job(send, |fetch, wanted| job::start(&args, fetch, wanted)) {
                         None => {}
                         Some(Ok(mut started)) => {
@@ -130,7 +136,7 @@ impl Effects {
                 self.background(move |send| config::work(work, &turns, asked, send));
             }
             Action::Send(command) => self.tell_worker(command, state, None),
-            Action::StopAndExit => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
+            Action::StopAndExit(_) => self.tell_worker(Command::Stop, state, Some(Message::Exit)),
             Action::InspectRun(run) => {
                 let looks = Arc::clone(&self.looks);
                 self.background(move |send| {

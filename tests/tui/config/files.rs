@@ -37,7 +37,7 @@ fn quitting_asks_about_a_changed_form() {
     let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
     go_to(&mut cockpit, "gradient_checkpointing");
     key(&mut cockpit, KeyCode::Right);
-    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob { .. }]));
     cockpit.tell(Message::Opened(RUN.into()));
     assert!(matches!(&cockpit.press(&["q"])[..], [Action::Exit]));
     cockpit.press(&["1"]);

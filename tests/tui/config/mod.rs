@@ -146,7 +146,7 @@ fn a_rule_across_arguments_is_told_and_blocks_the_start() {
     assert!(picture.contains("✗ save_steps"), "the wrong one is marked and shown: {picture}");
     key(&mut cockpit, KeyCode::Delete);
     match &key(&mut cockpit, KeyCode::F(5))[..] {
-        [Action::StartJob(args)] => {
+        [Action::StartJob { args, .. }] => {
             assert_eq!((args.model_type.as_str(), args.save_steps), ("qwen-1_8b", 50));
             assert_eq!(args.output_dir, OUTPUT, "where the cockpit looks for runs");
         }
@@ -237,7 +237,7 @@ fn what_is_missing_is_told_and_blocks_the_start_until_it_is_there() {
     assert_eq!(find(&mut cockpit, &asked, Ok(())), 1);
     assert!(cockpit.picture().contains("✓ s starts"), "{}", cockpit.picture());
     assert!(cockpit.tell(Message::Tick(first + 60.0)).is_empty(), "nothing is missing any more");
-    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+    assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob { .. }]));
     cockpit.tell(Message::Config(ConfigNews::NotStarted("the disk is full\nlib.so is gone".to_owned())));
     let picture = cockpit.picture();
     assert!(picture.contains("did not start") && picture.contains("lib.so is gone"), "{picture}");
@@ -320,8 +320,21 @@ fn a_start_without_an_engine_or_beside_a_job_is_asked_about() {
     load(&mut live, "configs/jd-sentiment.json");
     assert!(live.press(&["s"]).is_empty());
     assert!(live.press(&["Enter"]).is_empty(), "not now");
-    assert!(matches!(&live.press(&["s", "b"])[..], [Action::StartJob(_)]));
+    assert!(matches!(&live.press(&["s", "b"])[..], [Action::StartJob { .. }]));
     assert!(live.picture().contains("step 17"), "it trains until the new one is there: {}", live.picture());
+}
+
+/// A key may be quicker than the first look at what runs.
+#[test]
+fn a_job_that_is_found_at_the_start_is_asked_about() {
+    let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+    let begun = cockpit.press(&["s", "x"]);
+    let [Action::StartJob { args, beside: false }] = &begun[..] else { panic!("{begun:?}") };
+    assert!(cockpit.picture().contains("It is starting"), "{}", cockpit.picture());
+    assert!(cockpit.tell(Message::Config(ConfigNews::Occupied(args.clone()))).is_empty());
+    let picture = cockpit.picture();
+    assert!(picture.contains("A job is running") && picture.contains("model_type"), "{picture}");
+    assert!(matches!(&cockpit.press(&["b"])[..], [Action::StartJob { beside: true, .. }]));
 }
 
 #[test]
@@ -333,7 +346,7 @@ fn a_start_is_shown_at_once_in_the_place_of_a_run_that_has_ended() {
         load(&mut cockpit, "configs/jd-sentiment.json");
         let picture = cockpit.picture();
         assert!(picture.contains("finished"), "{picture}");
-        assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob(_)]));
+        assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob { .. }]));
         let picture = cockpit.picture();
         assert!(picture.contains("Starting a new run") && picture.contains(" starting\n"), "{picture}");
         assert!(!picture.contains("finished") && !picture.contains("epoch"), "{picture}");

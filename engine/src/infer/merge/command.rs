@@ -1,6 +1,6 @@
 //! `merge-lora`, and the merge before `infer` (`merge_lora_and_save`).
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +13,7 @@ use qwen_tui::job::inputs::check_model_dir;
 use qwen_tui::job::merge::PROGRESS;
 use qwen_tui::run::MERGED;
 use qwen_tui::shell;
+use qwen_tui::stderr::note;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::place::{behind_links, is_free, listed};
@@ -83,12 +84,12 @@ pub fn before_infer(args: &mut InferArgs) -> Result<()> {
     let place = behind_links(&job.target)?;
     let made = if is_free(&place) { Some(watched(&job)) } else { None };
     match made {
-        Some(Ok(merged)) => eprintln!("{}\nmerged model: {}", told(&merged), job.target.display()),
+        Some(Ok(merged)) => note(&format!("{}\nmerged model: {}", told(&merged), job.target.display())),
         // It was free: what is there now another process has merged meanwhile.
         Some(Err(e)) if is_free(&place) => return Err(e),
         _ => {
             check_earlier(&job, &place)?;
-            eprintln!("merged already: {}", job.target.display());
+            note(&format!("merged already: {}", job.target.display()));
         }
     }
     let target = job.target.to_str().ok_or_else(|| Error::user("ckpt_dir: its path is not UTF-8"))?;
@@ -171,11 +172,6 @@ fn watched(job: &Job) -> Result<Merged> {
         }
         outcome => outcome,
     }
-}
-
-/// A line on standard error, where anybody still reads it: who started the merge may have gone.
-fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// SIGINT and SIGTERM, which a process that has once listened for them has to answer itself ever after.

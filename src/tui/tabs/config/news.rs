@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::start::beside_question;
 use super::typing::Typing;
 use super::{Config, LOOK_AGAIN, Page, Sought};
 use crate::args::SftArgs;
@@ -66,6 +67,10 @@ impl Config {
             }
             // The queue keeps it.
             ConfigNews::Queued => self.started = self.queueing.take().or(self.started.take()),
+            ConfigNews::Occupied(args) => {
+                self.queueing = self.starting.take();
+                return vec![Action::Show(Tab::Config), Action::Ask(Box::new(beside_question(args.clone())))];
+            }
             ConfigNews::NotStarted(why) => {
                 self.starting = None;
                 return vec![Action::Show(Tab::Config), Action::Ask(Box::new(not_started(why)))];

@@ -58,18 +58,11 @@ impl Config {
             Some(Err(missing)) => Question::no_engine(missing),
             _ if state.has_job() => {
                 self.queueing = Some(self.form.draft.clone());
-                let queue = vec![Action::Queue(QueueWork::Put(args.clone()))];
-                let choices = vec![
-                    Choice::new('b', "Start this one beside it", vec![Action::StartJob(args)]),
-                    Choice::new('a', "Put it into the queue: it starts when its device is free", queue),
-                    Choice::new('n', "Not now", Vec::new()),
-                ];
-                let text = "A job is running. Both would share this machine's memory and cores.";
-                Question::new("Start", text, choices)
+                beside_question(args)
             }
             _ => {
                 self.starting = Some(self.form.draft.clone());
-                return Handled::with(Action::StartJob(args));
+                return Handled::with(Action::StartJob { args, beside: false });
             }
         };
         Handled::with(Action::Ask(Box::new(question)))
@@ -96,4 +89,16 @@ impl Config {
             Err(why) => tell_error(why),
         }
     }
+}
+
+/// Asked before a job starts while another runs.
+pub(super) fn beside_question(args: Box<SftArgs>) -> Question {
+    let queue = vec![Action::Queue(QueueWork::Put(args.clone()))];
+    let choices = vec![
+        Choice::new('b', "Start this one beside it", vec![Action::StartJob { args, beside: true }]),
+        Choice::new('a', "Put it into the queue: it starts when its device is free", queue),
+        Choice::new('n', "Not now", Vec::new()),
+    ];
+    let text = "A job is running. Both would share this machine's memory and cores.";
+    Question::new("Start", text, choices)
 }
