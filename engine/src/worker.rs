@@ -138,11 +138,12 @@ fn append(log: &Mutex<Log>, event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// For those who look on: whoever has told it to stop knows. A log that cannot be written ends the training by itself.
-fn tell_of_the_stop(log: &Mutex<Log>) {
+/// For those who look on; nothing follows the last word. A log that cannot be written ends the training itself at its next
+/// event.
+fn tell(log: &Mutex<Log>, event: &Event) {
     let mut log = locked(log);
     if !log.finished {
-        let _ = log.events.append(&Event::Stopping);
+        let _ = log.events.append(event);
     }
 }
 
@@ -157,7 +158,7 @@ async fn train_async(
     let (told, first) = (Arc::clone(&log), AtomicBool::new(true));
     let commands: Commands = Arc::new(move |command| {
         if command == Command::Stop && first.swap(false, Ordering::SeqCst) {
-            tell_of_the_stop(&told);
+            tell(&told, &Event::Stopping);
         }
         commands.send(command).is_ok()
     });
@@ -195,8 +196,7 @@ async fn train_async(
             }
             _ = ticks.tick() => {
                 still_there(&place)?;
-                // A log that cannot be written ends the training itself at its next event.
-                let _ = append(&log, &meter.read());
+                tell(&log, &meter.read());
             }
             _ = signals.interrupt.recv() => {
                 if interrupted {
