@@ -91,6 +91,8 @@ pub enum Action {
     OpenInRepl(PathBuf),
     /// To the engine's REPL server and what is around it.
     Repl(Order),
+    /// Quits as soon as the job that starts, if one does, has a worker.
+    Leave,
     /// Asks the worker of a job to stop and, once it has been told, quits.
     StopAndExit(Whom),
     /// Asks the merges at work to end, and quits.

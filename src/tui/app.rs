@@ -181,7 +181,7 @@ impl App {
                     let unsaved: Vec<&str> = self.tabs.iter().filter_map(|tab| tab.unsaved()).collect();
                     let unsaved = unsaved.join(" ");
                     self.asks_of_fetch = false;
-                    let question = if self.state.is_live() {
+                    let question = if self.state.is_live() || self.state.is_starting() {
                         quit_question(&self.state, self.pausing, &unsaved)
                     } else if !self.state.merges.is_empty() {
                         merging_question(&self.state, &unsaved)
@@ -197,6 +197,10 @@ impl App {
                     self.popup = Some(Popup::Question(question));
                 }
                 Action::NameBase(base) => self.state.base = base.map(|base| *base),
+                Action::Leave => match self.leave() {
+                    Some(Action::Quit) => rest.extend(self.act(vec![Action::Quit])),
+                    left => rest.extend(left),
+                },
                 Action::StopAndExit(whom) => rest.extend(self.stop_and_exit(whom)),
                 Action::StopMergesAndExit => {
                     self.stopping_merges = true;
@@ -205,6 +209,10 @@ impl App {
                 Action::StartJob { .. } | Action::Resume(_) if self.state.fetch.is_some() => {
                     let words = self.state.fetch.as_ref().map(Fetching::in_the_way);
                     self.notice = words.map(|words| (Notice::info(words), self.state.now));
+                }
+                Action::Resume(_) if self.state.starting => {
+                    let words = "another job is about to start: R again once it has begun";
+                    self.notice = Some((Notice::info(words), self.state.now));
                 }
                 Action::Order(command, whom) => match self.order(command, whom) {
                     Some(Action::CancelFetch) => {
@@ -230,7 +238,8 @@ impl App {
                 action @ (Action::OpenRun(_) | Action::Resume(_)) => {
                     let is_start = matches!(action, Action::Resume(_));
                     if is_start {
-                        self.asked_on = Tab::Checkpoints;
+                        // Where what is pressed next is for it.
+                        (self.asked_on, self.shown) = (Tab::Checkpoints, Tab::Train);
                     }
                     (self.state.starting, self.state.begun) = (is_start, None);
                     self.held.clear();

@@ -29,7 +29,6 @@ pub mod theme;
 mod widgets;
 
 use std::future::poll_fn;
-use std::io::Write;
 use std::path::PathBuf;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -42,6 +41,7 @@ use tokio::time::MissedTickBehavior;
 use crate::args::typed;
 use crate::error::{Context, Error, Result};
 use crate::job::stop::HUNG_UP;
+use crate::stderr::note;
 use action::Action;
 use app::App;
 use effects::Effects;
@@ -109,7 +109,7 @@ pub fn run_with(options: Options, change: impl FnOnce(&mut App)) -> Result<i32> 
     drop(screen);
     if let Some(words) = app.parting_words() {
         // Where the terminal has gone, nobody reads it.
-        let _ = writeln!(std::io::stderr(), "{words}");
+        note(&words);
     }
     ended
 }

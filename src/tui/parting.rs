@@ -2,6 +2,7 @@
 
 use super::fetching::Fetching;
 use super::state::State;
+use crate::error::shown;
 use crate::job::merge::usual_target;
 use crate::shell;
 
@@ -19,10 +20,11 @@ impl Left {
     /// A line for each; none where nothing is left.
     pub fn words(self, state: &State) -> Option<String> {
         let merges = state.merges.iter().map(|merging| {
-            let (checkpoint, target) = (merging.checkpoint.display(), usual_target(&merging.checkpoint));
+            let checkpoint = shown(&merging.checkpoint);
+            let target = shown(&usual_target(&merging.checkpoint));
             match self.stopping_merges {
                 true => format!("the merge of {checkpoint} was told to end, and leaves nothing behind"),
-                false => format!("{checkpoint} is merged on: {} is there when it is done", target.display()),
+                false => format!("{checkpoint} is merged on: {target} is there when it is done"),
             }
         });
         let fetch = state.fetch.as_ref().map(Fetching::parting_words);
@@ -32,7 +34,7 @@ impl Left {
 
     fn of_run(self, state: &State) -> Option<String> {
         let run = state.run.as_ref().filter(|_| state.is_live())?;
-        let (path, word) = (run.path.display(), shell::word(&run.path));
+        let (path, word) = (shown(&run.path), shell::word(&run.path));
         let what = match self.stopping {
             true if run.hung(state.now).is_some() => {
                 return Some(format!("{path} hangs, and was told to end: {}", run.way_out()));

@@ -20,11 +20,14 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
         ),
         None => (
             "Leave it running: the next qwen-tui finds it",
-            "A job is running. It does not need this screen.".to_owned(),
+            match state.is_starting() {
+                true => "A job is starting. Once it has begun it does not need this screen.".to_owned(),
+                false => "A job is running. It does not need this screen.".to_owned(),
+            },
         ),
     };
     let choices = vec![
-        Choice::new('l', leave, vec![Action::Exit]),
+        Choice::new('l', leave, vec![Action::Leave]),
         Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit(state.whom())]),
         Choice::new('s', "Stay", Vec::new()),
     ];

@@ -218,9 +218,10 @@ impl State {
         runs.filter(|r| Some(&r.path) != followed).count()
     }
 
-    /// Whether a job is known to run, followed or not. One whose worker has not been looked for yet counts.
+    /// Whether a job is known to run, followed or not, or starts. One whose worker has not been looked for yet counts.
     pub fn has_job(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| run.is_live() || run.may_be_live())
+        self.starting
+            || self.run.as_ref().is_some_and(|run| run.is_live() || run.may_be_live())
             || self.other_jobs() > 0
             || self.queue.jobs.iter().any(Job::is_taken)
     }

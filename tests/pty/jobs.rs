@@ -127,6 +127,53 @@ fn a_job_is_commanded_from_its_first_moment_on() {
     }
 }
 
+/// The end of the cockpit that comes before the worker is there.
+#[test]
+fn a_job_that_is_left_at_once_is_started() {
+    for (keys, then) in [("sq", "l"), ("s\x03", "x")] {
+        let bench = Bench::new();
+        let mut terminal = config_tab(&bench);
+        terminal.press(keys);
+        terminal.see(&["Leave it running", "Stop it"]);
+        terminal.press(then);
+        assert_eq!(terminal.ended().code(), Some(0));
+        terminal.assert_clean();
+        let run = only_run(&bench);
+        match then {
+            "l" => {
+                trains_on(&run);
+                stop(&bench, &run);
+            }
+            _ => wait("it is not stopped", || inspect(&run).status == RunStatus::Stopped),
+        }
+    }
+}
+
+/// Keys after the answer that lets a run go on are for it.
+#[test]
+fn a_run_that_goes_on_is_commanded_from_its_first_moment_on() {
+    let bench = Bench::new();
+    let (mut terminal, run) = start(&bench);
+    stop(&bench, &run);
+    let times_begun = || {
+        let log = std::fs::read_to_string(run.join("events.jsonl")).unwrap();
+        log.matches(r#""kind":"started""#).count()
+    };
+    for (n, keys) in ["yxx", "yp"].iter().enumerate() {
+        terminal.press("3");
+        terminal.see(&["checkpoint-", "stopped", "R resume"]);
+        terminal.press("R");
+        terminal.see(&["Go on training"]);
+        terminal.press(keys);
+        wait("it does not begin", || times_begun() == n + 2);
+        match *keys {
+            "yp" => drop(terminal.see(&["paused at step"])),
+            _ => wait("it is not stopped", || inspect(&run).status == RunStatus::Stopped),
+        }
+    }
+    stop(&bench, &run);
+}
+
 #[test]
 fn a_job_that_is_left_is_found_by_the_next_cockpit_wherever_it_lies() {
     let bench = Bench::new();

@@ -12,7 +12,7 @@ use qwen_tui::job::checkpoints::{CheckpointSummary, RunDetails};
 use qwen_tui::job::curves::Curves;
 use qwen_tui::job::runs::{RunStatus, RunSummary};
 use qwen_tui::run::{Record, RunDir};
-use qwen_tui::tui::action::Action;
+use qwen_tui::tui::action::{Action, Notice};
 use qwen_tui::tui::app::App;
 use qwen_tui::tui::configs::ConfigWork;
 use qwen_tui::tui::message::Message;
@@ -435,6 +435,7 @@ fn a_run_without_a_checkpoint_begins_again_after_a_question() {
     assert!(cockpit.press(&["Esc"]).is_empty());
     let asked = cockpit.press(&["R", "y"]);
     assert!(matches!(&asked[..], [Action::Resume(path)] if path.as_os_str() == OLD), "{asked:?}");
+    cockpit.press(&["3"]);
     // Its arguments are what it would begin with.
     let said = "arguments file sft_args.json: not valid JSON";
     let broken = RunDetails { args: Err(said.to_owned()), ready: Err(said.to_owned()), ..details(OLD) };
@@ -550,7 +551,7 @@ fn a_checkpoint_that_the_run_went_back_from_is_told_as_left() {
     assert!(cockpit.picture().contains("checkpoint-24    left"), "{}", cockpit.picture());
     cockpit.press(&["R"]);
     assert!(matches!(&cockpit.press(&["y"])[..], [Action::Resume(path)] if path.ends_with("checkpoint-10")));
-    cockpit.press(&["Down", "R"]);
+    cockpit.press(&["3", "Down", "R"]);
     assert!(cockpit.picture().contains("gone back from it"), "{}", cockpit.picture());
 }
 
@@ -569,7 +570,12 @@ fn resuming_asks_and_only_where_it_can_be() {
     let picture = cockpit.picture();
     assert!(picture.contains("The 15 steps"), "{picture}");
     assert!(matches!(&cockpit.press(&["y"])[..], [Action::Resume(path)] if path.ends_with("checkpoint-10")));
-    assert!(cockpit.picture().contains("Runs under"), "it may be refused");
+    // What is pressed next is for it; where it is refused, that is told here again.
+    assert!(cockpit.picture().contains("Starting the job"), "{}", cockpit.picture());
+    cockpit.tell(Message::Notice(Notice::error("the disk is full".to_owned())));
+    assert!(cockpit.picture().contains("Runs under"), "{}", cockpit.picture());
+    assert!(cockpit.picture().contains("the disk is full"), "{}", cockpit.picture());
+    cockpit.press(&["R", "y"]);
     cockpit.tell(Message::Opened(RUN.into()));
     assert!(!cockpit.picture().contains("Runs under"), "{}", cockpit.picture());
     cockpit.press(&["3", "Up", "R"]);

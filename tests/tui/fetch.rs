@@ -120,6 +120,27 @@ fn another_start_meanwhile_is_told_what_is_fetched() {
     assert!(matches!(&cockpit.press(&["a"])[..], [Action::Queue(_)]));
 }
 
+/// The end is asked for before anything is known of what is fetched.
+#[test]
+fn quitting_before_the_fetch_is_known_asks_again_or_ends_it() {
+    let begin = || {
+        let mut cockpit = on(80, 24, "configs/jd-sentiment.json");
+        cockpit.press(&["s", "q"]);
+        assert!(cockpit.picture().contains("A job is starting"), "{}", cockpit.picture());
+        cockpit
+    };
+    let mut cockpit = begin();
+    cockpit.tell(goes(midst()));
+    assert!(cockpit.press(&["l"]).is_empty());
+    assert!(cockpit.picture().contains("Quitting ends the fetch"), "{}", cockpit.picture());
+    let mut cockpit = begin();
+    assert!(cockpit.press(&["x"]).is_empty());
+    let told = cockpit.tell(goes(midst()));
+    assert!(told.iter().any(|action| matches!(action, Action::CancelFetch)), "{told:?}");
+    let told = cockpit.tell(Message::Fetch(FetchNews::Cancelled));
+    assert!(told.iter().any(|action| matches!(action, Action::Exit)), "{told:?}");
+}
+
 #[test]
 fn quitting_meanwhile_asks_and_the_end_is_told() {
     let mut cockpit = fetching(80, 24);

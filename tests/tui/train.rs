@@ -334,11 +334,11 @@ fn quitting_while_a_job_runs_asks() {
     // Another one has taken its place while the question stood.
     let mut cockpit = live(80, 24);
     cockpit.press(&["q"]);
-    let other = PathBuf::from("/home/me/output/qwen-demo/v1-20231114-230000");
+    let other = std::path::PathBuf::from("/home/me/output/qwen-demo/v1-20231114-230000");
     cockpit.tell(Message::Opened(other.clone()));
     cockpit.tell(Message::Worker { run: other, worker: Worker::Alive });
     assert!(cockpit.press(&["x"]).is_empty());
-    assert!(cockpit.picture().contains("no other one is told in its place"), "{}", cockpit.picture());
+    assert!(cockpit.picture().contains("is not the run that is followed any more"), "{}", cockpit.picture());
 }
 
 #[test]
@@ -462,6 +462,48 @@ fn keys_that_are_pressed_while_a_run_starts_wait_for_its_worker() {
     let mut cockpit = Cockpit::on_run(80, 24, recorded("finished"), Worker::Starting);
     assert!(cockpit.picture().contains("starting the engine"), "{}", cockpit.picture());
     assert!(cockpit.press(&["p"]).is_empty());
+}
+
+#[test]
+fn quitting_while_a_job_starts_asks_and_waits_for_its_beginning() {
+    let run = std::path::PathBuf::from(crate::RUN);
+    let begin = |keys: &[&str]| {
+        let mut cockpit = Cockpit::new(80, 24);
+        cockpit.begin_a_run();
+        assert!(cockpit.press(&["q"]).is_empty());
+        assert!(cockpit.picture().contains("A job is starting"), "{}", cockpit.picture());
+        assert!(cockpit.press(keys).is_empty());
+        cockpit
+    };
+    let ends = |actions: Vec<Action>| {
+        actions.into_iter().filter(|a| matches!(a, Action::Exit | Action::StopAndExit(_))).collect::<Vec<_>>()
+    };
+    let mut cockpit = begin(&["l"]);
+    assert!(cockpit.picture().contains("as soon as the job has begun"), "{}", cockpit.picture());
+    assert!(matches!(ends(cockpit.tell(Message::Opened(run.clone())))[..], [Action::Exit]));
+    // Where it comes to nothing there is something to be read.
+    let not_started = qwen_tui::tui::configs::ConfigNews::NotStarted("no room".to_owned());
+    for key in ["l", "x"] {
+        let mut cockpit = begin(&[key]);
+        assert!(ends(cockpit.tell(Message::Config(not_started.clone()))).is_empty());
+        assert!(cockpit.picture().contains("no room"), "{}", cockpit.picture());
+        cockpit.tell(Message::Opened(run.clone()));
+        assert!(
+            ends(cockpit.tell(Message::Worker { run: run.clone(), worker: Worker::Alive })).is_empty(),
+            "of another one"
+        );
+    }
+    // What is held for it is told before.
+    let mut cockpit = Cockpit::new(80, 24);
+    cockpit.begin_a_run();
+    assert!(cockpit.press(&["p", "q", "l"]).is_empty());
+    assert!(ends(cockpit.tell(Message::Opened(run.clone()))).is_empty());
+    let told = cockpit.tell(Message::Worker { run: run.clone(), worker: Worker::Alive });
+    assert!(matches!(told[..], [Action::Send(Command::Pause), Action::Exit]), "{told:?}");
+    let mut cockpit = begin(&["x"]);
+    assert!(ends(cockpit.tell(Message::Opened(run.clone()))).is_empty());
+    let told = cockpit.tell(Message::Worker { run, worker: Worker::Alive });
+    assert!(matches!(ends(told)[..], [Action::StopAndExit(_)]));
 }
 
 /// A cockpit on a live job, beside which another is started.

@@ -20,6 +20,13 @@ impl App {
         if let Message::Fetch(news) = message {
             started.extend(self.hear_fetch(news));
         }
+        if matches!(message, Message::Notice(notice) if notice.is_error)
+            && self.state.starting
+            && (self.shown, self.asked_on) == (Tab::Train, Tab::Checkpoints)
+        {
+            // It does not start, and why is told there.
+            started.push(Action::Show(Tab::Checkpoints));
+        }
         let output_dir = self.state.output_dir.clone();
         self.changed |= self.state.see(message);
         self.changed |=
@@ -106,6 +113,11 @@ impl App {
         match news {
             FetchNews::Goes(_) if was.is_none() => vec![Action::Show(Tab::Train)],
             FetchNews::Goes(_) | FetchNews::Starts | FetchNews::Over => Vec::new(),
+            FetchNews::Cancelled
+                if self.held.iter().any(|(held, _)| matches!(held, Action::StopAndExit(_))) =>
+            {
+                vec![Action::Exit]
+            }
             FetchNews::Cancelled => {
                 let told = was.map(|fetching| Action::Tell(Notice::info(fetching.cancelled())));
                 back.into_iter().chain(told).collect()

@@ -9,12 +9,33 @@ use crate::tui::state::Hearing;
 use crate::tui::tabs::{nobody, stop_question};
 
 impl App {
+    /// The end of the cockpit, which a job that is about to start needs until it has its worker.
+    pub(super) fn leave(&mut self) -> Option<Action> {
+        match (&self.state.fetch, self.state.starting) {
+            // What is held for it is told first.
+            (_, false) if self.held.is_empty() || !self.state.is_starting() => Some(Action::Exit),
+            // Nothing was known of that when it was asked.
+            (Some(fetching), true) if !fetching.starts => Some(Action::Quit),
+            _ => {
+                self.notice = Some((Notice::info("quitting as soon as the job has begun"), self.state.now));
+                self.hold(Action::Leave);
+                None
+            }
+        }
+    }
+
     /// What was held for a worker, once it hears; where none has come to be nothing is left of it.
     pub(super) fn release(&mut self) -> Vec<Action> {
         let is_open = self.state.run.as_ref().is_some_and(|run| run.worker == Worker::Unknown);
         let cancels = |(action, _): &(Action, _)| {
-            matches!(action, Action::CancelFetch | Action::Order(Command::Stop, Whom::Next))
+            matches!(
+                action,
+                Action::CancelFetch
+                    | Action::Order(Command::Stop, Whom::Next)
+                    | Action::StopAndExit(Whom::Next)
+            )
         };
+        let leaves = |(action, _): &(Action, _)| matches!(action, Action::Leave);
         match &self.state.fetch {
             _ if self.held.is_empty() => return Vec::new(),
             // Held on: where all was there a moment before, the job starts, and is to be stopped.
@@ -25,6 +46,11 @@ impl App {
                 };
             }
             Some(_) => return Vec::new(),
+            // It goes on without the cockpit from here on.
+            None if self.state.begun.is_some() && self.held.iter().all(leaves) => {
+                self.held.clear();
+                return vec![Action::Exit];
+            }
             None if self.state.is_starting() || is_open => return Vec::new(),
             None => {}
         }
@@ -33,7 +59,7 @@ impl App {
         let is_begun = self.state.begun.is_some();
         held.retain(|(action, _)| match action {
             Action::CancelFetch => false,
-            Action::Order(_, Whom::Next) => is_begun,
+            Action::Order(_, Whom::Next) | Action::StopAndExit(Whom::Next) | Action::Leave => is_begun,
             _ => true,
         });
         if !self.state.is_live() {

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -37,6 +38,9 @@ pub use config::first_config;
 use fetching::Fetches;
 use looks::{Looks, Place, is_news, known_jobs};
 
+/// How long the cockpit stays for commands that are on their way.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Where messages go; may be cloned into any thread.
 pub type Sender = UnboundedSender<Message>;
 
@@ -51,6 +55,8 @@ pub struct Effects {
     repl: repl::Thread,
     merges: Arc<AtWork>,
     queue: Arc<queue::Told>,
+    /// Held by each command that is on its way to a worker.
+    telling: Arc<()>,
 }
 
 impl Effects {
@@ -64,6 +70,7 @@ impl Effects {
             repl: repl::Thread::default(),
             merges: Arc::default(),
             queue: Arc::default(),
+            telling: Arc::default(),
         }
     }
 
@@ -201,7 +208,16 @@ impl Effects {
                 self.merges.stop();
                 drop(self.sender.send(Message::Exit));
             }
-            Action::Exit => drop(self.sender.send(Message::Exit)),
+            Action::Exit => {
+                let telling = Arc::downgrade(&self.telling);
+                self.background(move |send| {
+                    let began = Instant::now();
+                    while telling.strong_count() > 1 && began.elapsed() < LAST_WORDS {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    send(Message::Exit);
+                });
+            }
             Action::Suspend => {
                 if let Err(why) = suspend() {
                     let _ = self.sender.send(Message::Notice(Notice::error(why)));
@@ -215,6 +231,7 @@ impl Effects {
             | Action::NameBase(_)
             | Action::ShowQueue(_)
             | Action::Order(..)
+            | Action::Leave
             | Action::Quit => {}
         }
     }
@@ -223,9 +240,13 @@ impl Effects {
     fn tell_worker(&self, command: Command, state: &State, after: Option<Message>) {
         let Some(run) = &state.run else { return };
         let (path, pid, way_out) = (run.path.clone(), run.machine.as_ref().map(|m| m.pid), run.way_out());
-        self.background(move |send| match tell(&path, pid, command, &way_out) {
-            Ok(()) => after.into_iter().for_each(send),
-            Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+        let telling = Arc::clone(&self.telling);
+        self.background(move |send| {
+            match tell(&path, pid, command, &way_out) {
+                Ok(()) => after.into_iter().for_each(send),
+                Err(e) => send(Message::Notice(Notice::error(e.to_string()))),
+            }
+            drop(telling);
         });
     }
 

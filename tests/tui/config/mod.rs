@@ -152,7 +152,7 @@ fn a_rule_across_arguments_is_told_and_blocks_the_start() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(cockpit.picture().contains("Starting a new run"), "on Train: {}", cockpit.picture());
+    assert!(cockpit.picture().contains("Starting the job"), "on Train: {}", cockpit.picture());
 }
 
 #[test]
@@ -348,14 +348,14 @@ fn a_start_is_shown_at_once_in_the_place_of_a_run_that_has_ended() {
         assert!(picture.contains("finished"), "{picture}");
         assert!(matches!(&cockpit.press(&["s"])[..], [Action::StartJob { .. }]));
         let picture = cockpit.picture();
-        assert!(picture.contains("Starting a new run") && picture.contains(" starting\n"), "{picture}");
+        assert!(picture.contains("Starting the job") && picture.contains(" starting\n"), "{picture}");
         assert!(!picture.contains("finished") && !picture.contains("epoch"), "{picture}");
         cockpit
     };
     let mut cockpit = start();
     cockpit.tell(Message::Opened("/work/output/qwen-1_8b/v9-20990101-000000".into()));
     let picture = cockpit.picture();
-    assert!(picture.contains("v9-20990101-000000") && !picture.contains("Starting a new run"), "{picture}");
+    assert!(picture.contains("v9-20990101-000000") && !picture.contains("Starting the job"), "{picture}");
     // It did not come to be: the one before is shown again.
     let mut cockpit = start();
     cockpit.tell(Message::Config(ConfigNews::NotStarted("no room".to_owned())));

@@ -148,8 +148,8 @@ pub fn nobody(name: &str) -> String {
     )
 }
 
-/// What is said until a new run has its directory and its worker.
-const STARTING: &str = "Starting a new run.";
+/// What is said until a job has its worker.
+const STARTING: &str = "Starting the job.";
 
 /// What is said where there is no run to show.
 fn nothing_open(state: &State) -> String {
