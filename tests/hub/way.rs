@@ -66,7 +66,7 @@ fn impatient(bench: &Bench, answer: Duration) -> PullOptions {
     PullOptions { network: Network { answer, ..options.network.clone() }, ..options }
 }
 
-fn is_of(hub: Hub, request: &Request) -> bool {
+pub fn is_of(hub: Hub, request: &Request) -> bool {
     request.path.starts_with("/api/v1/") == (hub == Hub::ModelScope)
 }
 

@@ -84,12 +84,12 @@ impl Client {
             return self.page(&url, &said);
         }
         let code = status.as_u16();
-        if !own && (400..500).contains(&code) && code != 429 {
+        if !own && of_file && (400..500).contains(&code) && code != 429 {
             // No word about the repository: a store of files that is barred here, or has lost one.
             let message = format!("{}, where {} keeps its files, answers {code}", host(&url), self.server());
             return Fault::new(Kind::Other, message);
         }
-        refused::fault(self, status, &headers, &said, of_file)
+        refused::fault(self, &url, (status, &headers, &said), of_file)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::Error;
 pub enum Kind {
     /// Nobody answers at that address.
     Unreachable,
+    /// What answers there is none of a hub: a login page, a filter.
+    NoHub,
     /// 401, 403.
     Denied,
     /// 404: no such repository, revision or file.
@@ -63,6 +65,18 @@ impl Fault {
         match self.kind {
             Kind::Busy(_) | Kind::Server(_) => self.message.split(": ").next().unwrap_or_default(),
             _ => &self.message,
+        }
+    }
+
+    /// The same where files of this hub lie at their place already: what answers in its place leads to no other.
+    pub fn of_begun(self) -> Self {
+        match self.kind {
+            Kind::NoHub => {
+                let message =
+                    format!("{}; once the hub is reached, the same again goes on from here", self.message);
+                Self { kind: Kind::Other, message, ..self }
+            }
+            _ => self,
         }
     }
 

@@ -194,15 +194,15 @@ impl Client {
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             let next = location.and_then(|l| url.join(l).ok());
-            let next = next.filter(|next| matches!(next.scheme(), "http" | "https")).ok_or_else(|| {
-                Fault::new(Kind::Other, format!("{} sends us on without saying where to", host(&url)))
-            })?;
+            let next = next
+                .filter(|next| matches!(next.scheme(), "http" | "https"))
+                .ok_or_else(|| self.no_way(&url, location, status.as_u16()))?;
             if method == Method::HEAD && !self.is_own(&next) {
                 return Ok(Answer { response, linked });
             }
             url = next;
         }
-        Err(Fault::new(Kind::Other, format!("{} sends us on in a circle", self.server())))
+        Err(self.strange(&url, "sends us on in a circle", b""))
     }
 
     /// The next bytes of an answer; none at its end.

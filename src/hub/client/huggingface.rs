@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::fault::{Fault, Kind};
+use super::fault::Fault;
 use super::http::Client;
 use super::listing::{Checksum, Listing, RemoteFile};
 use super::text::{encoded, encoded_path};
@@ -39,11 +39,10 @@ pub async fn list(client: &Client) -> Result<Listing, Fault> {
     let revision = encoded(client.repo.revision());
     let url = client.at(&format!("/api/{sort}/{}/revision/{revision}?blobs=true", client.id))?;
     let value = client.json(url).await?;
-    let wrong = |what: String| Fault::new(Kind::Other, format!("{}: {what}", client.server()));
     let info: Info = serde_json::from_value(value)
-        .map_err(|e| wrong(format!("its listing is none of Hugging Face's: {e}")))?;
+        .map_err(|e| client.no_listing(&format!("it is none of Hugging Face's: {e}")))?;
     let (Some(commit), Some(siblings)) = (info.sha, info.siblings) else {
-        return Err(wrong("its listing names no commit or no files".to_owned()));
+        return Err(client.no_listing("it names no commit or no files"));
     };
     let file = |sibling: Sibling| {
         let (checksum, size) = match sibling.lfs {

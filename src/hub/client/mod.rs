@@ -16,6 +16,7 @@ mod notes;
 mod proxy;
 mod questions;
 mod refused;
+mod strange;
 mod text;
 
 pub use address::{called, offline, server};
@@ -23,6 +24,7 @@ pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
 pub use notes::Notes;
+pub use strange::is_page;
 
 use std::time::Instant;
 

@@ -25,7 +25,7 @@ impl Failures {
 
     /// Takes down what a hub's fault was; whether it ends the matter.
     pub(super) fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
-        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
+        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::Stalled);
         self.last = Some(fault.kind);
         self.unreached &= unreached;
         let missing = matches!(fault.kind, Kind::Missing | Kind::Denied);
@@ -55,7 +55,9 @@ fn is_busy(fault: &Fault) -> bool {
 /// A fault with what was asked for; others name it themselves.
 fn named(repo: &Repo, fault: Fault) -> Fault {
     match fault.kind {
-        Kind::Unreachable | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => fault.about(&called(repo)),
+        Kind::Unreachable | Kind::NoHub | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => {
+            fault.about(&called(repo))
+        }
         _ => fault,
     }
 }

@@ -200,7 +200,10 @@ async fn stages(
         check_room(&open, &staging)?;
         shared.stage(Stage::Fetching);
         tick();
-        until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await?;
+        let fetched = until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await;
+        // Where some of it lies at its place from before, the other hub would send all of it anew.
+        let is_begun = open.len() < listing.needed().count();
+        fetched.map_err(|fault| if is_begun { fault.of_begun() } else { fault })?;
     }
     shared.stage(Stage::Placing);
     tick();
