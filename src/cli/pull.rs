@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use qwen_tui::args::models;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::hub::client::called;
+use qwen_tui::hub::client::{called, hidden};
 use qwen_tui::hub::names::{DataSet, hub_first, model_repos};
 use qwen_tui::hub::page::{Given, answer, perhaps_rows};
 use qwen_tui::hub::{Caches, Hub, Layout, OTHER_WAYS, PullOptions, Repo, Sort, looked_for};
@@ -159,8 +159,9 @@ fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
     }
     if repos.is_empty() {
         return Err(Error::user(format!(
-            "{name:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
-             qwen-1_8b`, or the name as it stands on its page"
+            "{:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
+             qwen-1_8b`, or the name as it stands on its page",
+            hidden(name)
         )));
     }
     Ok(repos)

@@ -19,7 +19,7 @@ mod refused;
 mod strange;
 mod text;
 
-pub use address::{called, offline, server};
+pub use address::{called, hidden, offline, server};
 pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;

@@ -217,7 +217,7 @@ fn the_same_name_may_be_that_of_a_data_set() {
     // Arguments cannot name one that is not here.
     assert!(cockpit.press(&["Enter"]).is_empty());
     let picture = cockpit.picture();
-    assert!(picture.contains("`qwen-tui pull me/rows --dataset` fetches it"), "{picture}");
+    assert!(picture.contains("`qwen-tui pull me/rows --dataset --hub hf` fetches it"), "{picture}");
 }
 
 #[test]
@@ -299,6 +299,22 @@ fn the_address_of_a_page_names_what_it_is_of() {
     cockpit.press(&["Enter"]);
     let picture = cockpit.picture();
     assert!(picture.contains("`qwen-tui pull me/rows --dataset --hub hf` fetches it"), "{picture}");
+}
+
+#[test]
+fn the_address_of_what_is_no_repository_is_told_as_that() {
+    for (address, told) in [
+        ("https://huggingface.co/spaces/me/x", "is the address of a space"),
+        ("modelscope.cn/studios/me/x", "is the address of a studio"),
+        ("hf.co/Qwen", "names no model and no data set"),
+    ] {
+        let mut cockpit = page(160, 48);
+        cockpit.press(&["/"]);
+        keys(&mut cockpit, address);
+        assert!(cockpit.press(&["Enter"]).is_empty(), "{address}: nobody is asked");
+        let picture = cockpit.picture();
+        assert!(picture.contains(told), "{told:?}: {picture}");
+    }
 }
 
 #[test]

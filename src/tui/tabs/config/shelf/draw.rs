@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::{Shelves, place, sort};
+use crate::hub::page::nothing_at;
 use crate::hub::shelf::{Item, Offer, Shelf};
 use crate::hub::{Repo, Sort};
 use crate::job::human;
@@ -36,7 +37,7 @@ impl Shelves {
         let rows = self.rows();
         let said: Vec<(String, Style)> = rows
             .get(self.marked)
-            .map_or_else(|| nothing(theme), |item| self.about(item, theme))
+            .map_or_else(|| nothing(self.words.text(), theme), |item| self.about(item, theme))
             .into_iter()
             .flat_map(|(words, style)| text::wrap(&words, width).into_iter().map(move |line| (line, style)))
             .collect();
@@ -163,7 +164,7 @@ impl Shelves {
     fn fetched(&self, item: &Item, theme: &Theme) -> Vec<(String, Style)> {
         let how = match item.can_be_named() {
             true => "starting a job fetches it".to_owned(),
-            false => format!("`{}` fetches it", item.pull()),
+            false => format!("`{}` fetches it", item.pull(self.has(item))),
         };
         let ids = |repos: &[Repo]| {
             let ids = repos.iter().map(|repo| match &repo.revision {
@@ -203,7 +204,9 @@ fn offered(offer: &Offer, sort: Sort, how: &str, theme: &Theme) -> Vec<(String, 
     [(whole, theme.good)].into_iter().chain(files).collect()
 }
 
-fn nothing(theme: &Theme) -> Vec<(String, Style)> {
-    let words = "Nothing here is called that, and it is no OWNER/NAME that a hub could be asked for.";
-    vec![(words.to_owned(), theme.dim)]
+fn nothing(typed: &str, theme: &Theme) -> Vec<(String, Style)> {
+    let words = nothing_at(typed).unwrap_or_else(|| {
+        "Nothing here is called that, and it is no OWNER/NAME that a hub could be asked for.".to_owned()
+    });
+    vec![(words, theme.dim)]
 }
