@@ -26,7 +26,7 @@ pub fn refused(said: &Said, words: &[&str], not: &[&str]) {
 }
 
 /// A listener whose connections nobody takes: they stand, and nothing is ever said.
-fn silent() -> (TcpListener, String) {
+pub fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (listener, address)

@@ -42,9 +42,7 @@ impl Client {
     /// A connection that ended before the answer did.
     pub(super) fn cut(&self, url: &Url, e: &reqwest::Error) -> Fault {
         let (why, host) = (innermost(e), host(url));
-        // A tunnel leads past the proxy; a plain request is answered by it.
-        let proxy = self.proxy(url).filter(|proxy| url.scheme() == "http" && !proxy.is_socks());
-        let message = match proxy {
+        let message = match self.answering(url) {
             None => format!("the connection to {host} was cut ({why})"),
             Some(proxy) => proxy.cut(url, &why),
         };

@@ -81,8 +81,9 @@ impl Job<'_> {
             }
         }
         shared.set(&file.path, it.done, FileState::Checking);
+        let done = it.done;
         check(client, file, it)?;
-        shared.set(&file.path, file.size.unwrap_or(0), FileState::Done);
+        shared.set(&file.path, done, FileState::Done);
         Ok(())
     }
 

@@ -262,7 +262,7 @@ async fn enter(target: &Target, shared: &Shared) -> Result<(Staging, bool), Faul
 
 /// Refuses what would not fit.
 fn check_room(open: &[RemoteFile], staging: &Staging) -> Result<(), Fault> {
-    let wanted: u64 = open.iter().map(|file| file.size.unwrap_or(0) - staging.has(file)).sum();
+    let wanted: u64 = open.iter().map(|file| file.size.unwrap_or(0).saturating_sub(staging.has(file))).sum();
     match free_bytes(staging.dir()) {
         Some(free) if free < wanted.saturating_add(SPARE) => {
             let short = wanted.saturating_add(SPARE) - free;

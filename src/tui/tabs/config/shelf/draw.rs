@@ -107,7 +107,7 @@ impl Shelves {
         };
         let size = match (self.asked.get(item.repos()), item.bytes) {
             (Some(None), _) => "asking".to_owned(),
-            (Some(Some(Ok(offer))), _) => human::bytes(offer.bytes()),
+            (Some(Some(Ok(offer))), _) => bytes(offer.bytes()),
             (_, Some(bytes)) => human::bytes(bytes),
             _ => String::new(),
         };
@@ -185,20 +185,26 @@ impl Shelves {
     }
 }
 
+/// Bytes that a hub need not tell.
+fn bytes(known: Option<u64>) -> String {
+    known.map_or_else(|| "?".to_owned(), human::bytes)
+}
+
 /// The whole and each file.
 fn offered(offer: &Offer, sort: Sort, how: &str, theme: &Theme) -> Vec<(String, Style)> {
     let what = if sort == Sort::Model { "a model" } else { "a data set" };
     if let Some(problem) = offer.problem {
         return vec![(format!("{} has {what} of this name: {problem}", offer.hub), theme.bad)];
     }
-    let whole = format!(
-        "{what}, {} in {} from {}: {how}",
-        human::bytes(offer.bytes()),
-        human::counted(offer.files.len() as u64, "file"),
-        offer.hub
-    );
+    let files = human::counted(offer.files.len() as u64, "file");
+    let many = match offer.bytes() {
+        Some(all) if offer.is_told_whole() => format!("{} in {files}", human::bytes(all)),
+        Some(known) => format!("more than {} in {files}", human::bytes(known)),
+        None => format!("{files} of unknown size"),
+    };
+    let whole = format!("{what}, {many} from {}: {how}", offer.hub);
     let files = offer.files.iter().map(|(path, size)| {
-        let size = size.map_or_else(|| "?".to_owned(), human::bytes);
+        let size = bytes(*size);
         (format!("{size:>8}  {path}"), theme.text)
     });
     [(whole, theme.good)].into_iter().chain(files).collect()
