@@ -3,7 +3,7 @@
 use qwen_tui::hub::Hub;
 
 use crate::server::{Fault, Request};
-use crate::tools::{Bench, MODEL, WEIGHTS, model};
+use crate::tools::{Bench, MODEL, NEEDED, WEIGHTS, model};
 use crate::way::{is_of, refused};
 
 /// What a server may answer that is no hub, and what is told of it.
@@ -121,9 +121,52 @@ fn what_has_come_to_its_place_is_of_one_hub() {
         _ => Fault::None,
     });
     let said = bench.run(&["pull", MODEL]);
-    refused(&said, &["qwen.tiktoken: ", "sends a page in the place of the file", "goes on from here"], &[]);
+    refused(
+        &said,
+        &[
+            "qwen.tiktoken: ",
+            "sends a page in the place of the file",
+            "goes on from here",
+            "To bring it by hand",
+        ],
+        &[],
+    );
     assert!(bench.server.seen().iter().all(|request| is_of(Hub::ModelScope, request)), "the other was asked");
     bench.server.well();
     assert_eq!(bench.run(&["pull", MODEL]).dir(), dir);
     assert!(dir.join(WEIGHTS).is_file());
+}
+
+/// Whose sizes and checksums are asked for file by file.
+#[test]
+fn a_page_is_not_taken_for_a_file_of_a_mirror_that_tells_names_alone() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let siblings = NEEDED.map(|name| serde_json::json!({"rfilename": name}));
+    let names = serde_json::json!({"sha": "0".repeat(40), "siblings": siblings}).to_string();
+    bench.server.fault(move |request| match request.path.starts_with("/api/") {
+        true => Fault::Status(200, vec![], names.clone()),
+        false => page(),
+    });
+    refused(
+        &bench.run(&["pull", MODEL, "--hub", "hf"]),
+        &["LICENSE: ", "sends a page in the place of the file", "To bring it by hand"],
+        &[],
+    );
+}
+
+#[test]
+fn the_ways_to_a_hub_are_told_where_the_other_has_nothing() {
+    let bench = Bench::new(vec![]);
+    bench.server.fault(at(Some(Hub::ModelScope), Fault::Status(451, vec![], "<html>".into())));
+    refused(
+        &bench.run(&["pull", "me/Small"]),
+        &[
+            "the model me/Small on ModelScope: ",
+            "answers with status 451",
+            "there is no model me/Small on Hugging Face",
+            "Where me/Small is a data set, add --dataset",
+            "MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers",
+        ],
+        &[],
+    );
 }

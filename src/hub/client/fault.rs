@@ -42,13 +42,15 @@ pub struct Fault {
     pub message: String,
     /// The hub asked for a longer wait than there was, because another could be asked meanwhile: it may be asked again.
     pub is_early: bool,
+    /// No other hub is to be asked for the same.
+    pub is_final: bool,
     /// The message ends with the advice to take another place, and how one is named is not said yet.
     pub wants_place: bool,
 }
 
 impl Fault {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), is_early: false, wants_place: false }
+        Self { kind, message: message.into(), is_early: false, is_final: false, wants_place: false }
     }
 
     pub fn cancelled() -> Self {
@@ -69,15 +71,12 @@ impl Fault {
     }
 
     /// The same where files of this hub lie at their place already: what answers in its place leads to no other.
-    pub fn of_begun(self) -> Self {
-        match self.kind {
-            Kind::NoHub => {
-                let message =
-                    format!("{}; once the hub is reached, the same again goes on from here", self.message);
-                Self { kind: Kind::Other, message, ..self }
-            }
-            _ => self,
+    pub fn of_begun(mut self) -> Self {
+        if self.kind == Kind::NoHub {
+            self.is_final = true;
+            self.message += "; once the hub is reached, the same again goes on from here";
         }
+        self
     }
 
     /// The same, whose message ends with the advice to take another place.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::fault::Fault;
 use super::http::Client;
 use super::listing::{Checksum, Listing, RemoteFile};
+use super::strange::is_page_for;
 use super::text::{encoded, encoded_path};
 use crate::hub::Sort;
 
@@ -63,6 +64,10 @@ pub async fn complete(client: &Client, listing: &mut Listing) -> Result<(), Faul
             continue;
         }
         let answer = client.head(file(client, &commit, &remote.path)?).await?;
+        let is_linked = answer.linked.size.is_some() || answer.response.status().is_redirection();
+        if !is_linked && is_page_for(&remote.path, answer.response.headers()) {
+            return Err(client.page_for_file(answer.response.url()).about(&remote.path));
+        }
         let told = answer.linked.etag.as_deref().and_then(Checksum::of);
         remote.checksum = remote.checksum.take().or(told);
         remote.size = remote.size.or(answer.linked.size).or_else(|| {

@@ -24,7 +24,7 @@ pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
 pub use notes::Notes;
-pub use strange::is_page;
+pub use strange::is_page_for;
 
 use std::time::Instant;
 

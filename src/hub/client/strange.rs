@@ -14,7 +14,7 @@ const SHOWN: usize = 80;
 impl Client {
     /// The fault of an answer that no hub gives: the hub itself was not reached. `does`: what the server at `from` does;
     /// `said`: the body of its answer.
-    pub fn strange(&self, from: &Url, does: &str, said: &[u8]) -> Fault {
+    pub(super) fn strange(&self, from: &Url, does: &str, said: &[u8]) -> Fault {
         let shown: String = String::from_utf8_lossy(said).trim().chars().take(SHOWN).collect();
         let shown = if shown.is_empty() { shown } else { format!(": {shown:?}") };
         let named = self.named_by().map(|variable| format!(", which {variable} names,")).unwrap_or_default();
@@ -36,6 +36,11 @@ impl Client {
     /// The fault of a page in the place of an answer.
     pub(super) fn page(&self, from: &Url, said: &[u8]) -> Fault {
         self.strange(from, "answers something else than a hub does", said)
+    }
+
+    /// The fault of a page in the place of a file.
+    pub fn page_for_file(&self, from: &Url) -> Fault {
+        self.strange(from, "sends a page in the place of the file", b"")
     }
 
     /// The fault of an answer with `status`, which no hub gives.
@@ -67,6 +72,12 @@ impl Client {
         };
         self.strange(from, &does, b"")
     }
+}
+
+/// Whether an answer is a page in the place of the file at `path`, which is none by its name.
+pub fn is_page_for(path: &str, headers: &HeaderMap) -> bool {
+    let path = path.to_ascii_lowercase();
+    is_page(headers) && ![".html", ".htm", ".xhtml"].iter().any(|end| path.ends_with(end))
 }
 
 /// Whether an answer is a page for people.

@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode, Url, header};
 use super::hash::{Hasher, count};
 use super::state::{FileState, Shared};
 use crate::hub::client::fault::{Fault, Kind, disk};
-use crate::hub::client::{Client, Patience, RemoteFile, host, is_page};
+use crate::hub::client::{Client, Patience, RemoteFile, host, is_page_for};
 
 /// Bytes of progress after which a connection that is cut counts as the first again.
 const PROGRESS: u64 = 4 << 10;
@@ -110,12 +110,10 @@ impl Job<'_> {
                 response.content_length()
             }
         };
-        // A page that is one of the files is as long as the listing says.
-        if is_page(response.headers())
-            && (file.size.is_none() || file.size != announced)
-            && !is_named_page(&file.path)
-        {
-            return Err(client.strange(response.url(), "sends a page in the place of the file", b""));
+        // What is as long as the listing says is the file, whatever it is called.
+        let is_as_long = file.size.is_some() && file.size == announced;
+        if !is_as_long && is_page_for(&file.path, response.headers()) {
+            return Err(client.page_for_file(response.url()));
         }
         if let (Some(size), Some(announced)) = (file.size, announced)
             && size != announced
@@ -167,11 +165,6 @@ impl Part<'_> {
         self.done += bytes.len() as u64;
         Ok(())
     }
-}
-
-/// Whether a file is a page by its name.
-fn is_named_page(path: &str) -> bool {
-    [".html", ".htm", ".xhtml"].iter().any(|end| path.to_ascii_lowercase().ends_with(end))
 }
 
 fn hasher(file: &RemoteFile) -> Option<Hasher> {

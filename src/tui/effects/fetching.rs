@@ -316,5 +316,9 @@ mod tests {
         let order: Vec<&str> = fetching.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(order, ["checked", "fetched", "open", "done"]);
         assert_eq!((fetching.count, fetching.finished, fetching.percent()), (4, 1, 50));
+        assert_eq!((fetching.far(), fetching.figures()), ("50 %".to_owned(), "20 B of 40 B".to_owned()));
+        // Of which the hub does not tell how much there is.
+        see(&mut fetching, &Progress { total: None, left: None, ..progress }, &mut Rates::default());
+        assert_eq!((fetching.far(), fetching.figures()), ("20 B".to_owned(), "20 B".to_owned()));
     }
 }
