@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use qwen_tui::args::models;
 use qwen_tui::error::{Error, Result};
-use qwen_tui::hub::client::called;
+use qwen_tui::hub::client::{called, hidden};
 use qwen_tui::hub::names::{DataSet, hub_first, model_repos};
 use qwen_tui::hub::page::{Given, answer, perhaps_rows};
-use qwen_tui::hub::{Caches, Hub, Layout, OTHER_WAYS, PullOptions, Repo, Sort, looked_for};
+use qwen_tui::hub::{Caches, Failures, Hub, Layout, OTHER_WAYS, PullOptions, Repo, Sort, looked_for};
 
 use super::out;
 use super::pulling::{Brought, INTERRUPTED, bring};
@@ -81,30 +81,40 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
             out::line(&dir.display().to_string()).map(|()| 0)
         }
         Brought::Stopped => Ok(INTERRUPTED),
-        Brought::Failed(failures) => match there.filter(|_| failures.unreached) {
-            Some((repo, dir, _)) => {
-                out::note(&Error::from(failures).to_string());
-                let what = called(&repo);
-                out::note(&format!(
-                    "{what} is here from before, and whole; whether it is the newest was not to be learned"
-                ));
-                out::line(&dir.display().to_string()).map(|()| 0)
-            }
-            None if failures.unreached => {
-                Err(Error::from(failures).map(|message| unreached(message, arguments, &repos)))
-            }
-            None if failures.is_missing() && !arguments.dataset && repos.iter().all(is_no_known_model) => {
-                Err(Error::from(failures)
-                    .map(|message| format!("{message}\n{}", perhaps_rows(&arguments.name, Given::Pull))))
-            }
-            None if failures.is_missing() && arguments.dataset && arguments.is_models_name() => {
-                Err(Error::from(failures).map(|message| {
-                    format!("{message}\n{} is a model: pull it without --dataset", arguments.name.trim())
-                }))
-            }
-            None => Err(failures.into()),
-        },
+        Brought::Failed(failures) => failed(failures, there, arguments, &repos),
     }
+}
+
+/// What is told, or taken, where no hub gave it; `there`: what is whole in a cache.
+fn failed(
+    failures: Failures,
+    there: Option<(Repo, PathBuf, bool)>,
+    arguments: &Arguments,
+    repos: &[Repo],
+) -> Result<i32> {
+    // What one hub says leaves open what another would.
+    let ways = if failures.some_unreached { format!("\n{OTHER_WAYS}") } else { String::new() };
+    if failures.unreached {
+        let Some((repo, dir, _)) = there else {
+            return Err(Error::from(failures).map(|message| unreached(message, arguments, repos)));
+        };
+        out::note(&Error::from(failures).to_string());
+        let what = called(&repo);
+        out::note(&format!(
+            "{what} is here from before, and whole; whether it is the newest was not to be learned"
+        ));
+        return out::line(&dir.display().to_string()).map(|()| 0);
+    }
+    let hint = if !failures.is_missing() {
+        String::new()
+    } else if !arguments.dataset && repos.iter().all(is_no_known_model) {
+        format!("\n{}", perhaps_rows(&arguments.name, Given::Pull))
+    } else if arguments.dataset && arguments.is_models_name() {
+        format!("\n{} is a model: pull it without --dataset", arguments.name.trim())
+    } else {
+        String::new()
+    };
+    Err(Error::from(failures).map(|message| format!("{message}{hint}{ways}")))
 }
 
 /// The message of hubs that nobody reached, with where it was looked for before, and what to do.
@@ -159,8 +169,9 @@ fn repos(arguments: &Arguments) -> Result<Vec<Repo>> {
     }
     if repos.is_empty() {
         return Err(Error::user(format!(
-            "{name:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
-             qwen-1_8b`, or the name as it stands on its page"
+            "{:?} is no model type, no data set that is known by name, and no OWNER/NAME on a hub: `qwen-tui pull \
+             qwen-1_8b`, or the name as it stands on its page",
+            hidden(name)
         )));
     }
     Ok(repos)

@@ -58,7 +58,7 @@ pub struct Screen {
     said: Instant,
     /// Bytes that were there when it was last told.
     done: u64,
-    total: u64,
+    total: Option<u64>,
 }
 
 struct Bars {
@@ -76,7 +76,7 @@ impl Screen {
             whole.enable_steady_tick(Duration::from_millis(200));
             Bars { all, whole, files: HashMap::new() }
         });
-        Self { bars, stage: None, finished: 0, said: Instant::now(), done: 0, total: 0 }
+        Self { bars, stage: None, finished: 0, said: Instant::now(), done: 0, total: None }
     }
 
     pub fn show(&mut self, progress: &Progress) {
@@ -95,11 +95,9 @@ impl Screen {
     pub fn kept(&self) -> String {
         match self.done {
             0 => "what had come is kept, and the same command goes on from there".to_owned(),
-            done => format!(
-                "{} of {} are kept, and the same command goes on from there",
-                human::bytes(done),
-                human::bytes(self.total)
-            ),
+            done => {
+                format!("{} are kept, and the same command goes on from there", bytes(done, self.total))
+            }
         }
     }
 
@@ -120,11 +118,15 @@ impl Screen {
     fn lines(&mut self, progress: &Progress, entered: bool) {
         match progress.stage {
             Stage::Waiting if entered => out::note(WAITING),
-            Stage::Fetching if entered => out::note(&format!(
-                "fetching {} in {}",
-                human::bytes(progress.total.saturating_sub(progress.done)),
-                human::counted(open(progress).count() as u64, "file")
-            )),
+            Stage::Fetching if entered => {
+                let files = human::counted(open(progress).count() as u64, "file");
+                out::note(&match progress.total {
+                    Some(total) => {
+                        format!("fetching {} in {files}", human::bytes(total.saturating_sub(progress.done)))
+                    }
+                    None => format!("fetching {files}, of which the hub does not tell all sizes"),
+                });
+            }
             _ => {}
         }
         if !matches!(progress.stage, Stage::Fetching | Stage::Placing) {
@@ -146,9 +148,17 @@ fn open(progress: &Progress) -> impl Iterator<Item = &FileProgress> {
     progress.files.iter().filter(|file| file.state != FileState::Done)
 }
 
+/// `1.2 GB of 3.67 GB`; `1.2 GB` of what is not known.
+fn bytes(done: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{} of {}", human::bytes(done), human::bytes(total)),
+        None => human::bytes(done),
+    }
+}
+
 /// `1.2 GB of 3.67 GB, 45.1 MB/s, 55 s left`
 fn figures(progress: &Progress) -> String {
-    let mut text = format!("{} of {}", human::bytes(progress.done), human::bytes(progress.total));
+    let mut text = bytes(progress.done, progress.total);
     if progress.rate >= 1.0 {
         text += &format!(", {}/s", human::bytes(progress.rate as u64));
     }
@@ -165,9 +175,11 @@ impl Bars {
             Stage::Waiting => self.whole.set_message(WAITING),
             Stage::Placing => self.whole.set_message("putting the files into their place"),
             Stage::Checking | Stage::Fetching => {
-                self.whole.set_style(style("{bar:20} {percent:>3} %  {wide_msg}"));
-                self.whole.set_length(progress.total);
-                self.whole.set_position(progress.done);
+                if let Some(total) = progress.total {
+                    self.whole.set_style(style("{bar:20} {percent:>3} %  {wide_msg}"));
+                    self.whole.set_length(total);
+                    self.whole.set_position(progress.done);
+                }
                 let what = if progress.stage == Stage::Checking { "comparing what is there: " } else { "" };
                 self.whole.set_message(format!("{what}{}", figures(progress)));
             }
@@ -176,8 +188,13 @@ impl Bars {
             let busy = matches!(file.state, FileState::Fetching | FileState::Checking);
             match self.files.get(&file.path) {
                 None if busy => {
-                    let bar = ProgressBar::new(file.size)
-                        .with_style(style("  {bar:18} {percent:>3} %  {wide_msg}"));
+                    let bar = match file.size {
+                        // An empty one, or one of unknown size.
+                        0 => ProgressBar::no_length().with_style(style("  {bytes:>24}  {wide_msg}")),
+                        size => {
+                            ProgressBar::new(size).with_style(style("  {bar:18} {percent:>3} %  {wide_msg}"))
+                        }
+                    };
                     let bar = self.all.insert_before(&self.whole, bar);
                     self.files.insert(file.path.clone(), bar);
                 }

@@ -54,9 +54,14 @@ pub fn fetch(
         (kind, e) => {
             let e = if missing { absent.nowhere(&e) } else { absent.error(Some(&e)) };
             Err(match kind {
-                Some(Kind::Unreachable | Kind::Stalled | Kind::Cut | Kind::Server(_) | Kind::Busy(_)) => {
-                    Failed::ForNow(e)
-                }
+                Some(
+                    Kind::Unreachable
+                    | Kind::NoHub
+                    | Kind::Stalled
+                    | Kind::Cut
+                    | Kind::Server(_)
+                    | Kind::Busy(_),
+                ) => Failed::ForNow(e),
                 _ => Failed::ForGood(e),
             })
         }

@@ -12,6 +12,7 @@ pub mod pull;
 pub mod repo;
 pub mod shelf;
 pub mod sources;
+pub mod url;
 
 pub use absent::{Absent, OTHER_WAYS, looked_for};
 pub use caches::{Caches, Found, Layout};

@@ -1,8 +1,10 @@
 //! What is given for a name and is none: the address of a repository's page, as it is copied out of a browser, and a data
 //! set's name in the place of a model's. Whoever is given one has the same answer from here.
 
+use super::client::hidden;
 use super::names::DataSet;
 use super::repo::{Hub, Repo, Sort};
+use super::url::Address;
 use crate::args::models::is_id;
 use crate::error::Error;
 
@@ -17,10 +19,46 @@ pub enum Given {
     Dataset,
 }
 
-/// What to do instead, where `name` is the address of a page; none where it is no such address.
+impl Given {
+    /// What a message about it begins with.
+    fn key(self) -> &'static str {
+        match self {
+            Given::Pull => "",
+            Given::Model => "model_id_or_path: ",
+            Given::Dataset => "dataset: ",
+        }
+    }
+
+    /// What may be given in the place of an address.
+    fn instead(self) -> &'static str {
+        match self {
+            Given::Pull => "OWNER/NAME",
+            Given::Model => "OWNER/NAME, or a directory",
+            Given::Dataset => "a file of rows on this machine",
+        }
+    }
+}
+
+/// What to do instead, where `name` is an address, or the name of something else; none where it is a name like others.
 pub fn answer(name: &str, given: Given) -> Option<String> {
-    let name = name.trim();
-    let page = repo_of(name)?;
+    let (name, key) = (name.trim(), given.key());
+    let page = match Address::of(name) {
+        Some(Address::Repository(page)) => page,
+        Some(Address::Other(hub, what)) => return Some(format!("{key}{}", none_of(name, hub, what))),
+        None if name.contains("://") => {
+            return Some(format!(
+                "{key}{} is no address of a hub that is known here (MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers): \
+                 give {}",
+                hidden(name),
+                given.instead()
+            ));
+        }
+        None => {
+            let set = DataSet::by_name(name).filter(|_| given == Given::Model)?;
+            return Some(format!("{key}{name} is the name of a data set: {}", trained_on(set)));
+        }
+    };
+    let name = hidden(name);
     let what = match page.sort {
         Sort::Model => "a model's page",
         Sort::Dataset => "a data set's page",
@@ -28,13 +66,29 @@ pub fn answer(name: &str, given: Given) -> Option<String> {
     let is = format!("{name} is the address of {what}");
     Some(match (given, page.sort) {
         (Given::Pull, _) => format!("{is}; pull it by its name: `{}`", pull(&page)),
-        (Given::Model, Sort::Model) => format!("model_id_or_path: {is}; name the model: {}", model(&page)),
-        (Given::Model, Sort::Dataset) => format!("model_id_or_path: {is}, which holds rows. {}", rows(&page)),
-        (Given::Dataset, Sort::Dataset) => format!("dataset: {is}. {}", rows(&page)),
+        (Given::Model, Sort::Model) => format!("{key}{is}; name the model: {}", model(&page)),
+        (Given::Model, Sort::Dataset) => format!("{key}{is}, which holds rows. {}", rows(&page)),
+        (Given::Dataset, Sort::Dataset) => format!("{key}{is}. {}", rows(&page)),
         (Given::Dataset, Sort::Model) => {
-            format!("dataset: {is}; name the model: {}, and the rows with --dataset", model(&page))
+            format!("{key}{is}; name the model: {}, and the rows with --dataset", model(&page))
         }
     })
+}
+
+/// Why an address of a hub's names nothing that could be had; none where it names something, or is no such address.
+pub fn nothing_at(address: &str) -> Option<String> {
+    match Address::of(address)? {
+        Address::Repository(_) => None,
+        Address::Other(hub, what) => Some(none_of(address.trim(), hub, what)),
+    }
+}
+
+fn none_of(address: &str, hub: Hub, what: Option<&str>) -> String {
+    let is = match what {
+        Some(what) => format!("is the address of {what}: no model and no data set"),
+        None => format!("is an address of {hub}'s that names no model and no data set"),
+    };
+    format!("{} {is}. They are named OWNER/NAME, as it stands on their page", hidden(address))
 }
 
 /// What may be meant by a name of the form `owner/name` that is no model's on any hub.
@@ -102,78 +156,9 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// A part of an address without its percent signs; itself where one of them stands for nothing.
-fn decoded(part: &str) -> String {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let [first, more @ ..] = rest {
-        let code = match (first, more) {
-            (b'%', [high, low, ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                digit(high).zip(digit(low)).map(|(high, low)| (high * 16 + low) as u8)
-            }
-            (b'%', _) => None,
-            _ => Some(*first),
-        };
-        let Some(code) = code else { return part.to_owned() };
-        bytes.push(code);
-        rest = if *first == b'%' { &more[2..] } else { more };
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| part.to_owned())
-}
-
-/// The repository whose page, or a page beneath it, is at this address; none where it is no such address.
-pub fn repo_of(address: &str) -> Option<Repo> {
-    let whole = address.trim();
-    let (scheme, rest) = whole.split_once("://").unwrap_or(("https", whole));
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    let mut parts = path.split('/').filter(|part| !part.is_empty());
-    let host = parts.next()?.to_ascii_lowercase();
-    let hub = match host.strip_prefix("www.").unwrap_or(&host) {
-        "huggingface.co" | "hf.co" | "hf-mirror.com" => Hub::Hf,
-        "modelscope.cn" | "modelscope.ai" => Hub::ModelScope,
-        _ => return None,
-    };
-    if !matches!(scheme, "http" | "https") {
-        return None;
-    }
-    let mut parts = parts.peekable();
-    let sort = if parts.next_if_eq(&"datasets").is_some() { Sort::Dataset } else { Sort::Model };
-    // The pages of ModelScope's models lie under that; Hugging Face's, at the top.
-    let _ = parts.next_if_eq(&"models");
-    let id = format!("{}/{}", parts.next()?, parts.next()?);
-    let named = parts.next().is_some_and(|page| ["tree", "blob", "resolve"].contains(&page));
-    let revision = parts.next().filter(|_| named).map(decoded);
-    let revision = revision.filter(|revision| revision != hub.default_revision());
-    is_id(&id).then_some(Repo { hub, sort, id, revision })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_names_its_repository() {
-        let told = |address: &str| repo_of(address).map(|r| (r.hub, r.sort, r.id, r.revision));
-        let (ms, hf, model, rows) = (Hub::ModelScope, Hub::Hf, Sort::Model, Sort::Dataset);
-        for (address, hub, sort, id, revision) in [
-            ("https://huggingface.co/Qwen/Qwen-1_8B", hf, model, "Qwen/Qwen-1_8B", None),
-            ("https://huggingface.co/Qwen/Qwen-1_8B/tree/main", hf, model, "Qwen/Qwen-1_8B", None),
-            ("hf.co/Qwen/Qwen-1_8B/blob/v1/config.json?x=1", hf, model, "Qwen/Qwen-1_8B", Some("v1")),
-            ("https://huggingface.co/datasets/a/rows/tree/v2", hf, rows, "a/rows", Some("v2")),
-            ("https://www.modelscope.cn/models/qwen/Qwen-1_8B/summary", ms, model, "qwen/Qwen-1_8B", None),
-            ("https://modelscope.cn/models/qwen/Qwen-1_8B/files", ms, model, "qwen/Qwen-1_8B", None),
-            ("http://modelscope.cn/datasets/DAMO_NLP/jd/#x", ms, rows, "DAMO_NLP/jd", None),
-        ] {
-            let expected = (hub, sort, id.to_owned(), revision.map(str::to_owned));
-            assert_eq!(told(address), Some(expected), "{address}");
-        }
-        for none in
-            ["https://huggingface.co", "https://example.com/a/b", "ftp://hf.co/a/b", "qwen/Qwen-1_8B", ""]
-        {
-            assert_eq!(told(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn what_a_page_is_given_for_decides_the_answer() {
@@ -192,17 +177,25 @@ mod tests {
             model.starts_with("dataset: ") && model.contains("--model_id_or_path Qwen/Qwen-1_8B --hub hf")
         );
         assert_eq!(answer("Qwen/Qwen-1_8B", Given::Model), None);
+        let told = answer("jd-sentiment-zh", Given::Model).unwrap();
+        assert!(told.contains("is the name of a data set: --dataset jd-sentiment-zh trains on it"), "{told}");
+        assert_eq!(answer("jd-sentiment-zh", Given::Dataset), None);
+        for (given, instead) in [(Given::Pull, "OWNER/NAME"), (Given::Dataset, "a file of rows")] {
+            let told = answer("https://me:seKret@example.com/a/b", given).unwrap();
+            assert!(told.contains("https://…@example.com/a/b is no address of a hub"), "{told}");
+            assert!(told.contains(instead), "{told}");
+            let told = answer("https://me:seKret@huggingface.co/spaces/a/b", given).unwrap();
+            assert!(
+                told.contains("is the address of a space, a program") && !told.contains("seKret"),
+                "{told}"
+            );
+        }
         assert!(perhaps_rows("damo_nlp/jd", Given::Model).contains("--dataset jd-sentiment-zh"));
         assert!(perhaps_rows("a/b", Given::Model).contains("`qwen-tui pull a/b --dataset --to DIR`"));
     }
 
     #[test]
     fn what_is_suggested_can_be_given_to_a_shell() {
-        for (part, told) in
-            [("refs%2Fpr%2F1", "refs/pr/1"), ("a%20b", "a b"), ("%zz", "%zz"), ("50%", "50%"), ("%ff", "%ff")]
-        {
-            assert_eq!(decoded(part), told);
-        }
         assert_eq!(quoted("refs/pr/1"), "refs/pr/1");
         assert_eq!(quoted("$(x)'"), r"'$(x)'\'''");
     }

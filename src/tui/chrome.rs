@@ -58,7 +58,7 @@ pub fn top(frame: &mut Frame, area: Rect, shown: Tab, state: &State) {
     frame.render_widget(line, area);
     let missing = matches!(state.engine, Some(Err(_))) && !state.is_live();
     let (text, style) = match (&state.fetch, state.shown()) {
-        (Some(fetching), _) => (format!("fetching {} % ", fetching.percent()), theme.good),
+        (Some(fetching), _) => (format!("fetching {} ", fetching.far()), theme.good),
         (None, None) if state.starting => ("starting ".to_owned(), theme.text),
         _ if missing => ("no engine ".to_owned(), theme.bad),
         (None, None) => return,

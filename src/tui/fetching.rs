@@ -94,10 +94,19 @@ impl Fetching {
         if self.done < self.total { percent.min(99) } else { percent }
     }
 
-    /// `1.20 GB of 3.67 GB`; empty until that is known.
+    /// `33 %`; `1.20 GB` where the hub does not tell how much there is.
+    pub fn far(&self) -> String {
+        match (self.total, self.done) {
+            (0, 1..) => human::bytes(self.done),
+            _ => format!("{} %", self.percent()),
+        }
+    }
+
+    /// `1.20 GB of 3.67 GB`, or `1.20 GB` where the hub does not tell how much there is; empty until something is known.
     pub fn figures(&self) -> String {
         match self.total {
-            0 => String::new(),
+            0 if self.done == 0 => String::new(),
+            0 => human::bytes(self.done),
             total => format!("{} of {}", human::bytes(self.done), human::bytes(total)),
         }
     }

@@ -10,5 +10,6 @@ mod program;
 mod proxies;
 mod proxy;
 mod server;
+mod strange;
 mod tools;
 mod way;

@@ -159,3 +159,52 @@ fn a_pull_is_at_home_in_a_blocking_task() {
     });
     bench.check(&pulled.unwrap());
 }
+
+#[test]
+fn what_can_be_no_directory_is_told_before_anything_is_fetched() {
+    let bench = Bench::new(vec![model(200_000)]);
+    std::os::unix::fs::symlink("nowhere", bench.path("dl")).unwrap();
+    std::fs::write(bench.path("file"), "x").unwrap();
+    let link = "dl is a link to nowhere, which is not there: make that directory, take the link away, or name another";
+    for (to, told) in [
+        ("dl", link),
+        ("dl/in/it", link),
+        ("file", "file is a file, and no directory: name another directory with --to"),
+        ("file/in/it", "file is a file, and no directory: name another directory with --to"),
+    ] {
+        let said = bench.run(&["pull", MODEL, "--to", &bench.path(to).display().to_string()]);
+        assert!(said.status == Some(2) && said.err.contains(told), "{to}: {said:?}");
+        assert!(said.err.contains("with --to"), "{to}: {said:?}");
+        assert!(bench.server.seen().iter().all(|request| !request.is_weights()), "{to}");
+        assert_eq!(bench.names(""), ["dl", "file"], "{to}");
+    }
+    // What a link leads to may be there.
+    std::fs::create_dir(bench.path("nowhere")).unwrap();
+    let said = bench.run(&["pull", MODEL, "--to", &bench.path("dl").display().to_string()]);
+    bench.check(&said.dir());
+}
+
+#[test]
+fn what_the_hub_tells_no_size_of_is_not_shown_as_nothing() {
+    let bench = Bench::new(vec![model(200_000)]);
+    let (mut files, mut sum) = (Vec::new(), String::new());
+    bench.server.change(|all| {
+        sum = all[0].file(WEIGHTS).unwrap().sha256.clone();
+        files.extend(all[0].files.iter().map(|file| {
+            serde_json::json!({"Path": file.path, "Type": "blob", "Size": null, "Sha256": file.sha256})
+        }));
+    });
+    let listing = serde_json::json!({"Code": 200, "Data": {"Files": files}}).to_string();
+    bench.server.fault(move |request| match request.path.ends_with("/repo/files") {
+        true => Fault::Status(200, vec![], listing.clone()),
+        false => Fault::None,
+    });
+    // What was left of an earlier pull.
+    std::fs::create_dir(bench.path(".to.pull")).unwrap();
+    std::fs::write(bench.path(".to.pull").join(format!("{sum}.part")), noise(100, 7)).unwrap();
+    let said = bench.run(&["pull", MODEL, "--to", &bench.path("to").display().to_string()]);
+    bench.check(&said.dir());
+    assert!(said.err.contains("fetching 4 files, of which the hub does not tell all sizes"), "{said:?}");
+    assert!(said.err.contains("4/4 files, 203 kB"), "{said:?}");
+    assert!(!said.err.contains("0 B") && !said.err.contains(" of 2"), "{said:?}");
+}

@@ -68,6 +68,7 @@ fn rows_are_pulled_by_their_name() {
 #[test]
 fn the_address_of_a_page_is_answered_with_the_name() {
     let bench = Bench::new(vec![]);
+    let server = bench.server.address();
     for (page, command) in [
         ("https://huggingface.co/Qwen/Qwen-1_8B", "qwen-tui pull Qwen/Qwen-1_8B --hub hf`"),
         (
@@ -76,9 +77,23 @@ fn the_address_of_a_page_is_answered_with_the_name() {
         ),
         ("https://huggingface.co/a/b/tree/refs%2Fpr%2F1", "qwen-tui pull a/b --hub hf --revision refs/pr/1`"),
         ("www.modelscope.cn/models/qwen/Qwen-1_8B/summary", "qwen-tui pull qwen/Qwen-1_8B --hub modelscope`"),
+        ("HTTPS://HUGGINGFACE.CO/Qwen/Qwen-1_8B.git", "qwen-tui pull Qwen/Qwen-1_8B --hub hf`"),
+        ("https://huggingface.co/api/models/Qwen/Qwen-1_8B", "qwen-tui pull Qwen/Qwen-1_8B --hub hf`"),
+        (&format!("{server}/me/Small"), "qwen-tui pull me/Small --hub hf`"),
+        (&format!("{server}/models/me/Small/files"), "qwen-tui pull me/Small --hub modelscope`"),
+        (
+            &format!("{server}/datasets/me/rows/tree/v1"),
+            "pull me/rows --dataset --hub modelscope --revision v1`",
+        ),
+        (&server.replace("http://", ""), "names no model and no data set"),
+        ("https://huggingface.co/spaces/me/x", "is the address of a space"),
+        ("modelscope.cn/studios/me/x", "is the address of a studio"),
+        ("https://huggingface.co/api/spaces/me/x", "names no model and no data set"),
+        ("https://me:seKret@example.com/a/b", "https://…@example.com/a/b is no address of a hub"),
     ] {
         let said = bench.run(&["pull", page]);
         assert!(said.status == Some(2) && said.err.contains(command), "{said:?}");
+        assert!(!said.err.contains("seKret"), "{said:?}");
     }
     assert!(bench.server.seen().is_empty());
 }
@@ -249,4 +264,17 @@ fn without_a_network_both_hubs_are_named() {
     let said =
         Said::of(bench.program(&["pull", "qwen-1_8b"]).env("MODELSCOPE_DOMAIN", "ftp://x").output().unwrap());
     assert!(said.status == Some(2) && said.err.contains("MODELSCOPE_DOMAIN=ftp://x"), "{said:?}");
+    for variable in ["MODELSCOPE_DOMAIN", "HF_ENDPOINT"] {
+        let mut command = bench.program(&[
+            "pull",
+            "qwen-1_8b",
+            "--hub",
+            if variable == "HF_ENDPOINT" { "hf" } else { "modelscope" },
+        ]);
+        let said = Said::of(command.env(variable, "ftp://u:se@/Kret@x").output().unwrap());
+        assert!(
+            said.status == Some(2) && said.err.contains(&format!("{variable}=ftp://…@x is no")),
+            "{said:?}"
+        );
+    }
 }

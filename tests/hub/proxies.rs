@@ -2,7 +2,7 @@
 
 use crate::proxy::{HOST, Proxy, Way, authority, door, serve};
 use crate::tools::{Bench, MODEL, Said, model};
-use crate::way::{refused, said};
+use crate::way::{refused, said, silent};
 
 #[test]
 fn a_proxy_that_opens_no_tunnel_is_named_with_what_to_do() {
@@ -123,7 +123,15 @@ fn a_variable_that_names_no_proxy_is_named() {
             &[],
         );
     }
-    for value in ["ftp://me:secret@proxy:1", "http://me:secret@", "a b"] {
+    for value in [
+        "ftp://me:secret@proxy:1",
+        "http://me:secret@",
+        "a b",
+        ":",
+        ":8080",
+        "http://:",
+        "http://me:secret@:1",
+    ] {
         let said = said(&bench, hub, &[("HTTPS_PROXY", value)]);
         refused(&said, &["HTTPS_PROXY holds no address of a proxy", "http://HOST:PORT"], &["secret"]);
     }
@@ -177,6 +185,40 @@ fn what_is_no_proxy_is_named_with_its_variable() {
             &[],
         );
     }
+}
+
+#[test]
+fn a_proxy_that_says_nothing_is_named() {
+    let bench = Bench::new(vec![]);
+    let (_listener, address) = silent();
+    refused(
+        &said(&bench, "http://hub.test", &[("http_proxy", &address)]),
+        &[
+            &format!(
+                "http://hub.test:80 has not answered within 9 s, through the proxy {address} (http_proxy)"
+            ),
+            "hub.test in NO_PROXY",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_page_that_opens_every_tunnel_is_told_from_a_proxy() {
+    let bench = Bench::new(vec![]);
+    let proxy = Proxy::start(Way::Status(200));
+    refused(
+        &said(&bench, "https://hub.test", &[("HTTPS_PROXY", &proxy.address)]),
+        &[
+            &format!(
+                "through the proxy {} (HTTPS_PROXY), which says that it has opened the connection",
+                proxy.address
+            ),
+            "perhaps it is no proxy but a page, such as a login's",
+            "hub.test in NO_PROXY",
+        ],
+        &[],
+    );
 }
 
 #[test]

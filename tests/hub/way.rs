@@ -26,7 +26,7 @@ pub fn refused(said: &Said, words: &[&str], not: &[&str]) {
 }
 
 /// A listener whose connections nobody takes: they stand, and nothing is ever said.
-fn silent() -> (TcpListener, String) {
+pub fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (listener, address)
@@ -66,7 +66,7 @@ fn impatient(bench: &Bench, answer: Duration) -> PullOptions {
     PullOptions { network: Network { answer, ..options.network.clone() }, ..options }
 }
 
-fn is_of(hub: Hub, request: &Request) -> bool {
+pub fn is_of(hub: Hub, request: &Request) -> bool {
     request.path.starts_with("/api/v1/") == (hub == Hub::ModelScope)
 }
 

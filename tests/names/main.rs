@@ -247,6 +247,12 @@ fn what_is_nowhere_is_told_in_one_message_with_what_to_do() {
         let key = format!("{}:", &argument[2..]);
         assert_eq!(message.matches(&key).count(), 1, "{message}");
     }
+    sft(&bench, &["--model_id_or_path", "jd-sentiment-zh"]).refused(&[
+        "model_id_or_path: jd-sentiment-zh is the name of a data set",
+        "--dataset jd-sentiment-zh trains on it",
+    ]);
+    sft(&bench, &["--model_id_or_path", "https://huggingface.co/spaces/you/x"])
+        .refused(&["model_id_or_path: https://huggingface.co/spaces/you/x is the address of a space"]);
     sft(&bench, &["--dataset", "you/rows"]).refused(&["`qwen-tui pull you/rows --dataset --to DIR`"]);
     let message = bench.start_with(&JOB.map(str::to_owned), "", &[("USE_HF", "maybe")]).wait();
     let message = message.refused(&["USE_HF=maybe says neither yes nor no"]);

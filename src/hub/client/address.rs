@@ -37,6 +37,19 @@ fn variable(name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
+/// An address without the user and password that may stand in it, to be quoted.
+pub fn hidden(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    // The last one, and beyond the first slash: a password may have either.
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}…@{rest}"),
+        None => address.to_owned(),
+    }
+}
+
 /// The variables that name another server, first come first served, and the server where none is set.
 fn variables(hub: Hub) -> (&'static [&'static str], &'static str) {
     match hub {
@@ -56,8 +69,10 @@ fn endpoint(hub: Hub) -> Result<(reqwest::Url, Option<&'static str>), Fault> {
     let variable = named.as_ref().map(|(name, _)| *name);
     let (name, text) = named.unwrap_or(("", default.to_owned()));
     let wrong = || {
-        let message =
-            format!("{name}={text} is no address of a server; set it to a host or to https://HOST[:PORT]");
+        let message = format!(
+            "{name}={} is no address of a server; set it to a host or to https://HOST[:PORT]",
+            hidden(&text)
+        );
         Fault::new(Kind::Other, message)
     };
     let whole = if text.contains("://") { text.clone() } else { format!("https://{text}") };

@@ -42,9 +42,7 @@ impl Client {
     /// A connection that ended before the answer did.
     pub(super) fn cut(&self, url: &Url, e: &reqwest::Error) -> Fault {
         let (why, host) = (innermost(e), host(url));
-        // A tunnel leads past the proxy; a plain request is answered by it.
-        let proxy = self.proxy(url).filter(|proxy| url.scheme() == "http" && !proxy.is_socks());
-        let message = match proxy {
+        let message = match self.answering(url) {
             None => format!("the connection to {host} was cut ({why})"),
             Some(proxy) => proxy.cut(url, &why),
         };
@@ -84,12 +82,12 @@ impl Client {
             return self.page(&url, &said);
         }
         let code = status.as_u16();
-        if !own && (400..500).contains(&code) && code != 429 {
+        if !own && of_file && (400..500).contains(&code) && code != 429 {
             // No word about the repository: a store of files that is barred here, or has lost one.
             let message = format!("{}, where {} keeps its files, answers {code}", host(&url), self.server());
             return Fault::new(Kind::Other, message);
         }
-        refused::fault(self, status, &headers, &said, of_file)
+        refused::fault(self, &url, (status, &headers, &said), of_file)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::error::Error;
 pub enum Kind {
     /// Nobody answers at that address.
     Unreachable,
+    /// What answers there is none of a hub: a login page, a filter.
+    NoHub,
     /// 401, 403.
     Denied,
     /// 404: no such repository, revision or file.
@@ -40,13 +42,15 @@ pub struct Fault {
     pub message: String,
     /// The hub asked for a longer wait than there was, because another could be asked meanwhile: it may be asked again.
     pub is_early: bool,
+    /// No other hub is to be asked for the same.
+    pub is_final: bool,
     /// The message ends with the advice to take another place, and how one is named is not said yet.
     pub wants_place: bool,
 }
 
 impl Fault {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), is_early: false, wants_place: false }
+        Self { kind, message: message.into(), is_early: false, is_final: false, wants_place: false }
     }
 
     pub fn cancelled() -> Self {
@@ -64,6 +68,15 @@ impl Fault {
             Kind::Busy(_) | Kind::Server(_) => self.message.split(": ").next().unwrap_or_default(),
             _ => &self.message,
         }
+    }
+
+    /// The same where files of this hub lie at their place already: what answers in its place leads to no other.
+    pub fn of_begun(mut self) -> Self {
+        if self.kind == Kind::NoHub {
+            self.is_final = true;
+            self.message += "; once the hub is reached, the same again goes on from here";
+        }
+        self
     }
 
     /// The same, whose message ends with the advice to take another place.

@@ -132,6 +132,11 @@ impl Client {
         if is_loopback(&self.base) { None } else { Proxy::of(url).ok().flatten() }
     }
 
+    /// The proxy that itself answers requests to `url`: a tunnel leads past it.
+    pub(super) fn answering(&self, url: &Url) -> Option<Proxy> {
+        self.proxy(url).filter(|proxy| url.scheme() == "http" && !proxy.is_socks())
+    }
+
     /// What a server does next, as long as that is waited for.
     async fn within<T>(
         &self,
@@ -143,9 +148,15 @@ impl Client {
             Patience::Bytes => self.network.stall,
             Patience::Answer => self.clock.left(),
         };
-        timeout(wait, next).await.map_err(|_| match patience {
-            Patience::Bytes => stalled(url, wait),
-            Patience::Answer => self.clock.late(url),
+        timeout(wait, next).await.map_err(|_| {
+            let fault = match patience {
+                Patience::Bytes => stalled(url, wait),
+                Patience::Answer => self.clock.late(url),
+            };
+            match self.answering(url) {
+                Some(proxy) => Fault { message: proxy.silent(url, &fault.message), ..fault },
+                None => fault,
+            }
         })
     }
 
@@ -194,15 +205,15 @@ impl Client {
             }
             let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
             let next = location.and_then(|l| url.join(l).ok());
-            let next = next.filter(|next| matches!(next.scheme(), "http" | "https")).ok_or_else(|| {
-                Fault::new(Kind::Other, format!("{} sends us on without saying where to", host(&url)))
-            })?;
+            let next = next
+                .filter(|next| matches!(next.scheme(), "http" | "https"))
+                .ok_or_else(|| self.no_way(&url, location, status.as_u16()))?;
             if method == Method::HEAD && !self.is_own(&next) {
                 return Ok(Answer { response, linked });
             }
             url = next;
         }
-        Err(Fault::new(Kind::Other, format!("{} sends us on in a circle", self.server())))
+        Err(self.strange(&url, "sends us on in a circle", b""))
     }
 
     /// The next bytes of an answer; none at its end.

@@ -3,9 +3,10 @@
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::fault::{Fault, Kind};
+use super::fault::Fault;
 use super::http::Client;
 use super::listing::{Checksum, Listing, RemoteFile};
+use super::strange::is_page_for;
 use super::text::{encoded, encoded_path};
 use crate::hub::Sort;
 
@@ -39,11 +40,10 @@ pub async fn list(client: &Client) -> Result<Listing, Fault> {
     let revision = encoded(client.repo.revision());
     let url = client.at(&format!("/api/{sort}/{}/revision/{revision}?blobs=true", client.id))?;
     let value = client.json(url).await?;
-    let wrong = |what: String| Fault::new(Kind::Other, format!("{}: {what}", client.server()));
     let info: Info = serde_json::from_value(value)
-        .map_err(|e| wrong(format!("its listing is none of Hugging Face's: {e}")))?;
+        .map_err(|e| client.no_listing(&format!("it is none of Hugging Face's: {e}")))?;
     let (Some(commit), Some(siblings)) = (info.sha, info.siblings) else {
-        return Err(wrong("its listing names no commit or no files".to_owned()));
+        return Err(client.no_listing("it names no commit or no files"));
     };
     let file = |sibling: Sibling| {
         let (checksum, size) = match sibling.lfs {
@@ -64,6 +64,10 @@ pub async fn complete(client: &Client, listing: &mut Listing) -> Result<(), Faul
             continue;
         }
         let answer = client.head(file(client, &commit, &remote.path)?).await?;
+        let is_linked = answer.linked.size.is_some() || answer.response.status().is_redirection();
+        if !is_linked && is_page_for(&remote.path, answer.response.headers()) {
+            return Err(client.page_for_file(answer.response.url()).about(&remote.path));
+        }
         let told = answer.linked.etag.as_deref().and_then(Checksum::of);
         remote.checksum = remote.checksum.take().or(told);
         remote.size = remote.size.or(answer.linked.size).or_else(|| {

@@ -16,13 +16,15 @@ mod notes;
 mod proxy;
 mod questions;
 mod refused;
+mod strange;
 mod text;
 
-pub use address::{called, offline, server};
+pub use address::{called, hidden, offline, server};
 pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
 pub use notes::Notes;
+pub use strange::is_page_for;
 
 use std::time::Instant;
 

@@ -73,7 +73,7 @@ async fn take(client: &Client, url: Url, files: &mut Vec<RemoteFile>) -> Result<
     let wrong = |what: &str| Fault::new(Kind::Other, format!("{}: {what}", client.server()));
     let value = client.json(url).await?;
     let answer: Answer = serde_json::from_value(value)
-        .map_err(|e| wrong(&format!("its listing is none of ModelScope's: {e}")))?;
+        .map_err(|e| client.no_listing(&format!("it is none of ModelScope's: {e}")))?;
     if answer.code.is_some_and(|code| code != 200) {
         let said = answer.message.map(|m| crate::error::brief(&m)).unwrap_or_default();
         let what = super::called(&client.repo);
@@ -85,7 +85,7 @@ async fn take(client: &Client, url: Url, files: &mut Vec<RemoteFile>) -> Result<
         return Err(Fault::new(Kind::Missing, message));
     }
     let entries =
-        answer.data.and_then(|data| data.files).ok_or_else(|| wrong("its listing names no files"))?;
+        answer.data.and_then(|data| data.files).ok_or_else(|| client.no_listing("it names no files"))?;
     let many = entries.len();
     for entry in entries {
         match entry.kind.as_deref() {

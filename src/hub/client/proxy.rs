@@ -47,7 +47,9 @@ impl Proxy {
                 continue;
             }
             let taken = Matcher::builder().all(value).build().intercept(&uri);
-            let Some((taken, name)) = taken.and_then(|t| Some((t.clone(), t.uri().host()?.to_owned())))
+            let Some((taken, name)) = taken
+                .and_then(|t| Some((t.clone(), t.uri().host()?.to_owned())))
+                .filter(|(_, name)| !name.is_empty())
             else {
                 return Err(no_address(variable, ""));
             };
@@ -115,6 +117,14 @@ impl Proxy {
                 self.scheme
             );
         }
+        let ends = ["onnection reset", "roken pipe"].iter().any(|words| errors.contains(words));
+        if url.scheme() == "https" && !self.is_socks() && !not_there && (is_plain || ends) {
+            return format!(
+                "{why}, through the proxy {server} ({variable}), which says that it has opened the connection to {name}:{port}, \
+                 and no TLS comes: perhaps it is no proxy but a page, such as a login's, or it ends what it does not allow; {}",
+                self.others(url)
+            );
+        }
         // A plain request goes to the proxy itself; a tunnel says so where it does not get there.
         let gets_there = url.scheme() == "https" || self.is_socks();
         if gets_there && !not_there {
@@ -132,6 +142,15 @@ impl Proxy {
         format!(
             "the connection to {} was cut ({why}), through the proxy {server} ({variable}): perhaps it is no HTTP proxy; {}",
             host(url),
+            self.others(url)
+        )
+    }
+
+    /// What a proxy, which is to answer for `url`, has not said in time: `what` tells how long.
+    pub fn silent(&self, url: &Url, what: &str) -> String {
+        let Proxy { variable, server, .. } = self;
+        format!(
+            "{what}, through the proxy {server} ({variable}): perhaps it is the proxy that is silent; {}",
             self.others(url)
         )
     }

@@ -2,7 +2,6 @@
 
 use reqwest::{Method, Response, Url};
 
-use super::failed::server;
 use super::fault::{Fault, Kind};
 use super::http::{Answer, Client, Patience, host};
 
@@ -65,26 +64,6 @@ impl Client {
         let body = self.body(&mut response, LONGEST_ANSWER, Patience::Answer).await?;
         self.clock.answered();
         serde_json::from_slice(&body).map_err(|_| self.page(response.url(), &body))
-    }
-
-    /// The fault of a page in the place of an answer: the hub itself was not reached.
-    pub(super) fn page(&self, from: &Url, body: &[u8]) -> Fault {
-        let shown: String = String::from_utf8_lossy(body).chars().take(80).collect();
-        let named = self.named_by().map(|variable| format!(", which {variable} names,")).unwrap_or_default();
-        let sends = match self.is_own(from) {
-            true => String::new(),
-            false => format!(" sends us on to {}, which", server(from)),
-        };
-        Fault::new(
-            Kind::Unreachable,
-            format!(
-                "{}{named}{sends} answers something else than a hub does, perhaps the login page of this network or of a \
-                 proxy (open {} in a browser), or it is no hub: {:?}",
-                self.server(),
-                self.server(),
-                shown.trim()
-            ),
-        )
     }
 
     /// The whole of an answer that is short.

@@ -2,18 +2,24 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 
 use super::address::called;
 use super::fault::{Fault, Kind};
 use super::http::Client;
+use super::strange::is_page;
 use crate::error::brief;
 use crate::hub::Hub;
 
-/// The fault of an answer with another status than 200 or 206; `said` is what it says. `of_file`: about a file that the hub
-/// has listed, so that there is a repository.
-pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u8], of_file: bool) -> Fault {
+/// The fault of an answer from `url` with another status than 200 or 206; `said` is what it says. `of_file`: about a file
+/// that the hub has listed, so that there is a repository.
+pub fn fault(
+    client: &Client,
+    url: &Url,
+    (status, headers, said): (StatusCode, &HeaderMap, &[u8]),
+    of_file: bool,
+) -> Fault {
     let repo = &client.repo;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (what, server) = (called(repo), client.server());
@@ -27,6 +33,10 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
         None => "try again later".to_owned(),
     };
     match code {
+        // What filters a network refuses so as well.
+        401 | 403 | 404 | 410 if !of_file && is_page(headers) && !is_hubs(headers, said) => {
+            client.no_status(url, code, said)
+        }
         401 | 403 => {
             let login = match (client.token_from(), repo.hub) {
                 (Some(from), _) => format!("the token of {from} does not open it"),
@@ -78,6 +88,8 @@ pub fn fault(client: &Client, status: StatusCode, headers: &HeaderMap, said: &[u
             Kind::Server(wait),
             format!("{server} has a fault of its own ({code}): {when}.{words}"),
         ),
+        // Of a file that is asked for beyond its end, a store of files says no more than 416.
+        _ if code != 416 && !is_hubs(headers, said) => client.no_status(url, code, said),
         _ => Fault::new(Kind::Other, format!("{server} answers with status {code} for {what}.{words}")),
     }
 }

@@ -14,23 +14,27 @@ pub struct Failures {
     pub last: Option<Kind>,
     /// Whether none of them answered at all.
     pub unreached: bool,
+    /// Whether any of them did not.
+    pub some_unreached: bool,
     /// Whether each of them has nothing of this name, or nothing for everybody.
     pub missing: bool,
 }
 
 impl Failures {
     pub(super) fn none() -> Self {
-        Self { all: Vec::new(), last: None, unreached: true, missing: true }
+        Self { all: Vec::new(), last: None, unreached: true, some_unreached: false, missing: true }
     }
 
     /// Takes down what a hub's fault was; whether it ends the matter.
     pub(super) fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
-        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::Stalled);
+        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::Stalled);
         self.last = Some(fault.kind);
         self.unreached &= unreached;
+        self.some_unreached |= unreached;
         let missing = matches!(fault.kind, Kind::Missing | Kind::Denied);
         self.missing &= missing;
-        let next = unreached || missing || is_busy(&fault) || fault.kind == Kind::Withheld;
+        let may = unreached || missing || is_busy(&fault) || fault.kind == Kind::Withheld;
+        let next = may && !fault.is_final;
         self.all.push((repo.hub, named(repo, fault).into()));
         !next
     }
@@ -55,7 +59,9 @@ fn is_busy(fault: &Fault) -> bool {
 /// A fault with what was asked for; others name it themselves.
 fn named(repo: &Repo, fault: Fault) -> Fault {
     match fault.kind {
-        Kind::Unreachable | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => fault.about(&called(repo)),
+        Kind::Unreachable | Kind::NoHub | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => {
+            fault.about(&called(repo))
+        }
         _ => fault,
     }
 }

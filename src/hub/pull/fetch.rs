@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode, Url, header};
 use super::hash::{Hasher, count};
 use super::state::{FileState, Shared};
 use crate::hub::client::fault::{Fault, Kind, disk};
-use crate::hub::client::{Client, Patience, RemoteFile, host};
+use crate::hub::client::{Client, Patience, RemoteFile, host, is_page_for};
 
 /// Bytes of progress after which a connection that is cut counts as the first again.
 const PROGRESS: u64 = 4 << 10;
@@ -81,8 +81,9 @@ impl Job<'_> {
             }
         }
         shared.set(&file.path, it.done, FileState::Checking);
+        let done = it.done;
         check(client, file, it)?;
-        shared.set(&file.path, file.size.unwrap_or(0), FileState::Done);
+        shared.set(&file.path, done, FileState::Done);
         Ok(())
     }
 
@@ -109,6 +110,11 @@ impl Job<'_> {
                 response.content_length()
             }
         };
+        // What is as long as the listing says is the file, whatever it is called.
+        let is_as_long = file.size.is_some() && file.size == announced;
+        if !is_as_long && is_page_for(&file.path, response.headers()) {
+            return Err(client.page_for_file(response.url()));
+        }
         if let (Some(size), Some(announced)) = (file.size, announced)
             && size != announced
         {

@@ -200,7 +200,10 @@ async fn stages(
         check_room(&open, &staging)?;
         shared.stage(Stage::Fetching);
         tick();
-        until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await?;
+        let fetched = until(cancelled, tick, fetch_all(&client, &listing, &open, &staging, shared)).await;
+        // Where some of it lies at its place from before, the other hub would send all of it anew.
+        let is_begun = open.len() < listing.needed().count();
+        fetched.map_err(|fault| if is_begun { fault.of_begun() } else { fault })?;
     }
     shared.stage(Stage::Placing);
     tick();
@@ -259,7 +262,7 @@ async fn enter(target: &Target, shared: &Shared) -> Result<(Staging, bool), Faul
 
 /// Refuses what would not fit.
 fn check_room(open: &[RemoteFile], staging: &Staging) -> Result<(), Fault> {
-    let wanted: u64 = open.iter().map(|file| file.size.unwrap_or(0) - staging.has(file)).sum();
+    let wanted: u64 = open.iter().map(|file| file.size.unwrap_or(0).saturating_sub(staging.has(file))).sum();
     match free_bytes(staging.dir()) {
         Some(free) if free < wanted.saturating_add(SPARE) => {
             let short = wanted.saturating_add(SPARE) - free;

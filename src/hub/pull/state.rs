@@ -46,8 +46,8 @@ pub struct FileProgress {
 pub struct Progress {
     pub stage: Stage,
     pub files: Vec<FileProgress>,
-    /// Bytes of all files, and those that are there.
-    pub total: u64,
+    /// Bytes of all files, where the hub tells them of each, and those that are there.
+    pub total: Option<u64>,
     pub done: u64,
     /// Bytes a second that came of late.
     pub rate: f64,
@@ -71,6 +71,8 @@ pub struct Shared {
 struct State {
     stage: Stage,
     files: Vec<FileProgress>,
+    /// Bytes of all files, where each is known.
+    total: Option<u64>,
     /// Bytes that came over the network.
     came: u64,
     marks: VecDeque<(Instant, u64)>,
@@ -82,6 +84,7 @@ impl Shared {
         let state = State {
             stage: Stage::Listing,
             files: Vec::new(),
+            total: None,
             came: 0,
             marks: VecDeque::from([(Instant::now(), 0)]),
         };
@@ -108,7 +111,14 @@ impl Shared {
             done: 0,
             state: FileState::Open,
         };
-        self.state().files = files.map(file).collect();
+        let mut total = Some(0u64);
+        let files = files.map(|f| {
+            total = total.zip(f.size).map(|(total, size)| total.saturating_add(size));
+            file(f)
+        });
+        let files = files.collect();
+        let mut state = self.state();
+        (state.files, state.total) = (files, total);
     }
 
     pub fn note(&self, note: String) {
@@ -150,9 +160,9 @@ impl Shared {
         let (since, before) = state.marks.front().copied().unwrap_or((now, came));
         let seconds = (now - since).as_secs_f64();
         let rate = if seconds > 0.0 { (came - before) as f64 / seconds } else { 0.0 };
-        let total = state.files.iter().map(|file| file.size).sum();
+        let total = state.total;
         let done = state.files.iter().map(|file| file.done).sum();
-        let open = total as f64 - done as f64;
+        let open = total.map_or(0.0, |total| total as f64 - done as f64);
         let left = (rate > 1.0 && open > 0.0 && seconds >= SETTLED)
             .then(|| Duration::try_from_secs_f64(open / rate).ok())
             .flatten();

@@ -27,9 +27,7 @@ impl Target {
         let own = options.to.as_ref();
         let dir = own.cloned().unwrap_or_else(|| Caches::here().place(repo, &listing.commit));
         let dir = std::path::absolute(&dir).map_err(|e| disk("find", &dir, &e))?;
-        if fs::metadata(&dir).is_ok_and(|meta| !meta.is_dir()) {
-            return Err(Fault::new(Kind::Other, format!("{} is no directory", dir.display())));
-        }
+        check_place(&dir)?;
         let links = own.is_none() && repo.hub == Hub::Hf;
         Ok(Self { repo: repo.clone(), staging: folder(&dir, own.is_none()), dir, links })
     }
@@ -42,7 +40,7 @@ impl Target {
         let mut open = Vec::new();
         for file in listing.needed() {
             match self.is_there(file, shared).await? {
-                true => shared.set(&file.path, file.size.unwrap_or(0), FileState::Done),
+                true => shared.set(&file.path, self.bytes(file), FileState::Done),
                 false => {
                     shared.set(&file.path, 0, FileState::Open);
                     open.push(file.clone());
@@ -82,6 +80,11 @@ impl Target {
         .of_place())
     }
 
+    /// Bytes of a file that is there.
+    fn bytes(&self, file: &RemoteFile) -> u64 {
+        file.size.unwrap_or_else(|| fs::metadata(self.dir.join(&file.path)).map_or(0, |meta| meta.len()))
+    }
+
     async fn is_same(
         &self,
         file: &RemoteFile,
@@ -118,6 +121,25 @@ impl Target {
             false => plain_dir::place(&self.dir, &self.repo, fetched, staging),
         }
     }
+}
+
+/// Refuses a place where no directory can be, before anything is fetched for it.
+fn check_place(dir: &Path) -> Result<(), Fault> {
+    // What is nearest to it is what it would be made in.
+    let there = dir.ancestors().find_map(|at| Some((at, fs::symlink_metadata(at).ok()?)));
+    let Some((at, meta)) = there else { return Ok(()) };
+    let message = match (fs::metadata(at), fs::read_link(at)) {
+        (Ok(meta), _) if meta.is_dir() => return Ok(()),
+        (Ok(_), _) => format!("{} is a file, and no directory: name another directory", at.display()),
+        (Err(_), Ok(to)) if meta.is_symlink() => format!(
+            "{} is a link to {}, which is not there: make that directory, take the link away, or name another directory",
+            at.display(),
+            to.display()
+        ),
+        // Whoever may not look will be told by what is tried there.
+        (Err(_), _) => return Ok(()),
+    };
+    Err(Fault::new(Kind::Other, message).of_place())
 }
 
 /// What makes a directory look whole comes last, where files are placed one after the other.

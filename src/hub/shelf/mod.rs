@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use super::caches::{Caches, check_model};
 use super::names::{DATA_SETS, files_of, first_hub, model_repos};
-use super::page::repo_of;
+use super::page::nothing_at;
 use super::repo::{Hub, Repo, Sort};
+use super::url::repo_of;
 use crate::args::models::{self, MODELS, is_id};
 use crate::model::{QwenConfig, Shard, weight_files};
 use folders::{files, ids, size};
@@ -141,7 +142,8 @@ pub fn name_in(typed: &str) -> String {
 /// none of `items`: a model or a data set on a hub. Nothing where it is no name of one.
 pub fn typed(text: &str, items: &[Item]) -> Vec<Item> {
     let (name, page) = (name_in(text), repo_of(text.trim()));
-    if !is_id(&name) {
+    // `hf.co/NAME` would be one, and is an address.
+    if !is_id(&name) || nothing_at(text).is_some() {
         return Vec::new();
     }
     let is_it = |item: &Item, sort| item.sort == sort && item.is_called(&name);

@@ -33,9 +33,14 @@ impl Offer {
         Offer { hub: repo.hub, files: files.map(|f| (f.path.clone(), f.size)).collect(), problem }
     }
 
-    /// Bytes of all files.
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().filter_map(|(_, size)| *size).fold(0, u64::saturating_add)
+    /// Bytes of all files that the hub tells them of; none where it tells them of no file.
+    pub fn bytes(&self) -> Option<u64> {
+        self.files.iter().filter_map(|(_, size)| *size).reduce(u64::saturating_add)
+    }
+
+    /// Whether the hub tells the bytes of each file.
+    pub fn is_told_whole(&self) -> bool {
+        self.files.iter().all(|(_, size)| size.is_some())
     }
 }
 

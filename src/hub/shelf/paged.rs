@@ -4,8 +4,8 @@ use super::{Item, Shelf, absent, cached, named_family, rows};
 use crate::args::models;
 use crate::hub::caches::Caches;
 use crate::hub::names::model_repos;
-use crate::hub::page::repo_of;
-use crate::hub::repo::{Repo, Sort};
+use crate::hub::repo::{Hub, Repo, Sort};
+use crate::hub::url::repo_of;
 
 /// What the page at the address in `text` names, where that is another revision than a hub's own: a copy of another one is
 /// not it. Looks into the caches; none where `text` is no such address.
@@ -54,11 +54,13 @@ impl Item {
         self
     }
 
-    /// The command that fetches it, for what a job cannot name.
-    pub fn pull(&self) -> String {
-        match &self.page {
-            Some(page) => crate::hub::page::pull(page),
-            None => format!("qwen-tui pull {} --dataset", self.name),
+    /// The command that fetches it, for what a job cannot name: from the hub that was `asked` and has it, else from
+    /// that of its page, else from the only one that may.
+    pub fn pull(&self, asked: Option<Hub>) -> String {
+        let has = |hub: Hub| self.repos().iter().find(|repo| repo.hub == hub);
+        match (asked.and_then(has), &self.page, self.repos()) {
+            (Some(repo), _, _) | (None, Some(repo), _) | (None, None, [repo]) => crate::hub::page::pull(repo),
+            _ => format!("qwen-tui pull {} --dataset", self.name),
         }
     }
 }

@@ -36,9 +36,13 @@ impl Fetching {
                 fetch(
                     absent,
                     &mut |progress| {
-                        if progress.total > 0 {
-                            let (done, total) = (human::bytes(progress.done), human::bytes(progress.total));
-                            say(format!("fetching {}: {done} of {total}", absent.name));
+                        let done = human::bytes(progress.done);
+                        match progress.total.map(human::bytes) {
+                            Some(total) if !progress.files.is_empty() => {
+                                say(format!("fetching {}: {done} of {total}", absent.name));
+                            }
+                            None if progress.done > 0 => say(format!("fetching {}: {done}", absent.name)),
+                            _ => {}
                         }
                     },
                     &|| ended.load(Ordering::Relaxed),

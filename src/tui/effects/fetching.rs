@@ -172,7 +172,7 @@ fn see(fetching: &mut Fetching, progress: &Progress, rates: &mut Rates) {
     fetching.stage = progress.stage;
     fetching.count = progress.files.len();
     fetching.finished = progress.files.iter().filter(|file| file.state == FileState::Done).count();
-    (fetching.total, fetching.done) = (progress.total, progress.done);
+    (fetching.total, fetching.done) = (progress.total.unwrap_or(0), progress.done);
     (fetching.rate, fetching.left) = (progress.rate, progress.left);
     let now = Instant::now();
     let of =
@@ -305,7 +305,7 @@ mod tests {
         let progress = Progress {
             stage: hub::Stage::Fetching,
             files,
-            total: 40,
+            total: Some(40),
             done: 20,
             rate: 2.0,
             left: Some(Duration::from_secs(10)),
@@ -316,5 +316,9 @@ mod tests {
         let order: Vec<&str> = fetching.files.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(order, ["checked", "fetched", "open", "done"]);
         assert_eq!((fetching.count, fetching.finished, fetching.percent()), (4, 1, 50));
+        assert_eq!((fetching.far(), fetching.figures()), ("50 %".to_owned(), "20 B of 40 B".to_owned()));
+        // Of which the hub does not tell how much there is.
+        see(&mut fetching, &Progress { total: None, left: None, ..progress }, &mut Rates::default());
+        assert_eq!((fetching.far(), fetching.figures()), ("20 B".to_owned(), "20 B".to_owned()));
     }
 }

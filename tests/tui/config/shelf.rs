@@ -217,7 +217,7 @@ fn the_same_name_may_be_that_of_a_data_set() {
     // Arguments cannot name one that is not here.
     assert!(cockpit.press(&["Enter"]).is_empty());
     let picture = cockpit.picture();
-    assert!(picture.contains("`qwen-tui pull me/rows --dataset` fetches it"), "{picture}");
+    assert!(picture.contains("`qwen-tui pull me/rows --dataset --hub hf` fetches it"), "{picture}");
 }
 
 #[test]
@@ -299,6 +299,37 @@ fn the_address_of_a_page_names_what_it_is_of() {
     cockpit.press(&["Enter"]);
     let picture = cockpit.picture();
     assert!(picture.contains("`qwen-tui pull me/rows --dataset --hub hf` fetches it"), "{picture}");
+}
+
+#[test]
+fn sizes_that_a_hub_does_not_tell_are_not_shown_as_nothing() {
+    let mut cockpit = page(160, 48);
+    cockpit.press(&["/"]);
+    keys(&mut cockpit, "me/dan");
+    let repos = asked(&cockpit.press(&["Enter"]));
+    for (size, told) in [(Some(7), "more than 7 B in 2 files from"), (None, "2 files of unknown size from")] {
+        let files = vec![("config.json".to_owned(), size), ("model.safetensors".to_owned(), None)];
+        answer(&mut cockpit, repos.clone(), Ok(Offer { hub: Hub::Hf, files, problem: None }));
+        let picture = cockpit.picture();
+        assert!(picture.contains(told) && picture.contains("?  model.safetensors"), "{told:?}: {picture}");
+        assert!(!picture.contains(" 0 B"), "{picture}");
+    }
+}
+
+#[test]
+fn the_address_of_what_is_no_repository_is_told_as_that() {
+    for (address, told) in [
+        ("https://huggingface.co/spaces/me/x", "is the address of a space"),
+        ("modelscope.cn/studios/me/x", "is the address of a studio"),
+        ("hf.co/Qwen", "names no model and no data set"),
+    ] {
+        let mut cockpit = page(160, 48);
+        cockpit.press(&["/"]);
+        keys(&mut cockpit, address);
+        assert!(cockpit.press(&["Enter"]).is_empty(), "{address}: nobody is asked");
+        let picture = cockpit.picture();
+        assert!(picture.contains(told), "{told:?}: {picture}");
+    }
 }
 
 #[test]

@@ -72,7 +72,11 @@ fn whole(fetching: &Fetching, width: usize, theme: &Theme) -> Line<'static> {
         let (_, rest) = widgets::bar(0.0, width);
         return Line::styled(rest, theme.dim);
     }
-    let mut right = format!("  {} %", fetching.percent());
+    let mut right = match fetching.total {
+        // Of what is not known.
+        0 => String::new(),
+        _ => format!("  {} %", fetching.percent()),
+    };
     if fetching.rate >= 1.0 {
         right += &format!("  {}/s", human::bytes(fetching.rate as u64));
     }
@@ -128,6 +132,8 @@ fn file_line(file: &FileLine, width: usize, theme: &Theme) -> Line<'static> {
     let bytes = match (file.state, file.size) {
         (FileState::Done, 0) => human::bytes(file.done),
         (FileState::Done, _) => size,
+        // How large it is is not known.
+        (FileState::Open, 0) if file.done == 0 => String::new(),
         (_, 0) => human::bytes(file.done),
         (FileState::Open, _) if file.done == 0 => size,
         _ => format!("{} of {size}", human::bytes(file.done)),

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::{Shelves, place, sort};
+use crate::hub::page::nothing_at;
 use crate::hub::shelf::{Item, Offer, Shelf};
 use crate::hub::{Repo, Sort};
 use crate::job::human;
@@ -36,7 +37,7 @@ impl Shelves {
         let rows = self.rows();
         let said: Vec<(String, Style)> = rows
             .get(self.marked)
-            .map_or_else(|| nothing(theme), |item| self.about(item, theme))
+            .map_or_else(|| nothing(self.words.text(), theme), |item| self.about(item, theme))
             .into_iter()
             .flat_map(|(words, style)| text::wrap(&words, width).into_iter().map(move |line| (line, style)))
             .collect();
@@ -106,7 +107,7 @@ impl Shelves {
         };
         let size = match (self.asked.get(item.repos()), item.bytes) {
             (Some(None), _) => "asking".to_owned(),
-            (Some(Some(Ok(offer))), _) => human::bytes(offer.bytes()),
+            (Some(Some(Ok(offer))), _) => bytes(offer.bytes()),
             (_, Some(bytes)) => human::bytes(bytes),
             _ => String::new(),
         };
@@ -163,7 +164,7 @@ impl Shelves {
     fn fetched(&self, item: &Item, theme: &Theme) -> Vec<(String, Style)> {
         let how = match item.can_be_named() {
             true => "starting a job fetches it".to_owned(),
-            false => format!("`{}` fetches it", item.pull()),
+            false => format!("`{}` fetches it", item.pull(self.has(item))),
         };
         let ids = |repos: &[Repo]| {
             let ids = repos.iter().map(|repo| match &repo.revision {
@@ -184,26 +185,34 @@ impl Shelves {
     }
 }
 
+/// Bytes that a hub need not tell.
+fn bytes(known: Option<u64>) -> String {
+    known.map_or_else(|| "?".to_owned(), human::bytes)
+}
+
 /// The whole and each file.
 fn offered(offer: &Offer, sort: Sort, how: &str, theme: &Theme) -> Vec<(String, Style)> {
     let what = if sort == Sort::Model { "a model" } else { "a data set" };
     if let Some(problem) = offer.problem {
         return vec![(format!("{} has {what} of this name: {problem}", offer.hub), theme.bad)];
     }
-    let whole = format!(
-        "{what}, {} in {} from {}: {how}",
-        human::bytes(offer.bytes()),
-        human::counted(offer.files.len() as u64, "file"),
-        offer.hub
-    );
+    let files = human::counted(offer.files.len() as u64, "file");
+    let many = match offer.bytes() {
+        Some(all) if offer.is_told_whole() => format!("{} in {files}", human::bytes(all)),
+        Some(known) => format!("more than {} in {files}", human::bytes(known)),
+        None => format!("{files} of unknown size"),
+    };
+    let whole = format!("{what}, {many} from {}: {how}", offer.hub);
     let files = offer.files.iter().map(|(path, size)| {
-        let size = size.map_or_else(|| "?".to_owned(), human::bytes);
+        let size = bytes(*size);
         (format!("{size:>8}  {path}"), theme.text)
     });
     [(whole, theme.good)].into_iter().chain(files).collect()
 }
 
-fn nothing(theme: &Theme) -> Vec<(String, Style)> {
-    let words = "Nothing here is called that, and it is no OWNER/NAME that a hub could be asked for.";
-    vec![(words.to_owned(), theme.dim)]
+fn nothing(typed: &str, theme: &Theme) -> Vec<(String, Style)> {
+    let words = nothing_at(typed).unwrap_or_else(|| {
+        "Nothing here is called that, and it is no OWNER/NAME that a hub could be asked for.".to_owned()
+    });
+    vec![(words, theme.dim)]
 }

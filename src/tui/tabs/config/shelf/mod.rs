@@ -9,9 +9,9 @@ use crossterm::event::KeyEvent;
 
 use super::edit::Line;
 use super::{Config, Page, tell, tell_error};
-use crate::hub::page::repo_of;
 use crate::hub::shelf::{Item, Offer, Shelf, at_revision, name_in, typed};
-use crate::hub::{Repo, Sort};
+use crate::hub::url::repo_of;
+use crate::hub::{Hub, Repo, Sort};
 use crate::tui::action::Action;
 use crate::tui::component::{CommandInfo, Handled};
 use crate::tui::configs::ConfigWork;
@@ -65,6 +65,11 @@ impl Shelves {
 
     pub fn is_typing(&self) -> bool {
         self.is_typing
+    }
+
+    /// The hub that was asked about an item and has it.
+    fn has(&self, item: &Item) -> Option<Hub> {
+        self.asked.get(item.repos())?.as_ref()?.as_ref().ok().map(|offer| offer.hub)
     }
 
     /// Whether a hub has been asked and has not answered.
@@ -180,7 +185,7 @@ impl Shelves {
                 true => Chosen::Take(Box::new(item)),
                 false => Chosen::Told(format!(
                     "`{}` fetches it; r looks again, and it can be chosen then",
-                    item.pull()
+                    item.pull(self.has(&item))
                 )),
             });
         } else if keys::ASK.is(key) {

@@ -1,0 +1,172 @@
+//! What answers in a hub's place and is none: logins, filters, listings of something else.
+
+use qwen_tui::hub::Hub;
+
+use crate::server::{Fault, Request};
+use crate::tools::{Bench, MODEL, NEEDED, WEIGHTS, model};
+use crate::way::{is_of, refused};
+
+/// What a server may answer that is no hub, and what is told of it.
+fn answers() -> Vec<(Fault, &'static str)> {
+    let to =
+        |status, location: &str| Fault::Status(status, vec![("Location", location.into())], String::new());
+    let bare = |status| Fault::Status(status, vec![], String::new());
+    let html = |status| {
+        Fault::Status(status, vec![("Content-Type", "text/html".into())], "<html>blocked here</html>".into())
+    };
+    let size = |size: &str| {
+        let files = format!(r#"{{"Path":"config.json","Type":"blob","Size":{size}}}"#);
+        Fault::Status(200, vec![], format!(r#"{{"Code":200,"Data":{{"Files":[{files}]}}}}"#))
+    };
+    vec![
+        (to(302, "/round"), "sends us on in a circle"),
+        (bare(302), "answers with status 302 and does not say where to go on"),
+        (to(302, "ftp://u:seKret@x/y"), "sends us on to an address of the scheme ftp"),
+        (to(302, "http://["), "sends us on to what is no address"),
+        (bare(300), "answers with status 300"),
+        (bare(304), "answers with status 304"),
+        (html(400), "answers with status 400"),
+        (html(403), "answers with status 403"),
+        (bare(405), "answers with status 405"),
+        (bare(418), "answers with status 418"),
+        (html(451), "answers with status 451"),
+        (bare(201), "answers with status 201"),
+        (bare(204), "answers with status 204"),
+        (Fault::Status(200, vec![], "{}".into()), "gives something else than a listing"),
+        (size("-5"), "gives something else than a listing"),
+        (size("1.5"), "gives something else than a listing"),
+    ]
+}
+
+fn at(hub: Option<Hub>, fault: Fault) -> impl FnMut(&Request) -> Fault {
+    move |request| if hub.is_none_or(|hub| is_of(hub, request)) { fault.clone() } else { Fault::None }
+}
+
+#[test]
+fn what_is_no_answer_of_a_hub_leads_to_the_other() {
+    for (number, (fault, told)) in answers().into_iter().enumerate() {
+        let bench = Bench::new(vec![model(60_000)]);
+        let to = bench.path(&number.to_string()).display().to_string();
+        bench.server.fault(at(Some(Hub::ModelScope), fault.clone()));
+        let said = bench.run(&["pull", MODEL, "--to", &to]);
+        bench.check(&said.dir());
+        bench.server.fault(at(None, fault));
+        refused(
+            &bench.run(&["pull", MODEL]),
+            &[
+                &format!("the model {MODEL} on ModelScope: "),
+                "the model Qwen/Qwen-1_8B on Hugging Face: ",
+                told,
+                "login page of this network",
+                "MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers",
+                "To bring it by hand",
+            ],
+            &["seKret", "hf auth login"],
+        );
+    }
+}
+
+#[test]
+fn a_hubs_own_refusal_stays_its_own() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let said = r#"{"Code":10010205001,"Message":"bad revision","Success":false}"#;
+    bench.server.fault(at(Some(Hub::ModelScope), Fault::Status(400, vec![], said.into())));
+    refused(
+        &bench.run(&["pull", MODEL]),
+        &["answers with status 400", "It says: bad revision"],
+        &["login page"],
+    );
+    let said = r#"{"Code":10010205001,"Message":"no permission","Success":false}"#;
+    bench.server.fault(at(None, Fault::Status(403, vec![], said.into())));
+    refused(&bench.run(&["pull", MODEL]), &["(403)", "MODELSCOPE_API_TOKEN", "HF_TOKEN"], &["login page"]);
+}
+
+fn page() -> Fault {
+    let kind = ("Content-Type", "text/html; charset=utf-8".to_owned());
+    Fault::Status(200, vec![kind], "<html>in</html>".into())
+}
+
+#[test]
+fn a_page_in_a_files_place_leads_to_the_other_hub() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let is_file = |request: &Request| !request.path.contains("/api/") || request.asked("FilePath").is_some();
+    bench.server.fault(move |request| match request.asked("FilePath") {
+        Some(_) => page(),
+        None => Fault::None,
+    });
+    let to = bench.path("to").display().to_string();
+    bench.check(&bench.run(&["pull", MODEL, "--to", &to]).dir());
+    // The store of files too, to which both send us on.
+    bench.server.fault(move |request| if request.is_cdn || is_file(request) { page() } else { Fault::None });
+    refused(
+        &bench.run(&["pull", MODEL]),
+        &[
+            &format!("the model {MODEL} on ModelScope: "),
+            "the model Qwen/Qwen-1_8B on Hugging Face: ",
+            "sends a page in the place of the file, perhaps the login page of this network or of a proxy",
+            "To bring it by hand",
+        ],
+        &["where the hub's listing says"],
+    );
+}
+
+#[test]
+fn what_has_come_to_its_place_is_of_one_hub() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let dir = bench.run(&["pull", MODEL]).dir();
+    std::fs::remove_file(dir.join("qwen.tiktoken")).unwrap();
+    bench.server.seen();
+    bench.server.fault(|request| match request.asked("FilePath") {
+        Some("qwen.tiktoken") => page(),
+        _ => Fault::None,
+    });
+    let said = bench.run(&["pull", MODEL]);
+    refused(
+        &said,
+        &[
+            "qwen.tiktoken: ",
+            "sends a page in the place of the file",
+            "goes on from here",
+            "To bring it by hand",
+        ],
+        &[],
+    );
+    assert!(bench.server.seen().iter().all(|request| is_of(Hub::ModelScope, request)), "the other was asked");
+    bench.server.well();
+    assert_eq!(bench.run(&["pull", MODEL]).dir(), dir);
+    assert!(dir.join(WEIGHTS).is_file());
+}
+
+/// Whose sizes and checksums are asked for file by file.
+#[test]
+fn a_page_is_not_taken_for_a_file_of_a_mirror_that_tells_names_alone() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let siblings = NEEDED.map(|name| serde_json::json!({"rfilename": name}));
+    let names = serde_json::json!({"sha": "0".repeat(40), "siblings": siblings}).to_string();
+    bench.server.fault(move |request| match request.path.starts_with("/api/") {
+        true => Fault::Status(200, vec![], names.clone()),
+        false => page(),
+    });
+    refused(
+        &bench.run(&["pull", MODEL, "--hub", "hf"]),
+        &["LICENSE: ", "sends a page in the place of the file", "To bring it by hand"],
+        &[],
+    );
+}
+
+#[test]
+fn the_ways_to_a_hub_are_told_where_the_other_has_nothing() {
+    let bench = Bench::new(vec![]);
+    bench.server.fault(at(Some(Hub::ModelScope), Fault::Status(451, vec![], "<html>".into())));
+    refused(
+        &bench.run(&["pull", "me/Small"]),
+        &[
+            "the model me/Small on ModelScope: ",
+            "answers with status 451",
+            "there is no model me/Small on Hugging Face",
+            "Where me/Small is a data set, add --dataset",
+            "MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers",
+        ],
+        &[],
+    );
+}
