@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::hub::{self, Absent, Failed, Fetch, FileProgress, FileState, Progress};
+use crate::hub::{self, Absent, Failed, Fetch, FileProgress, FileState, Network, Progress};
 use crate::tui::action::Notice;
 use crate::tui::fetching::{FetchNews, Fetching, FileLine};
 use crate::tui::message::Message;
@@ -147,7 +147,7 @@ impl Turn<'_> {
                 tell(&fetching);
             }
         };
-        let dir = hub::fetch(absent, &mut hear, &|| self.fate.is_cancelled())?;
+        let dir = hub::fetch(absent, &Network::default(), &mut hear, &|| self.fate.is_cancelled())?;
         self.here.push(format!("{}: fetched into {}", absent.name, dir.display()));
         Ok(dir)
     }
