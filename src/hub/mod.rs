@@ -15,7 +15,7 @@ pub mod sources;
 
 pub use absent::{Absent, OTHER_WAYS, looked_for};
 pub use caches::{Caches, Found, Layout};
-pub use client::{Listing, Network, RemoteFile, list};
+pub use client::{Listing, Network, RemoteFile, Wait, list};
 pub use fetch::{Failed, fetch};
 pub use find::{Cached, Fetch, Located, Place, Wanted};
 pub use pull::{Failures, FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};

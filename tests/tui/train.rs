@@ -334,7 +334,7 @@ fn quitting_while_a_job_runs_asks() {
     // Another one has taken its place while the question stood.
     let mut cockpit = live(80, 24);
     cockpit.press(&["q"]);
-    let other = PathBuf::from("/home/me/output/qwen-demo/v1-20231114-230000");
+    let other = std::path::PathBuf::from("/home/me/output/qwen-demo/v1-20231114-230000");
     cockpit.tell(Message::Opened(other.clone()));
     cockpit.tell(Message::Worker { run: other, worker: Worker::Alive });
     assert!(cockpit.press(&["x"]).is_empty());

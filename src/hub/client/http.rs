@@ -12,7 +12,6 @@ use super::fault::{Fault, Kind};
 use super::network::{Network, authorities, download_timeout, is_loopback};
 use super::notes::Notes;
 use super::proxy::Proxy;
-use super::refused::span;
 use crate::hub::Repo;
 
 /// Redirects that are followed.
@@ -237,7 +236,7 @@ impl Client {
 
     /// Tells that `what` failed so and is tried again, and waits until then.
     pub async fn again(&self, what: &str, fault: &Fault, wait: Duration) {
-        self.notes.say(format!("{what}: {}; trying again in {}", fault.reason(), span(wait)));
+        let _waiting = self.notes.wait(what, fault.reason(), wait);
         tokio::time::sleep(wait).await;
     }
 }

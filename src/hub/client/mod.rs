@@ -22,7 +22,7 @@ pub use address::{called, offline, server};
 pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
-pub use notes::Notes;
+pub use notes::{Notes, Wait};
 
 use std::time::Instant;
 

@@ -46,7 +46,10 @@ impl Fetching {
                         }
                         if progress.total > 0 {
                             let (done, total) = (human::bytes(progress.done), human::bytes(progress.total));
-                            say(format!("fetching {}: {done} of {total}", absent.name));
+                            // Without what counts: it is written to the disk.
+                            let waits = progress.waits.first().map(|wait| format!("; {}", wait.reason));
+                            let waits = waits.unwrap_or_default();
+                            say(format!("fetching {}: {done} of {total}{waits}", absent.name));
                         }
                     },
                     &|| ended.load(Ordering::Relaxed),
