@@ -13,8 +13,8 @@ pub mod repo;
 pub mod shelf;
 pub mod sources;
 
-pub use absent::{Absent, OTHER_WAYS, looked_for};
-pub use caches::{Caches, Found, Layout};
+pub use absent::{Absent, OTHER_WAYS, looked_for, of_no_use};
+pub use caches::{Caches, Found, Layout, Look};
 pub use client::{Listing, Network, RemoteFile, Wait, list};
 pub use fetch::{Failed, fetch};
 pub use find::{Cached, Fetch, Located, Place, Wanted};
