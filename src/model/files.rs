@@ -54,11 +54,10 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
     )))
 }
 
-/// What to do where the weights in `dir` are Python pickles alone; else nothing.
+/// What to do with the Python pickles in `dir`, where there are any.
 fn pickled(dir: &Path) -> &'static str {
-    let names = || std::fs::read_dir(dir).into_iter().flatten().flatten().map(|file| file.file_name());
-    let has = |end: &str| names().any(|name| name.to_string_lossy().ends_with(end));
-    if has(".bin") && !has(".safetensors") {
+    let mut files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    if files.any(|file| file.file_name().to_string_lossy().ends_with(".bin")) {
         "; there are .bin files, which are Python pickles and never loaded here: convert them in Python with \
          `model.save_pretrained(DIR, safe_serialization=True)`"
     } else {
@@ -86,7 +85,7 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
             return Err(Error::user(format!(
                 "{}: missing; a Qwen-1 model directory has it{}",
                 shown(&absolute(dir).join(file)),
-                pickled(dir)
+                if weight_files(dir).is_err() { pickled(dir) } else { "" }
             )));
         }
     }
