@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use qwen_tui::error::Result;
-use qwen_tui::hub::{self, Absent, Cached, Failed, latest};
+use qwen_tui::hub::{self, Absent, Cached, Failed, Network, latest};
 use qwen_tui::job::stop::Stop;
 
 use super::out;
@@ -28,7 +28,7 @@ pub fn fetch(absent: &Absent) -> Result<PathBuf> {
 pub fn fetch_until(absent: &Absent, stopped: &dyn Fn() -> bool) -> Result<Option<PathBuf>> {
     out::note(&absent.told());
     let mut screen = Screen::for_stderr();
-    let fetched = hub::fetch(absent, &mut |progress| screen.show(progress), stopped);
+    let fetched = hub::fetch(absent, &Network::default(), &mut |progress| screen.show(progress), stopped);
     screen.close();
     match fetched {
         // Later ones are the job's.

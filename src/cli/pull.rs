@@ -8,7 +8,9 @@ use qwen_tui::error::{Error, Result};
 use qwen_tui::hub::client::{called, hidden};
 use qwen_tui::hub::names::{DataSet, hub_first, model_repos};
 use qwen_tui::hub::page::{Given, answer, perhaps_rows};
-use qwen_tui::hub::{Caches, Failures, Hub, Layout, OTHER_WAYS, PullOptions, Repo, Sort, looked_for};
+use qwen_tui::hub::{
+    Caches, Failures, Hub, Layout, Look, OTHER_WAYS, PullOptions, Repo, Sort, looked_for, of_no_use,
+};
 
 use super::out;
 use super::pulling::{Brought, INTERRUPTED, bring};
@@ -65,7 +67,7 @@ impl Named {
 
 pub fn run(arguments: &Arguments) -> Result<i32> {
     let repos = repos(arguments)?;
-    let there = if arguments.to.is_none() { there(&repos) } else { None };
+    let (there, looks) = if arguments.to.is_none() { look(&repos) } else { (None, Vec::new()) };
     if let Some((repo, dir, _)) = there.as_ref().filter(|(_, _, elsewhere)| *elsewhere) {
         // A second copy would only take room.
         out::note(&format!(
@@ -81,22 +83,23 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
             out::line(&dir.display().to_string()).map(|()| 0)
         }
         Brought::Stopped => Ok(INTERRUPTED),
-        Brought::Failed(failures) => failed(failures, there, arguments, &repos),
+        Brought::Failed(failures) => failed(failures, there, arguments, &repos, &looks),
     }
 }
 
 /// What is told, or taken, where no hub gave it; `there`: what is whole in a cache.
 fn failed(
     failures: Failures,
-    there: Option<(Repo, PathBuf, bool)>,
+    there: There,
     arguments: &Arguments,
     repos: &[Repo],
+    looks: &[(Repo, Look)],
 ) -> Result<i32> {
     // What one hub says leaves open what another would.
     let ways = if failures.some_unreached { format!("\n{OTHER_WAYS}") } else { String::new() };
     if failures.unreached {
         let Some((repo, dir, _)) = there else {
-            return Err(Error::from(failures).map(|message| unreached(message, arguments, repos)));
+            return Err(Error::from(failures).map(|message| unreached(&message, looks)));
         };
         out::note(&Error::from(failures).to_string());
         let what = called(&repo);
@@ -114,35 +117,50 @@ fn failed(
     } else {
         String::new()
     };
-    Err(Error::from(failures).map(|message| format!("{message}{hint}{ways}")))
+    Err(Error::from(failures).map(|message| format!("{message}{}{hint}{ways}", of_no_use_in(looks))))
 }
 
 /// The message of hubs that nobody reached, with where it was looked for before, and what to do.
-fn unreached(message: String, arguments: &Arguments, repos: &[Repo]) -> String {
-    let looked: String = match &arguments.to {
-        None => repos.iter().map(|repo| format!("\n{}", looked_for(repo))).collect(),
-        Some(_) => String::new(),
-    };
+fn unreached(message: &str, looks: &[(Repo, Look)]) -> String {
+    let looked = looks
+        .iter()
+        .map(|one| format!("\n{}{}", looked_for(&one.0), of_no_use_in(std::slice::from_ref(one))));
+    let looked: String = looked.collect();
     format!(
         "{message}{looked}\n{OTHER_WAYS}\nTo bring it by hand, run this with --to DIR on a machine with a network, and copy \
          DIR here"
     )
 }
 
+/// What lies in the caches and cannot be used, with the reasons.
+fn of_no_use_in(looks: &[(Repo, Look)]) -> String {
+    looks.iter().flat_map(|(_, look)| of_no_use(look)).map(|line| format!("\n  {line}")).collect()
+}
+
 fn is_no_known_model(repo: &Repo) -> bool {
     repo.sort == Sort::Model && models::by_id(&repo.id).is_none()
 }
 
-/// The first of the repositories that is whole in a cache, its directory, and whether that is another than a pull would
-/// put it into.
-fn there(repos: &[Repo]) -> Option<(Repo, PathBuf, bool)> {
+/// What a look at the caches has come to: the first repository that is whole there, its directory, and whether that is
+/// another than a pull would put it into.
+type There = Option<(Repo, PathBuf, bool)>;
+
+/// Looks for the repositories in the caches, until one is whole there.
+fn look(repos: &[Repo]) -> (There, Vec<(Repo, Look)>) {
     let caches = Caches::here();
-    let (repo, found) = repos.iter().find_map(|repo| Some((repo.clone(), caches.find(repo)?)))?;
-    let place = caches.place(&repo, found.revision.as_deref().unwrap_or_default());
-    // Another layout, or another spelling of the name.
-    let folder = |dir: &Path| dir.ancestors().nth(2).map(Path::to_owned);
-    let elsewhere = found.layout == Layout::ModelScopeOld || folder(&place) != folder(&found.dir);
-    Some((repo, found.dir, elsewhere))
+    let mut looks = Vec::new();
+    for repo in repos {
+        let mut look = caches.look(repo);
+        if let Some(found) = look.found.take() {
+            let place = caches.place(repo, found.revision.as_deref().unwrap_or_default());
+            // Another layout, or another spelling of the name.
+            let folder = |dir: &Path| dir.ancestors().nth(2).map(Path::to_owned);
+            let elsewhere = found.layout == Layout::ModelScopeOld || folder(&place) != folder(&found.dir);
+            return (Some((repo.clone(), found.dir, elsewhere)), looks);
+        }
+        looks.push((repo.clone(), look));
+    }
+    (None, looks)
 }
 
 /// The repositories that the name may mean, in the order in which they are asked.

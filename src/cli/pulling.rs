@@ -171,7 +171,11 @@ fn figures(progress: &Progress) -> String {
 impl Bars {
     pub fn show(&mut self, progress: &Progress) {
         match progress.stage {
-            Stage::Listing => self.whole.set_message("asking the hub what there is"),
+            Stage::Listing => self.whole.set_message(match progress.waits.first() {
+                // When first: the rest may be too long for the line, and stands above.
+                Some(wait) => format!("{}, {}: {}", wait.when(), wait.about, escaped(&wait.reason)),
+                None => "asking the hub what there is".to_owned(),
+            }),
             Stage::Waiting => self.whole.set_message(WAITING),
             Stage::Placing => self.whole.set_message("putting the files into their place"),
             Stage::Checking | Stage::Fetching => {
@@ -207,8 +211,13 @@ impl Bars {
             }
             if let Some(bar) = self.files.get(&file.path) {
                 bar.set_position(file.done);
-                let checking = if file.state == FileState::Checking { ", checking" } else { "" };
-                bar.set_message(format!("{}{checking}", shortened(&escaped(&file.path))));
+                let wait = progress.waits.iter().find(|wait| wait.about == file.path);
+                let what = match (file.state, wait) {
+                    (FileState::Checking, _) => ", checking".to_owned(),
+                    (_, Some(wait)) => format!(", {}", wait.when()),
+                    _ => String::new(),
+                };
+                bar.set_message(format!("{}{what}", shortened(&escaped(&file.path))));
             }
         }
     }

@@ -81,15 +81,9 @@ impl Absent {
         text += if answers.is_none() { "." } else { " and could not be fetched." };
         for (repo, look) in self.repos.iter().zip(&self.looks) {
             let _ = write!(text, "\n  {}", looked_for(repo));
-            for (dir, why) in &look.unusable {
-                // Most reasons begin with the path that is missing.
-                let place = if why.contains(&*dir.to_string_lossy()) {
-                    String::new()
-                } else {
-                    format!("{}: ", dir.display())
-                };
-                let _ = write!(text, "\n    there, and of no use: {place}{why}");
-            }
+            of_no_use(look).for_each(|line| {
+                let _ = write!(text, "\n    {line}");
+            });
         }
         let answers = answers.map(Error::to_string).unwrap_or_default();
         for line in answers.lines() {
@@ -121,6 +115,19 @@ impl Absent {
             ),
         }
     }
+}
+
+/// What lies in a cache and cannot be used, a line each with the reason.
+pub fn of_no_use(look: &Look) -> impl Iterator<Item = String> {
+    look.unusable.iter().map(|(dir, why)| {
+        // Most reasons begin with the path that is missing.
+        let place = if why.contains(&*dir.to_string_lossy()) {
+            String::new()
+        } else {
+            format!("{}: ", dir.display())
+        };
+        format!("there, and of no use: {place}{why}")
+    })
 }
 
 /// Where a repository was looked for on this machine, and what would name another place.

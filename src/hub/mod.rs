@@ -14,9 +14,9 @@ pub mod shelf;
 pub mod sources;
 pub mod url;
 
-pub use absent::{Absent, OTHER_WAYS, looked_for};
-pub use caches::{Caches, Found, Layout};
-pub use client::{Listing, Network, RemoteFile, list};
+pub use absent::{Absent, OTHER_WAYS, looked_for, of_no_use};
+pub use caches::{Caches, Found, Layout, Look};
+pub use client::{Listing, Network, RemoteFile, Wait, list};
 pub use fetch::{Failed, fetch};
 pub use find::{Cached, Fetch, Located, Place, Wanted};
 pub use pull::{Failures, FileProgress, FileState, Progress, PullOptions, Stage, pull, pull_first};

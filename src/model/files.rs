@@ -47,19 +47,22 @@ pub fn weight_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<String>)>> {
     if single.is_file() {
         return Ok(vec![(single, Vec::new())]);
     }
-    let pickles = std::fs::read_dir(dir)
-        .map(|d| d.flatten().any(|f| f.file_name().to_string_lossy().ends_with(".bin")))
-        .unwrap_or(false);
-    let hint = if pickles {
+    Err(Error::user(format!(
+        "{}: no weights: neither model.safetensors nor model.safetensors.index.json{}",
+        shown(dir),
+        pickled(dir)
+    )))
+}
+
+/// What to do with the Python pickles in `dir`, where there are any.
+fn pickled(dir: &Path) -> &'static str {
+    let mut files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    if files.any(|file| file.file_name().to_string_lossy().ends_with(".bin")) {
         "; there are .bin files, which are Python pickles and never loaded here: convert them in Python with \
          `model.save_pretrained(DIR, safe_serialization=True)`"
     } else {
         ""
-    };
-    Err(Error::user(format!(
-        "{}: no weights: neither model.safetensors nor model.safetensors.index.json{hint}",
-        shown(dir)
-    )))
+    }
 }
 
 /// Says what a model directory lacks before it is read.
@@ -80,8 +83,9 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
     for file in ["config.json", VOCABULARY_FILE] {
         if !dir.join(file).is_file() {
             return Err(Error::user(format!(
-                "{}: missing; a Qwen-1 model directory has it",
-                shown(&absolute(dir).join(file))
+                "{}: missing; a Qwen-1 model directory has it{}",
+                shown(&absolute(dir).join(file)),
+                if weight_files(dir).is_err() { pickled(dir) } else { "" }
             )));
         }
     }

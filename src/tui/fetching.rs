@@ -30,6 +30,8 @@ pub struct Fetching {
     pub left: Option<Duration>,
     /// What happened last: connections that were cut, and the like.
     pub note: Option<String>,
+    /// What is waited for before it is tried again, in words that count.
+    pub waits: Vec<String>,
     /// It has been told to end.
     pub is_ending: bool,
     /// All is there, and its job starts whatever is asked.
@@ -78,6 +80,7 @@ impl Fetching {
             rate: 0.0,
             left: None,
             note: None,
+            waits: Vec::new(),
             is_ending: false,
             starts: false,
         }

@@ -1,5 +1,6 @@
 //! `qwen-tui pull` as a program: its words, its signals, two of it at once.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Child;
 
@@ -277,4 +278,47 @@ fn without_a_network_both_hubs_are_named() {
             "{said:?}"
         );
     }
+}
+
+#[test]
+fn what_lies_in_a_cache_and_is_of_no_use_is_told_with_the_reason() {
+    let bench = Bench::new(vec![model(60_000)]);
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let cache = bench.path("hf/models--me--Small");
+    let snapshot = cache.join("snapshots").join(commit);
+    let put = |branch: &str, files: &[(&str, &str)]| {
+        let _ = fs::remove_dir_all(&cache);
+        fs::create_dir_all(cache.join("refs")).unwrap();
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::write(cache.join("refs/main"), branch).unwrap();
+        files.iter().for_each(|(name, text)| fs::write(snapshot.join(name), text).unwrap());
+    };
+    let told = |server: &str| {
+        let mut command = bench.program(&["pull", "me/Small", "--hub", "hf"]);
+        command.env("HF_HUB_CACHE", bench.path("hf")).env("HF_ENDPOINT", server);
+        let said = Said::of(command.output().unwrap());
+        assert_eq!(said.status, Some(2), "{said:?}");
+        said.err
+    };
+    let nobody = "http://127.0.0.1:9";
+    let whole = [("config.json", "{}"), ("qwen.tiktoken", "x")];
+    let pickled = [whole[0], whole[1], ("pytorch_model.bin", "x")];
+    let cut = [whole[0], whole[1], ("model.safetensors", "x")];
+    let of_no_use = "there, and of no use: ";
+    for (branch, files, why) in [
+        ("", &whole[..], "refs/main names no commit: it is empty"),
+        ("fedcba", &whole, "names the commit \"fedcba\", which is not in "),
+        (commit, &[], "config.json: missing"),
+        (commit, &pickled, "safe_serialization=True"),
+        (commit, &pickled[2..], "safe_serialization=True"),
+        (commit, &cut, "model.safetensors"),
+    ] {
+        put(branch, files);
+        let told = told(nobody);
+        assert!(told.contains(of_no_use) && told.contains(why), "{why}: {told}");
+        assert!(told.contains("looked for me/Small in Hugging Face's cache"), "{told}");
+    }
+    // So it is where a hub answers and does not have it.
+    let missing = told(&bench.server.address());
+    assert!(missing.contains("there is no model me/Small") && missing.contains(of_no_use), "{missing}");
 }

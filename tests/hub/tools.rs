@@ -68,6 +68,7 @@ impl Bench {
             stall: Duration::from_millis(500),
             retries: 3,
             pause: Duration::from_millis(5),
+            longest_wait: Network::default().longest_wait,
         };
         PullOptions { to: Some(self.path(to)), files: Vec::new(), network, for_job: false }
     }

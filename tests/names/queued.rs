@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::common::Bench;
 use crate::served::{hub, run, slow_weights, words};
-use crate::server::Fault;
+use crate::server::{Fault, Repository};
 use crate::{JOB, put_model};
 
 /// Nobody listens there.
@@ -141,6 +141,58 @@ fn what_is_ready_starts_while_much_is_fetched_for_the_job_before_it() {
     until("the end of the second", || events(&bench.path("ready")).contains(r#""finished""#));
     assert!(note(&queue, 1).starts_with("fetching qwen") && queue.list().unwrap().place(1) == Some(1));
     assert!(!bench.path("out").exists());
+    bench.words(&["queue", "remove", "1"]).ok();
+    until("no runner", || !queue.has_runner());
+}
+
+#[test]
+fn a_hub_that_asks_to_wait_for_one_job_holds_up_no_other_fetch() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.change(|all| all.push(Repository::of("models", "me/Small", &bench.path("model"))));
+    server.fault(|request| match request.path.contains("me/Small") {
+        true => Fault::Status(429, vec![("Retry-After", "60".into())], String::new()),
+        false => Fault::None,
+    });
+    let address = server.address();
+    let small = ["--model_id_or_path", "me/Small", "--queue", "--output_dir", "small"];
+    run(&bench, &address, &words(&JOB, &small)).ok();
+    let model = bench.path("model").display().to_string();
+    let other = ["--model_id_or_path", &model, "--queue", "--add_output_dir_suffix", "false"];
+    run(&bench, &address, &words(&JOB, &other)).ok();
+    let asked = "it asks to try again in 60 s";
+    let queue = queue(&bench);
+    until("why the first waits", || note(&queue, 1).contains(asked));
+    until("the end of the second", || events(&bench.path("out")).contains(r#""finished""#));
+    let told = note(&queue, 1);
+    assert!(told.starts_with("not tried again before "), "{told}");
+    assert!(told.contains("me/Small is not on this machine") && told.matches(asked).count() == 2, "{told}");
+    let listed = bench.words(&["queue"]).ok().to_owned();
+    assert!(listed.contains("not tried again before ") && listed.contains("(429)"), "{listed}");
+    // No hub is asked before the time that it has told: once each, as far as that goes.
+    let of_small = server.seen().iter().filter(|request| request.path.contains("me/Small")).count();
+    assert!((2..=4).contains(&of_small), "{of_small}");
+    bench.words(&["queue", "remove", "1"]).ok();
+    until("no runner", || !queue.has_runner());
+}
+
+#[test]
+fn a_busy_hub_keeps_a_job_that_the_other_one_does_not_know() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    // As Hugging Face's call for models begins.
+    server.fault(|request| match request.path.starts_with("/api/models/") {
+        true => Fault::None,
+        false => Fault::Status(503, Vec::new(), String::new()),
+    });
+    let nothere = ["--model_id_or_path", "me/nothere", "--queue", "--dataset"];
+    let rows = bench.path("rows.jsonl").display().to_string();
+    run(&bench, &server.address(), &words(&JOB, &[&nothere[..], &[&rows]].concat())).ok();
+    let queue = queue(&bench);
+    until("why it waits", || note(&queue, 1).contains("(503)"));
+    let told = note(&queue, 1);
+    assert!(told.contains("there is no model me/nothere"), "{told}");
+    assert!(queue.list().unwrap().job(1).unwrap().is_waiting());
     bench.words(&["queue", "remove", "1"]).ok();
     until("no runner", || !queue.has_runner());
 }

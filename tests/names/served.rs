@@ -149,7 +149,7 @@ fn a_queued_job_is_fetched_for_while_it_waits() {
     let bench = Bench::new();
     let server = hub(&bench);
     server.fault(|request| match request.path.contains("datasets") {
-        true => Fault::Status(429, vec![("Retry-After", "9000".into())], String::new()),
+        true => Fault::Status(429, vec![("Retry-After", "12".into())], String::new()),
         false => Fault::None,
     });
     let more = ["--queue", "--add_output_dir_suffix", "false"];

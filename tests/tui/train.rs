@@ -1,7 +1,5 @@
 //! The Train tab, and what is around every tab.
 
-use std::path::PathBuf;
-
 use super::{Cockpit, listed, recorded, until_step};
 use qwen_tui::job::event::{Command, Event, Gpu};
 use qwen_tui::run::{NlgScores, Record};

@@ -254,12 +254,19 @@ fn named(root: &Path, names: &[&str]) -> Vec<PathBuf> {
 
 /// A link in `dir` to a file that is not there, in words: a blob that somebody has deleted.
 fn dangling(dir: &Path) -> Option<String> {
-    let mut links: Vec<PathBuf> = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
-    links.retain(|path| path.is_symlink() && !path.exists());
-    links.sort();
-    let first = links.first()?;
-    let (name, to) = (first.file_name()?.display(), fs::read_link(first).ok()?);
-    Some(format!("{name} is a link to {}, which is not there", dir.join(to).display()))
+    let mut files: Vec<PathBuf> = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files.iter().find_map(|file| leads_nowhere(file))
+}
+
+/// That `file` is a link to what is not there, in words; none where it is not.
+pub(super) fn leads_nowhere(file: &Path) -> Option<String> {
+    if file.exists() {
+        return None;
+    }
+    let (name, to) = (file.file_name()?.display(), fs::read_link(file).ok()?);
+    let to = file.parent().unwrap_or(file).join(to);
+    Some(format!("{name} is a link to {}, which is not there", to.display()))
 }
 
 /// The name of the one folder in `dir`; none where there are more.

@@ -12,13 +12,10 @@ use super::fault::{Fault, Kind};
 use super::network::{Network, authorities, download_timeout, is_loopback};
 use super::notes::Notes;
 use super::proxy::Proxy;
-use super::refused::span;
 use crate::hub::Repo;
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
-/// The longest wait that a server's Retry-After is obeyed for.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// A hub's server, asked about one repository.
 pub struct Client {
@@ -239,15 +236,18 @@ impl Client {
         if !fault.passes() || failed > self.network.retries {
             return None;
         }
+        let pause = self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1);
         match fault.kind {
-            Kind::Busy(Some(wait)) | Kind::Server(Some(wait)) => (wait <= LONGEST_WAIT).then_some(wait),
-            _ => Some(self.network.pause * 2u32.pow(failed.clamp(1, 7) - 1)),
+            Kind::Busy(asked) | Kind::Server(asked) => {
+                Some(asked.unwrap_or(pause)).filter(|wait| *wait <= self.network.longest_wait)
+            }
+            _ => Some(pause),
         }
     }
 
     /// Tells that `what` failed so and is tried again, and waits until then.
     pub async fn again(&self, what: &str, fault: &Fault, wait: Duration) {
-        self.notes.say(format!("{what}: {}; trying again in {}", fault.reason(), span(wait)));
+        let _waiting = self.notes.wait(what, fault.reason(), wait);
         tokio::time::sleep(wait).await;
     }
 }

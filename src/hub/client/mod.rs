@@ -23,7 +23,7 @@ pub use address::{called, hidden, offline, server};
 pub use http::{Answer, Client, Patience, host};
 pub use listing::{Checksum, Listing, RemoteFile, is_inside};
 pub use network::Network;
-pub use notes::Notes;
+pub use notes::{Notes, Wait};
 pub use strange::is_page_for;
 
 use std::time::Instant;

@@ -22,6 +22,15 @@ pub struct Network {
     pub retries: u32,
     /// Before the first of them; twice as long before each further one.
     pub pause: Duration,
+    /// The longest wait for a hub that is busy or ill, whether it asks for it or not.
+    pub longest_wait: Duration,
+}
+
+impl Network {
+    /// For whoever has something else to do meanwhile: no wait for a hub that is busy or ill.
+    pub fn without_waits() -> Self {
+        Self { longest_wait: Duration::ZERO, ..Self::default() }
+    }
 }
 
 impl Default for Network {
@@ -36,6 +45,7 @@ impl Default for Network {
             stall: told.unwrap_or(Duration::from_secs(30)),
             retries: 5,
             pause: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(120),
         }
     }
 }

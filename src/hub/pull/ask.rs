@@ -84,8 +84,12 @@ impl<'a> Ask<'a> {
 
     /// Tells which hubs are waited for, where it is not told yet.
     fn tell(&mut self, at: usize) {
+        let waits = self.notes.waits();
+        // One that has asked for a wait has been told of.
+        let is_waited_for = |repo: &&Repo| waits.iter().any(|wait| wait.about == repo.hub.to_string());
         let asked: Vec<String> = self.repos[at.max(self.told)..]
             .iter()
+            .filter(|repo| !is_waited_for(repo))
             .filter(|repo| offline(repo.hub).is_none())
             .filter_map(|repo| {
                 Some(format!("{} ({})", repo.hub, host(&server(repo.hub, self.network).ok()?.0)))

@@ -1,5 +1,7 @@
 //! Why a pull came to nothing, of all the hubs that were asked.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::hub::client::called;
 use crate::hub::client::fault::{Fault, Kind};
@@ -18,17 +20,27 @@ pub struct Failures {
     pub some_unreached: bool,
     /// Whether each of them has nothing of this name, or nothing for everybody.
     pub missing: bool,
+    /// The longest wait that those ask for which are busy or ill; none where none is.
+    pub busy: Option<Duration>,
 }
 
 impl Failures {
     pub(super) fn none() -> Self {
-        Self { all: Vec::new(), last: None, unreached: true, some_unreached: false, missing: true }
+        Self {
+            all: Vec::new(),
+            last: None,
+            unreached: true,
+            some_unreached: false,
+            missing: true,
+            busy: None,
+        }
     }
 
     /// Takes down what a hub's fault was; whether it ends the matter.
     pub(super) fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
         let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::Stalled);
         self.last = Some(fault.kind);
+        self.see_busy(&fault);
         self.unreached &= unreached;
         self.some_unreached |= unreached;
         let missing = matches!(fault.kind, Kind::Missing | Kind::Denied);
@@ -41,8 +53,15 @@ impl Failures {
 
     /// Takes down what a hub said before the others were asked, which it was not asked again.
     pub(super) fn before(&mut self, repo: &Repo, fault: Fault) {
+        self.see_busy(&fault);
         (self.unreached, self.missing) = (false, false);
         self.all.insert(0, (repo.hub, named(repo, fault).into()));
+    }
+
+    fn see_busy(&mut self, fault: &Fault) {
+        if let Kind::Busy(asked) | Kind::Server(asked) = fault.kind {
+            self.busy = self.busy.max(Some(asked.unwrap_or_default()));
+        }
     }
 
     /// Whether the last hub that was asked has nothing of this name, or nothing for everybody.

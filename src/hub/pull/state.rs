@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::hub::client::{Notes, RemoteFile};
+use crate::hub::client::{Notes, RemoteFile, Wait};
 
 /// What a pull does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Progress {
     pub left: Option<Duration>,
     /// What happened since the last time: connections that were cut, and the like.
     pub notes: Vec<String>,
+    /// What is waited for before it is tried again.
+    pub waits: Vec<Wait>,
 }
 
 /// Time that the rate is taken over.
@@ -174,6 +176,7 @@ impl Shared {
             rate,
             left,
             notes: self.notes.take(),
+            waits: self.notes.waits(),
         }
     }
 }

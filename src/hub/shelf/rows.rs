@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::folders::{files, names, size};
 use super::{Item, Shelf, absent};
-use crate::hub::caches::Caches;
+use crate::hub::caches::{Caches, leads_nowhere};
 use crate::hub::names::files_of;
 use crate::hub::repo::{Repo, Sort};
 
@@ -27,10 +27,18 @@ pub struct Rows {
 impl Rows {
     /// The files of rows in `dir`, sorted by what their paths say: `dev`, `val`, `valid`, `validation` and `eval` are
     /// validation rows; so is `test` where there are none of these. All of them are training rows where nothing else is.
-    fn of(dir: &Path, name: &str) -> Rows {
+    ///
+    /// # Errors
+    /// There are no training rows but links to what is not there, in words.
+    fn of(dir: &Path, name: &str) -> Result<Rows, String> {
         let (mut train, mut validation, mut test) = (Vec::new(), Vec::new(), Vec::new());
+        let mut lost = None;
         let mut folders = MOST_FOLDERS;
         for file in gather(dir, name, DEPTH, &mut folders) {
+            if let Some(why) = leads_nowhere(&file) {
+                lost.get_or_insert(why);
+                continue;
+            }
             let said = file.strip_prefix(dir).unwrap_or(&file).to_string_lossy().to_ascii_lowercase();
             let says = |words: &[&str]| {
                 said.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| words.contains(&word))
@@ -45,6 +53,10 @@ impl Rows {
                 train.push(file);
             }
         }
+        // Others are not trained on in the place of what is lost.
+        if let Some(lost) = lost.filter(|_| train.is_empty()) {
+            return Err(lost);
+        }
         if train.is_empty() {
             train.append(&mut validation);
             train.append(&mut test);
@@ -53,7 +65,7 @@ impl Rows {
         if validation.is_empty() {
             validation = test;
         }
-        Rows { train, validation }
+        Ok(Rows { train, validation })
     }
 
     /// All of them.
@@ -63,13 +75,20 @@ impl Rows {
 }
 
 /// The data set in the cache of a hub by this id; none where it has no rows in a format that is read here. Where what
-/// should name its directory is broken, that is told.
+/// should name its directory is broken, or its rows are links to what is not there, that is told.
 pub fn cached(caches: &Caches, repo: &Repo) -> Option<Item> {
     let name = repo.id.split('/').next_back().unwrap_or_default();
     let known = files_of(repo);
     let mut unusable = Vec::new();
-    let found = caches.candidates(repo, &mut unusable).into_iter().find_map(|found| {
-        let rows = Rows::of(&found.dir, name);
+    let candidates = caches.candidates(repo, &mut unusable);
+    let found = candidates.into_iter().find_map(|found| {
+        let rows = match Rows::of(&found.dir, name) {
+            Ok(rows) => rows,
+            Err(why) => {
+                unusable.push((found.dir, why));
+                return None;
+            }
+        };
         let is_whole = known.iter().all(|file| found.dir.join(file).is_file());
         (!rows.train.is_empty() && is_whole).then_some((found.dir, rows))
     });
@@ -105,7 +124,7 @@ fn gather(dir: &Path, name: &str, depth: usize, folders: &mut usize) -> Vec<Path
     all
 }
 
-/// Whether it is a file of rows by its name. What is no UTF-8 could not be written into a file of arguments.
+/// Whether it is a file of rows by its name, or a link that should lead to one. What is no UTF-8 could not be written into a file of arguments.
 fn is_rows(file: &Path, name: &str) -> bool {
     let Some((stem, end)) = file.file_name().and_then(|n| n.to_str()).and_then(|n| n.rsplit_once('.')) else {
         return false;
@@ -117,7 +136,7 @@ fn is_rows(file: &Path, name: &str) -> bool {
         && !stem.starts_with('.')
         && !says_what_it_is
         && file.to_str().is_some()
-        && file.is_file()
+        && (file.is_file() || leads_nowhere(file).is_some())
 }
 
 #[cfg(test)]
@@ -134,7 +153,7 @@ mod tests {
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
                 fs::write(file, "x").unwrap();
             }
-            let rows = Rows::of(dir.path(), "评论");
+            let rows = Rows::of(dir.path(), "评论").unwrap();
             let short = |all: &[PathBuf]| {
                 let names =
                     all.iter().map(|file| file.strip_prefix(dir.path()).unwrap().display().to_string());

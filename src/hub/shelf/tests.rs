@@ -220,6 +220,46 @@ fn what_is_broken_in_huggingfaces_cache_is_listed_with_the_reason() {
 }
 
 #[test]
+fn a_data_set_whose_files_lead_nowhere_is_listed_with_the_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |place: &str| home.path().join(place);
+    let commit = "a".repeat(40);
+    let lost = |place: &str, file: &str| {
+        fs::create_dir_all(at(place)).unwrap();
+        symlink("nowhere", at(place).join(file)).unwrap();
+    };
+    lost(&format!("hf/datasets--me--dead/snapshots/{commit}"), "train.csv");
+    fs::create_dir_all(at("hf/datasets--me--dead/refs")).unwrap();
+    fs::write(at("hf/datasets--me--dead/refs/main"), &commit).unwrap();
+    lost("ms/datasets/me--new/snapshots/master/data", "train.jsonl");
+    lost("ms/hub/datasets/me/old", "train.csv");
+    lost("ms/datasets/me/oldest/master/meta", "train.json");
+    // What is left is not for training.
+    rows(&at("ms/datasets/me--half/snapshots/master"), &["dev.csv"]);
+    lost("ms/datasets/me--half/snapshots/master", "train.csv");
+    // What is lost is no rows; what is whole elsewhere is there.
+    rows(&at("ms/datasets/me--whole/snapshots/master"), &["train.csv"]);
+    lost("ms/datasets/me--whole/snapshots/master", "README.md");
+    lost("ms/datasets/me--twice/snapshots/master", "train.csv");
+    rows(&at("ms/datasets/me/twice"), &["train.csv"]);
+    let env = [("MODELSCOPE_CACHE", at("ms")), ("HF_HUB_CACHE", at("hf"))];
+    let caches = Caches::of(|name| env.iter().find(|(n, _)| *n == name).map(|(_, path)| path.clone().into()));
+    let items = of(&caches);
+    let named = |name: &str| items.iter().find(|item| item.name == name).unwrap();
+    for name in ["me/dead", "me/new", "me/old", "me/oldest", "me/half"] {
+        match &named(name).place {
+            Shelf::Broken(dir, why, repos) => {
+                assert!(why.starts_with("train.") && why.ends_with("/nowhere, which is not there"), "{why}");
+                assert!(why.contains(dir.to_str().unwrap()) && repos.len() == 1, "{why}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(named("me/whole").is_here() && named("me/twice").is_here());
+    assert!(typed("me/dead", &items).iter().all(|item| item.sort == Sort::Model));
+}
+
+#[test]
 fn a_typed_name_is_a_model_or_a_data_set_that_is_not_listed() {
     let items = [
         absent("qwen/Qwen-7B", Vec::new()),

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::args::SftArgs;
-use crate::hub::{Absent, Failed, fetch};
+use crate::hub::{Absent, Failed, Network, fetch};
 use crate::job::human;
 use crate::job::inputs::Inputs;
 
@@ -18,6 +18,8 @@ pub(super) struct Fetching {
     thread: Option<JoinHandle<Result<(), Failed>>>,
     /// How far it is, in words; none until something comes.
     told: Arc<Mutex<Option<String>>>,
+    /// Bytes have come.
+    moves: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
 
@@ -28,20 +30,31 @@ pub(super) fn absent(file: &Path) -> Vec<Absent> {
 
 impl Fetching {
     pub fn begin(job: u64, absent: Vec<Absent>) -> Fetching {
-        let (told, stop) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
-        let (words, ended) = (Arc::clone(&told), Arc::clone(&stop));
+        let told = Arc::new(Mutex::new(None));
+        let (moves, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (words, moved, ended) = (Arc::clone(&told), Arc::clone(&moves), Arc::clone(&stop));
         let work = move || {
             for absent in &absent {
                 let say = |text: String| *words.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
                 fetch(
                     absent,
+                    // Others wait for their turn.
+                    &Network::without_waits(),
                     &mut |progress| {
+                        if progress.rate > 0.0 {
+                            moved.store(true, Ordering::Relaxed);
+                        }
+                        // Without what counts: it is written to the disk.
+                        let waits = progress.waits.first().map(|wait| format!("; {}", wait.reason));
+                        let waits = waits.unwrap_or_default();
                         let done = human::bytes(progress.done);
                         match progress.total.map(human::bytes) {
                             Some(total) if !progress.files.is_empty() => {
-                                say(format!("fetching {}: {done} of {total}", absent.name));
+                                say(format!("fetching {}: {done} of {total}{waits}", absent.name));
                             }
-                            None if progress.done > 0 => say(format!("fetching {}: {done}", absent.name)),
+                            None if progress.done > 0 => {
+                                say(format!("fetching {}: {done}{waits}", absent.name));
+                            }
                             _ => {}
                         }
                     },
@@ -50,12 +63,17 @@ impl Fetching {
             }
             Ok(())
         };
-        Fetching { job, began: Instant::now(), thread: Some(std::thread::spawn(work)), told, stop }
+        Fetching { job, began: Instant::now(), thread: Some(std::thread::spawn(work)), told, moves, stop }
     }
 
     /// How far it is; none until something comes.
     pub fn words(&self) -> Option<String> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether bytes have come of it.
+    pub fn moves(&self) -> bool {
+        self.moves.load(Ordering::Relaxed)
     }
 
     /// What has come of it, once it has ended.

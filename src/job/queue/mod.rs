@@ -16,6 +16,7 @@ mod changes;
 mod device;
 mod fetching;
 mod folder;
+mod held;
 mod own;
 mod put;
 mod runner;

@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::device::{Device, Devices};
 use super::fetching::{Fetching, absent};
 use super::folder::{Listing, Queue};
+use super::held::Held;
 use super::own::Own;
 use super::start::{End, Start, put_aside, settle, start};
 use super::state::{Job, State, arguments_file};
@@ -77,13 +78,6 @@ struct Runner<'a> {
     told: Option<String>,
 }
 
-/// A job that is left alone for a while.
-struct Held {
-    why: String,
-    until: Instant,
-    wait: Duration,
-}
-
 impl Runner<'_> {
     fn say_once(&mut self, words: &str, say: &mut dyn FnMut(&str)) {
         if self.told.as_deref() != Some(words) {
@@ -138,17 +132,20 @@ impl Runner<'_> {
         // A job that was taken out of the queue needs it no more.
         self.fetching.take_if(|fetching| !listing.waiting().any(|job| job.number == fetching.job));
         if let Some(outcome) = self.fetching.as_mut().and_then(Fetching::outcome)
-            && let Some(Fetching { job, .. }) = self.fetching.take()
+            && let Some(fetching) = self.fetching.take()
         {
+            let job = fetching.job;
             match outcome {
                 Ok(()) => {
                     self.held.remove(&job);
                     self.fetched.insert(job);
                 }
                 Err(Failed::Cancelled) => {}
-                Err(Failed::ForNow(e)) => {
-                    let before = self.held.get(&job).map(|held| held.wait * 2);
-                    self.hold(job, e.to_string(), before.unwrap_or(TRY_AGAIN).min(FETCH_AGAIN), say);
+                Err(Failed::ForNow(e, asked)) => {
+                    // Where bytes come, the count begins anew.
+                    let before = self.held.get(&job).filter(|_| !fetching.moves()).map(|held| held.wait * 2);
+                    let wait = before.unwrap_or(TRY_AGAIN).min(FETCH_AGAIN);
+                    self.hold(job, e.to_string(), (wait, asked), say);
                 }
                 Err(Failed::ForGood(e)) => {
                     say(&format!("job {job} cannot be started: {e}"));
@@ -200,12 +197,18 @@ impl Runner<'_> {
 
     /// Whether a job was held so lately that it is left alone.
     fn rests(&self, job: u64) -> bool {
-        self.held.get(&job).is_some_and(|held| Instant::now() < held.until)
+        self.held.get(&job).is_some_and(Held::rests)
     }
 
-    /// Leaves a job alone for a while. The same reason is said once.
-    fn hold(&mut self, job: u64, why: String, wait: Duration, say: &mut dyn FnMut(&str)) {
-        let held = Held { why: why.clone(), until: Instant::now() + wait, wait };
+    /// Leaves a job alone for a while: its own, or what was asked for where that is longer. The same reason is said once.
+    fn hold(
+        &mut self,
+        job: u64,
+        why: String,
+        (wait, asked): (Duration, Duration),
+        say: &mut dyn FnMut(&str),
+    ) {
+        let held = Held::now(why.clone(), wait, asked);
         if self.held.insert(job, held).is_none_or(|before| before.why != why) {
             say(&format!("job {job} cannot be started yet: {why}"));
         }
@@ -254,7 +257,7 @@ impl Runner<'_> {
                 }
                 Start::Held(why) => {
                     self.note(job, Some(&why));
-                    self.hold(job.number, why, TRY_AGAIN, say);
+                    self.hold(job.number, why, (TRY_AGAIN, Duration::ZERO), say);
                     busy.push((device, None));
                 }
                 Start::Failed(why) => say(&format!("job {} cannot be started: {why}", job.number)),
@@ -275,9 +278,11 @@ impl Runner<'_> {
     fn lacks(&self, job: &Job) -> Option<String> {
         let absent = self.lacking.get(&job.number)?.first()?;
         let own = self.fetching.as_ref().filter(|fetching| fetching.job == job.number);
-        // Tried again, the reason stays until something comes.
-        let words =
-            own.and_then(Fetching::words).or_else(|| self.held.get(&job.number).map(|held| held.why.clone()));
+        let words = match (own, self.held.get(&job.number)) {
+            // Tried again, the reason stays until something comes.
+            (Some(own), held) => own.words().or_else(|| held.map(|held| held.why.clone())),
+            (None, held) => held.map(Held::words),
+        };
         Some(words.unwrap_or_else(|| match self.fetching.as_ref().filter(|_| own.is_none()) {
             Some(other) => format!("{} is fetched after what job {} lacks", absent.called(), other.job),
             None => format!("fetching {}", absent.called()),

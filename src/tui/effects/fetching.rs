@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::hub::{self, Absent, Failed, Fetch, FileProgress, FileState, Progress};
+use crate::hub::{self, Absent, Failed, Fetch, FileProgress, FileState, Network, Progress};
 use crate::tui::action::Notice;
 use crate::tui::fetching::{FetchNews, Fetching, FileLine};
 use crate::tui::message::Message;
@@ -147,7 +147,7 @@ impl Turn<'_> {
                 tell(&fetching);
             }
         };
-        let dir = hub::fetch(absent, &mut hear, &|| self.fate.is_cancelled())?;
+        let dir = hub::fetch(absent, &Network::default(), &mut hear, &|| self.fate.is_cancelled())?;
         self.here.push(format!("{}: fetched into {}", absent.name, dir.display()));
         Ok(dir)
     }
@@ -174,6 +174,7 @@ fn see(fetching: &mut Fetching, progress: &Progress, rates: &mut Rates) {
     fetching.finished = progress.files.iter().filter(|file| file.state == FileState::Done).count();
     (fetching.total, fetching.done) = (progress.total.unwrap_or(0), progress.done);
     (fetching.rate, fetching.left) = (progress.rate, progress.left);
+    fetching.waits = progress.waits.iter().map(|wait| wait.to_string()).collect();
     let now = Instant::now();
     let of =
         |states: &'static [FileState]| progress.files.iter().filter(move |file| states.contains(&file.state));
@@ -310,6 +311,7 @@ mod tests {
             rate: 2.0,
             left: Some(Duration::from_secs(10)),
             notes: Vec::new(),
+            waits: Vec::new(),
         };
         let mut fetching = Fetching::new("名".into(), vec!["ModelScope".into()]);
         see(&mut fetching, &progress, &mut Rates::default());

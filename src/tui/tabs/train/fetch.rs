@@ -20,6 +20,8 @@ const BAR: usize = 8;
 const ROOMY: usize = 76;
 /// Cells of the longest line: the eye has to find the way from a name to its figures.
 const WIDEST: usize = 116;
+/// Waits that are told: as many files come at once.
+const WAITS: usize = 4;
 /// Lines besides the files: title, progress, what it does, two blank ones, what comes of it.
 const OTHERS: u16 = 7;
 
@@ -39,8 +41,10 @@ pub fn draw(frame: &mut Frame, area: Rect, fetching: &Fetching, state: &State) {
     let (words, style) = what(fetching, theme);
     lines.extend(wrapped(&words, width, style));
     let mut end = Vec::new();
-    if let Some(note) = &fetching.note {
-        end.extend(wrapped(note, width, theme.text));
+    // What is waited for now matters more than what happened last.
+    let last = fetching.note.iter().filter(|_| fetching.waits.is_empty());
+    for words in fetching.waits.iter().take(WAITS).chain(last) {
+        end.extend(wrapped(words, width, theme.text));
     }
     if !fetching.is_ending {
         let words = "The training starts when all is here. Esc cancels: what has come stays, and the next start goes on \
