@@ -53,6 +53,24 @@ fn kill(started: Started, run: &Path) {
     }
 }
 
+/// The kernel takes a moment to take the killed worker apart, and has its lock that long.
+#[test]
+fn the_same_command_goes_on_at_once_after_a_kill() {
+    let bench = Bench::new();
+    let (mut started, run) = start(&bench, &[]);
+    let at = run.display().to_string();
+    bench.words(&["save", &at]).ok();
+    for _ in 0..4 {
+        started.signal_group(Signal::KILL);
+        started.wait();
+        (started, _) = start(&bench, &["--resume_from_checkpoint", "last"]);
+    }
+    started.signal_group(Signal::KILL);
+    started.wait();
+    let listed = bench.words(&["jobs", "--output_dir", &at]).ok().to_owned();
+    assert!(listed.starts_with("crashed"), "{listed}");
+}
+
 #[test]
 fn a_dead_workers_lock_and_socket_are_in_nobodys_way() {
     let bench = Bench::new();

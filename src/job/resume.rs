@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::args::{ARGS_FILE, Change, SftArgs};
 use crate::error::{Error, Result, shown};
 use crate::hub::Fetch;
+use crate::job::dying::wait_for_the_dying;
 use crate::job::engine::ready_engine;
 use crate::job::go_on::{self, with_its_weights};
 use crate::job::inputs::{Inputs, Missing};
@@ -117,6 +118,7 @@ impl Resume {
     fn open(root: &Path) -> Result<Resume> {
         let run = RunDir::open(root)?;
         let args = SftArgs::from_run_dir(run.path())?;
+        wait_for_the_dying(run.path())?;
         let status = inspect(run.path()).status;
         if status == RunStatus::Running {
             return Err(Error::user(format!(

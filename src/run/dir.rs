@@ -21,6 +21,8 @@ pub const MERGED: &str = "merged.json";
 pub const EVENTS: &str = "events.jsonl";
 /// What the worker and the native libraries in it print.
 pub const WORKER_LOG: &str = "worker.log";
+/// The lock that lets one worker into a run.
+pub const WORKER_LOCK: &str = "worker.lock";
 /// Where model and data lie that the arguments name.
 pub const SOURCES: &str = "sources.json";
 /// How the worker ended, where whoever started it saw that.
@@ -189,7 +191,7 @@ impl RunDir {
 
     /// Held by the worker as long as it lives.
     pub fn lock(&self) -> PathBuf {
-        self.root.join("worker.lock")
+        self.root.join(WORKER_LOCK)
     }
 
     /// Where the checkpoint after optimizer step `step` lies, or would.
