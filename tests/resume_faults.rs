@@ -185,6 +185,27 @@ fn a_finished_run_names_its_newest_whole_checkpoint() {
     assert_eq!(named(), (Some(5), Some(5)));
 }
 
+/// Nothing else tells that its result is lost.
+#[test]
+fn a_finished_run_without_its_checkpoints_is_warned_of() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let more = ["--eval_steps", "5", "--save_steps", "5", "--max_steps", "5"];
+    bench.sft(&words(run.to_str().unwrap(), &more)).ok();
+    assert!(!bench.run(&go_on(&run), "").stderr.contains("warning"));
+    fs::remove_dir_all(run.join("checkpoint-5")).unwrap();
+    let ended = bench.run(&go_on(&run), "");
+    assert!(ended.ok().contains("state: finished") && !ended.stdout.contains("checkpoint"));
+    let told = &ended.stderr;
+    assert!(told.contains("warning: ") && told.contains("has no checkpoint any more"), "{told}");
+    assert!(pasted(&bench, told, "anew").ok().contains("state: finished"));
+    // One that was to save nothing has lost nothing.
+    let none = bench.path("none");
+    bench.sft(&words(none.to_str().unwrap(), &["--max_steps", "2", "--save_strategy", "no"])).ok();
+    let ended = bench.run(&go_on(&none), "");
+    assert!(ended.ok().contains("state: finished") && !ended.stderr.contains("warning"), "{}", ended.stderr);
+}
+
 /// What was asked for beside going on is asked for in the command that takes its place too.
 #[test]
 fn advice_keeps_what_was_typed() {

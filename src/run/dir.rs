@@ -259,6 +259,25 @@ pub fn check_output_dir(output_dir: &Path, model_type: &str, add_suffix: bool) -
     }
 }
 
+/// Refuses a `place` of [`check_output_dir`] in which [`RunDir::create`] could make nothing, where it is to make something
+/// only later. A directory is made and removed: what may be written is told by nothing else, least of all to root. A full
+/// disk is no obstacle to what has time.
+///
+/// # Errors
+/// `Error::User` as [`RunDir::create`]'s.
+pub fn check_writable(place: &Path) -> Result<()> {
+    let probe = existing(place).join(format!(".qwen-tui-{}", std::process::id()));
+    match fs::create_dir(&probe) {
+        Ok(()) => drop(fs::remove_dir(&probe)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => match output_error("create the output directory", place, &e) {
+            Error::NoRoom(_) => {}
+            e => return Err(e),
+        },
+    }
+    Ok(())
+}
+
 /// The nearest directory above `path` (or itself) that is there: what [`RunDir::discard`] keeps.
 pub fn existing(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_default();
