@@ -13,7 +13,7 @@ use qwen_tui::job::{Resume, socket::send};
 use qwen_tui::run::{
     list_checkpoints_in, no_more_checkpoints, read_events, verify_checkpoint, write_checkpoint,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn events(run: &Path) -> Vec<Event> {
     let all = read_events::<Event>(&run.join("events.jsonl")).unwrap_or_default();
@@ -97,10 +97,42 @@ fn a_save_that_is_cut_short_leaves_what_was_saved_before() {
     }
 }
 
+/// `timeout -s INT` signals its child and then the group; what forwards Ctrl-C adds one to the terminal's.
+#[test]
+fn interrupts_a_few_milliseconds_apart_are_one_and_later_ones_are_not() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let started = start(&bench, &run, &[]);
+    wait(&run, 0, |e| matches!(e, Event::Step { .. }));
+    let child = Pid::from_raw(started.child.id() as i32).unwrap();
+    let apart = || std::thread::sleep(Duration::from_millis(20));
+    kill_process(child, Signal::INT).unwrap();
+    for _ in 0..3 {
+        apart();
+        started.signal_group(Signal::INT);
+    }
+    assert!(started.wait().ok().ends_with("state: stopped\n"));
+    assert!(!saved(&run).is_empty());
+
+    let run = bench.path("paused");
+    let slow =
+        ["--batch_size", "16", "--gradient_accumulation_steps", "100000", "--train_dataset_sample", "-1"];
+    let text: String = rows(20_000).iter().map(|row| format!("{row}\n")).collect();
+    bench.write("rows.jsonl", text);
+    let started = start(&bench, &run, &slow);
+    wait(&run, 0, |e| matches!(e, Event::Stage { stage: Stage::Training }));
+    let child = Pid::from_raw(started.child.id() as i32).unwrap();
+    // To `sft` alone: the worker is told by it.
+    kill_process(child, Signal::INT).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(child, Signal::INT).unwrap();
+    started.wait().failed(1, &["stopped at once"]);
+}
+
 /// Whatever a save came to in the second that it is left, that is said.
 #[test]
 fn what_is_said_of_a_save_is_so() {
-    for wait_for in [0, 200, 500, 800].map(Duration::from_millis) {
+    for wait_for in [260, 350, 500, 800].map(Duration::from_millis) {
         let bench = Bench::new();
         let run = bench.path("run");
         // It is copied, synced and summed up by each save.

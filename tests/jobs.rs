@@ -46,6 +46,17 @@ fn worker_pid(run: &Path) -> Pid {
     pid.unwrap()
 }
 
+/// A line break in what was typed does not make two lines of a message.
+#[test]
+fn a_place_of_two_lines_is_told_in_one() {
+    let bench = Bench::new();
+    for command in [&["jobs"][..], &["stop", "last"], &["pause", "nothing"]] {
+        let ended = bench.words(&[command, &["--output_dir", "a\nb\u{1b}[31m"]].concat());
+        assert!(ended.stderr.contains("under a\\nb\\u{1b}[31m"), "{}", ended.stderr);
+        assert_eq!(ended.stderr.trim_end().lines().count(), 1, "{}", ended.stderr);
+    }
+}
+
 #[test]
 fn a_job_is_commanded_from_the_shell() {
     let bench = Bench::new();

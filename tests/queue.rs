@@ -10,7 +10,7 @@ use common::{Bench, Disk, Started};
 use qwen_tui::job::event::Event;
 use qwen_tui::job::queue::{Listing, Queue};
 use qwen_tui::job::runs::{RunStatus, list_runs, worker_alive};
-use qwen_tui::run::read_events;
+use qwen_tui::run::{list_checkpoints_in, read_events};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -195,12 +195,33 @@ fn what_is_in_the_way_of_the_output_directory_is_told_when_a_job_is_put() {
         (link.to_str().unwrap(), &["link is a link to nowhere, which is not there"]),
         ("two\nlines", &["two\\nlines", "has a line break"]),
     ];
-    for (place, told) in places {
+    std::os::unix::fs::symlink("/proc", bench.path("proc")).unwrap();
+    let proc = bench.path("proc");
+    let nowhere = [
+        ("/proc/x", &["cannot create the output directory /proc/x"][..]),
+        (proc.to_str().unwrap(), &["cannot create the output directory", "proc/qwen-1_8b"]),
+    ];
+    for (place, told) in places.into_iter().chain(nowhere) {
         for queued in [&[][..], &["--queue"]] {
             bench.sft(&[queued, &["--output_dir", place]].concat()).refused(told);
         }
     }
+    if let Some(disk) = Disk::new(bench.path("disk")) {
+        fs::create_dir(disk.0.join("there")).unwrap();
+        disk.read_only(true);
+        for place in ["disk", "disk/there", "disk/new/er"] {
+            for queued in [&[][..], &["--queue"]] {
+                let words = [queued, &["--output_dir", place]].concat();
+                bench.sft(&words).refused(&["cannot create the output directory", "Read-only"]);
+            }
+        }
+    }
     assert!(listing(&bench).jobs.is_empty());
+    let free = bench.path("free");
+    fs::create_dir(&free).unwrap();
+    bench.words(&["queue", "pause"]).ok();
+    put(&bench, &["--output_dir", "free"]);
+    assert_eq!(fs::read_dir(&free).unwrap().count(), 0, "nothing is left of the look");
 }
 
 #[test]
@@ -526,9 +547,30 @@ fn a_run_that_was_stopped_goes_on_from_the_queue() {
         "{}",
         queued.stderr
     );
+    assert!(!queued.stderr.contains("the same run"), "{}", queued.stderr);
     wait_until_done(&bench);
     assert!(is_finished(&bench.path("a")));
     go_on(&[]).refused(&["is finished"]);
+}
+
+#[test]
+fn who_goes_on_with_a_run_that_another_job_goes_on_with_is_told() {
+    let bench = Bench::new();
+    let started = bench.start(&bench.sft_words(&endless("a")), "");
+    until("a first step", || has_stepped(&bench.path("a")).then_some(()));
+    bench.words(&["stop", "last"]).ok();
+    started.wait().ok();
+    bench.words(&["queue", "pause"]).ok();
+    let checkpoint = list_checkpoints_in(&bench.path("a")).pop().unwrap().path;
+    let go_on = |from: &str| bench.words(&["sft", "--queue", "--resume_from_checkpoint", from]);
+    let first = go_on("a");
+    assert!(first.ok().starts_with("job: 1\n") && !first.stderr.contains("the same run"), "{}", first.stderr);
+    for (from, told) in [(checkpoint.to_str().unwrap(), "job 1"), ("a", "job 2")] {
+        let later = go_on(from);
+        later.ok();
+        let told = format!("{told} of the queue goes on with the same run");
+        assert!(later.stderr.contains(&told), "{}", later.stderr);
+    }
 }
 
 /// There may be a run when the job's turn comes, though there was none when it was put.

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use common::{Bench, Disk, Ended};
+use qwen_tui::args::SftArgs;
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::socket::send;
 use qwen_tui::run::{find_adapter, list_checkpoints_in, read_events, verify_checkpoint};
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// Arguments of a run in `dir`.
 fn words<'a>(dir: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -183,6 +185,63 @@ fn a_finished_run_names_its_newest_whole_checkpoint() {
     assert_eq!(named(), (Some(5), Some(5)));
 }
 
+/// Nothing else tells that its result is lost.
+#[test]
+fn a_finished_run_without_its_checkpoints_is_warned_of() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let more = ["--eval_steps", "5", "--save_steps", "5", "--max_steps", "5"];
+    bench.sft(&words(run.to_str().unwrap(), &more)).ok();
+    assert!(!bench.run(&go_on(&run), "").stderr.contains("warning"));
+    fs::remove_dir_all(run.join("checkpoint-5")).unwrap();
+    let ended = bench.run(&go_on(&run), "");
+    assert!(ended.ok().contains("state: finished") && !ended.stdout.contains("checkpoint"));
+    let told = &ended.stderr;
+    assert!(told.contains("warning: ") && told.contains("has no checkpoint any more"), "{told}");
+    assert!(pasted(&bench, told, "anew").ok().contains("state: finished"));
+    // One that was to save nothing has lost nothing.
+    let none = bench.path("none");
+    bench.sft(&words(none.to_str().unwrap(), &["--max_steps", "2", "--save_strategy", "no"])).ok();
+    let ended = bench.run(&go_on(&none), "");
+    assert!(ended.ok().contains("state: finished") && !ended.stderr.contains("warning"), "{}", ended.stderr);
+}
+
+/// What was asked for beside going on is asked for in the command that takes its place too.
+#[test]
+fn advice_keeps_what_was_typed() {
+    let bench = Bench::new();
+    let run = bench.path("run");
+    let steps = ["--eval_steps", "5", "--save_steps", "5", "--max_steps", "10"];
+    bench.sft(&words(run.to_str().unwrap(), &steps)).ok();
+    for step in [5, 10] {
+        fs::remove_file(run.join(format!("checkpoint-{step}/checksums.json"))).unwrap();
+    }
+    let newest = run.join("checkpoint-10");
+    let new = bench.path("新 1");
+    let learning_rate = |run: &Path| SftArgs::from_run_dir(run).unwrap().learning_rate;
+    let asked = ["--learning_rate", "5e-5", "--output_dir", new.to_str().unwrap()].map(str::to_owned);
+    let told =
+        bench.run(&[go_on(&newest), only_model(), asked.into()].concat(), "").refused(&["nothing shows"]);
+    let line = command(&told);
+    assert!(!line.contains("resume_") && !line.contains("NEW_DIR"), "{line}");
+    assert!(bench.shell(line).ok().contains("state: finished"));
+    assert_eq!(learning_rate(&new), 5e-5);
+
+    let config = bench.path("c 评.json");
+    let mut args: Value = serde_json::from_slice(&fs::read(run.join("sft_args.json")).unwrap()).unwrap();
+    (args["output_dir"], args["max_steps"]) = (bench.path("of-config").to_str().into(), 4.into());
+    (args["learning_rate"], args["eval_steps"], args["save_steps"]) = (3e-5.into(), 2.into(), 2.into());
+    fs::write(&config, args.to_string()).unwrap();
+    let more = ["--resume_only_model=true", "--config", config.to_str().unwrap(), "--max_steps", "2"];
+    let told =
+        bench.run(&[go_on(&newest), more.map(str::to_owned).into()].concat(), "").refused(&["nothing shows"]);
+    let line = command(&told);
+    assert!(!line.contains("sft_args.json") && !line.contains("resume_"), "{line}");
+    let ended = bench.shell(line);
+    assert!(ended.ok().contains("of-config/checkpoint-2\n"), "{}", ended.stdout);
+    assert_eq!(learning_rate(&bench.path("of-config")), 3e-5);
+}
+
 /// What is said of a run is what the command does, and each command that a message has works.
 #[test]
 fn what_is_said_of_a_damaged_run_is_so() {
@@ -285,7 +344,10 @@ fn what_is_said_of_a_damaged_run_is_so() {
     // What only a training needs is damaged: the weights are whole, and it is said how they are taken.
     fs::write(list(15), &kept).unwrap();
     fs::write(newest.join("optimizer.safetensors"), "x").unwrap();
-    bench.run(&go_on(&newest), "").refused(&["optimizer.safetensors is damaged", "(resume_only_model true)"]);
+    let e =
+        bench.run(&go_on(&newest), "").refused(&["optimizer.safetensors is damaged", "its weights alone"]);
+    let ended = pasted(&bench, &e, "of-weights");
+    assert!(ended.ok().contains("state: finished"), "{}", ended.stdout);
     let other = bench.path("weights").display().to_string();
     let more = ["--output_dir", &other].map(str::to_owned).into();
     assert!(bench.run(&[go_on(&newest), only_model(), more].concat(), "").ok().contains("state: finished"));

@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 use common::{Bench, PROGRAM, Started};
 use qwen_tui::job::event::Event;
 use qwen_tui::job::runs::worker_alive;
-use qwen_tui::run::{list_checkpoints_in, read_events, verify_checkpoint};
-use rustix::process::Signal;
+use qwen_tui::run::{has_ended, list_checkpoints_in, read_events, verify_checkpoint};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 /// Whoever this is, it is not the owner.
 const NOBODY: u32 = 65534;
@@ -51,6 +52,66 @@ fn kill(started: Started, run: &Path) {
     while worker_alive(run) {
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Forks a process that takes the lock of the run in `run`, and gives it back with its end a moment after its first thread has
+/// ended: a process that is dying looks like that as long as another thread of it is at work in the kernel.
+fn dies_slowly(run: &Path) -> Pid {
+    let lock = fs::File::open(run.join("worker.lock")).unwrap();
+    // SAFETY: the child calls nothing but what is async-signal-safe, and starts its thread by the system call.
+    match unsafe { libc::fork() } {
+        0 => unsafe {
+            libc::flock(lock.as_raw_fd(), libc::LOCK_EX);
+            let thread = libc::CLONE_VM
+                | libc::CLONE_FS
+                | libc::CLONE_FILES
+                | libc::CLONE_SIGHAND
+                | libc::CLONE_THREAD
+                | libc::CLONE_SYSVSEM;
+            extern "C" fn linger(_: *mut libc::c_void) -> libc::c_int {
+                unsafe {
+                    libc::usleep(1_500_000);
+                    libc::syscall(libc::SYS_exit_group, 0);
+                }
+                0
+            }
+            static mut STACK: [u128; 4096] = [0; 4096];
+            let top = (&raw mut STACK).add(1).cast();
+            libc::clone(linger, top, thread, std::ptr::null_mut());
+            libc::syscall(libc::SYS_exit, 0);
+            unreachable!("the thread has ended")
+        },
+        pid => Pid::from_raw(pid).unwrap(),
+    }
+}
+
+/// The kernel takes a moment to take a killed worker apart, and that long it has its lock.
+#[test]
+fn the_same_command_goes_on_at_once_after_a_kill() {
+    let bench = Bench::new();
+    let (mut started, run) = start(&bench, &[]);
+    let at = run.display().to_string();
+    bench.words(&["save", &at]).ok();
+    for slowly in [true, false, false] {
+        started.signal_group(Signal::KILL);
+        started.wait();
+        let dying = slowly.then(|| {
+            while worker_alive(&run) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let dying = dies_slowly(&run);
+            while !worker_alive(&run) || !has_ended(dying.as_raw_nonzero().get()) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            dying
+        });
+        let listed = bench.words(&["jobs", "--output_dir", &at]).ok().to_owned();
+        assert!(listed.starts_with("crashed"), "{listed}");
+        (started, _) = start(&bench, &["--resume_from_checkpoint", "last"]);
+        dying.map(|pid| waitpid(Some(pid), WaitOptions::empty()).unwrap());
+    }
+    started.signal_group(Signal::KILL);
+    started.wait();
 }
 
 #[test]

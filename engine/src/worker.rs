@@ -14,6 +14,7 @@ use qwen_tui::job::branch::kept;
 use qwen_tui::job::event::{Command, Event};
 use qwen_tui::job::register::register;
 use qwen_tui::job::runs;
+use qwen_tui::job::stop::SAME_INTERRUPT;
 use qwen_tui::run::{EventLog, RunDir, clean_partial, no_more_checkpoints, still_there};
 use qwen_tui::shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -178,7 +179,7 @@ async fn train_async(
         train::train(&args, &run, from.as_deref(), &received, &mut emit)
     });
     let mut ticks = tokio::time::interval(METER);
-    let mut interrupted = false;
+    let mut interrupted: Option<Instant> = None;
     let mut terminated: Option<Instant> = None;
     let mut stopped: Option<Instant> = None;
     let mut stop = || {
@@ -199,10 +200,11 @@ async fn train_async(
                 tell(&log, &meter.read());
             }
             _ = signals.interrupt.recv() => {
-                if interrupted {
-                    return Ok(End::AtOnce("interrupted twice"));
+                match interrupted {
+                    Some(first) if first.elapsed() < SAME_INTERRUPT => continue,
+                    Some(_) => return Ok(End::AtOnce("interrupted twice")),
+                    None => interrupted = Some(Instant::now()),
                 }
-                interrupted = true;
                 tracing::info!("SIGINT: finishing the step, saving, ending");
                 stop();
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use qwen_tui::error::Result;
+use qwen_tui::error::{Result, shown};
 use qwen_tui::hub::{self, Absent, Cached, Failed, Network, latest};
 use qwen_tui::job::stop::Stop;
 
@@ -33,7 +33,7 @@ pub fn fetch_until(absent: &Absent, stopped: &dyn Fn() -> bool) -> Result<Option
     match fetched {
         // Later ones are the job's.
         Ok(dir) if !stopped() => {
-            out::note(&format!("{}: fetched into {}", absent.name, dir.display()));
+            out::note(&format!("{}: fetched into {}", absent.name, shown(&dir)));
             Ok(Some(dir))
         }
         Ok(_) | Err(Failed::Cancelled) => {

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use qwen_tui::error::{Context, Result};
+use qwen_tui::error::{Context, Result, shown};
 use qwen_tui::job::attach::attach as follow;
 use qwen_tui::job::event::Command;
 use qwen_tui::job::find::{all_runs, find};
@@ -78,7 +78,7 @@ pub fn list(arguments: &ListArguments) -> Result<i32> {
             out::line(&serde_json::to_string(&object).internal("writing JSON")?)?;
         }
     } else if runs.is_empty() && waiting().next().is_none() {
-        let place = arguments.place.output_dir.display();
+        let place = shown(&arguments.place.output_dir);
         out::note(&format!("no runs under {place}, and no job is running; --output_dir names another place"));
     } else {
         let header = std::io::stdout().is_terminal();

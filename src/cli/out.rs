@@ -1,13 +1,21 @@
 //! Standard output and standard error, neither of which may end in a panic when the reader has gone.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
-use qwen_tui::error::{Context, Error, Result};
+use qwen_tui::error::{Context, Error, Result, escaped};
 pub use qwen_tui::stderr::note;
 use qwen_tui::tui::text::wrap;
 
-/// Writes `text` to standard output.
+/// Writes `text` to standard output. A terminal obeys nothing that it quotes; scripts get it as it is.
 pub fn text(text: &str) -> Result<()> {
+    match std::io::stdout().is_terminal() {
+        true => styled(&escaped(text)),
+        false => styled(text),
+    }
+}
+
+/// Writes `text` as it is, with what a terminal is to obey.
+pub fn styled(text: &str) -> Result<()> {
     written(std::io::stdout().lock().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use qwen_tui::args::{self, SftArgs};
 use qwen_tui::error::{Error, Result, shown};
 use qwen_tui::hub::Sources;
-use qwen_tui::job::go_on;
+use qwen_tui::job::go_on::{self, Typed};
 use qwen_tui::job::runs::RunStatus;
 use qwen_tui::job::stop::Beginning;
 use qwen_tui::job::{
@@ -57,14 +57,21 @@ pub fn run(raw: Vec<OsString>) -> Result<()> {
         return out::help(&format!("{HELP}\n{}", args::help_text(args::FIELDS)));
     }
     let (queued, raw) = split_queue(raw);
+    let typed: Vec<String> = raw.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let beginning = if queued { None } else { Some(Beginning::watched(end_at_once)?) };
     let (config, flags) = split_config(raw)?;
+    let names_config = config.is_some();
     let config = config_of(config, &flags)?;
     let loaded = args::load_sft(config.as_deref(), &flags)?;
     for warning in &loaded.warnings {
         out::note(&format!("warning: {warning}"));
     }
     let mut args = loaded.args;
+    // A file that asks to go on would ask for it again.
+    if !names_config || !config.as_deref().is_some_and(asks_to_go_on) {
+        let queue = queued.then(|| QUEUE_FLAG.to_owned());
+        Typed::keep(&queue.into_iter().chain(typed).collect::<Vec<_>>(), names_config, &args);
+    }
     // Without an engine too: the job waits for one.
     let Some(beginning) = beginning else { return super::queue::put(args) };
     // Asked now, so that no empty run is left behind.
@@ -197,6 +204,11 @@ fn config_of(config: Option<PathBuf>, flags: &[String]) -> Result<Option<PathBuf
         Resume::of(Path::new(dir))?;
     }
     Ok(file.is_file().then_some(file))
+}
+
+fn asks_to_go_on(config: &Path) -> bool {
+    args::read_object(config)
+        .is_ok_and(|args| args.get("resume_from_checkpoint").is_some_and(|v| !v.is_null()))
 }
 
 /// Whether a run has anything to show: a step or a checkpoint.

@@ -41,7 +41,7 @@ pub fn find(word: &Path, output_dir: &Path) -> Result<PathBuf> {
 }
 
 fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf> {
-    let place = output_dir.display();
+    let place = shown(output_dir);
     let known = format!("`qwen-tui jobs --output_dir {}` lists the runs there", shell::word(output_dir));
     if *word == *Path::new(LAST) {
         let none = || Error::user(format!("no job is running, under {place} or elsewhere; {known}"));
@@ -57,7 +57,7 @@ fn choose(word: &Path, output_dir: &Path, runs: &[RunSummary]) -> Result<PathBuf
             shown(word)
         ))),
         _ => {
-            let paths: Vec<String> = named.iter().map(|r| format!("\n  {}", r.path.display())).collect();
+            let paths: Vec<String> = named.iter().map(|r| format!("\n  {}", shown(&r.path))).collect();
             let name = shown(word);
             Err(Error::user(format!(
                 "{name} names several runs; give the directory of one:{}",

@@ -15,7 +15,7 @@ use crate::job::branch::kept;
 use crate::job::engine::{HangUp, find_engine};
 use crate::job::event::Event;
 use crate::job::lines::Lines;
-use crate::job::stop::{Beginning, HUNG_UP};
+use crate::job::stop::{Beginning, HUNG_UP, SAME_INTERRUPT};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Follower, Record};
 use crate::stderr::note;
@@ -88,11 +88,14 @@ async fn follow(
     let mut tick = tokio::time::interval(POLL);
     let mut end = None;
     let (mut interrupts, mut terminated, mut seen) = (0, false, false);
-    let mut hurried: Option<Instant> = None;
+    let (mut first_interrupt, mut hurried): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             _ = interrupt.recv() => {
+                if first_interrupt.get_or_insert_with(Instant::now).elapsed() < SAME_INTERRUPT && interrupts > 0 {
+                    continue;
+                }
                 interrupts += 1;
                 match interrupts {
                     1 => {

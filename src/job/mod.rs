@@ -6,6 +6,7 @@ pub mod begin;
 pub mod branch;
 pub mod checkpoints;
 pub mod curves;
+mod dying;
 pub mod elf;
 pub mod engine;
 pub mod event;

@@ -92,7 +92,7 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
             told = true;
             say(&format!(
                 "waiting for {}; Ctrl-C ends the waiting, and the command stands",
-                awaited(command, standing.stage)
+                awaited(command, standing.stage, standing.paused)
             ));
         }
         std::thread::sleep(POLL);
@@ -143,8 +143,11 @@ fn wait_for_the_end(run: &Path) {
 }
 
 /// What stands before a command.
-fn awaited(command: Command, stage: Option<Stage>) -> &'static str {
+fn awaited(command: Command, stage: Option<Stage>, paused: bool) -> &'static str {
     match stage {
+        // Nothing is at hand then.
+        _ if paused && command == Command::Resume => "the pause to end",
+        _ if paused => "the checkpoint to be saved",
         None => "the engine to start",
         Some(Stage::ReadingData) => "the data to be read",
         Some(Stage::Tokenizing) => "the rows to be tokenized",
@@ -286,6 +289,14 @@ mod tests {
         lock.lock().unwrap();
         let e = refused(&dir, Command::Save);
         assert!(e.contains("is loading the model: there is nothing to save yet"), "{e}");
+    }
+
+    #[test]
+    fn a_pause_has_no_step_at_hand() {
+        let told = |command, paused| awaited(command, Some(Stage::Training), paused);
+        assert_eq!(told(Command::Stop, false), "the step at hand");
+        assert_eq!(told(Command::Stop, true), "the checkpoint to be saved");
+        assert_eq!(told(Command::Resume, true), "the pause to end");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::job::checkpoints::bytes;
 use crate::job::merge;
 use crate::job::runs::{has_run_files, is_run, list_runs, take_lock};
-use crate::run::{MERGED, has_ended, is_being_written, step_of};
+use crate::run::{MERGED, WORKER_LOCK, has_ended, is_being_written, step_of};
 
 /// Why something that a merge reads or replaces stays.
 const MERGING: &str = "it is being merged; that ends by itself";
@@ -27,7 +27,7 @@ pub fn remove(target: &Path, output_dir: &Path) -> Result<u64> {
         What::Run => target,
     };
     // Held until the rename: no worker begins on what is about to go.
-    let lock = File::open(run.join("worker.lock")).ok();
+    let lock = File::open(run.join(WORKER_LOCK)).ok();
     if lock.as_ref().is_some_and(|file| !take_lock(file)) {
         return Err(Error::user(format!("{} is being trained: stop it first", run.display())));
     }

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::args::{ARGS_FILE, Change, SftArgs};
 use crate::error::{Error, Result, shown};
 use crate::hub::Fetch;
+use crate::job::dying::wait_for_the_dying;
 use crate::job::engine::ready_engine;
-use crate::job::go_on::{self, with_its_weights};
+use crate::job::event::Event;
+use crate::job::go_on::{self, new_run, with_its_weights};
 use crate::job::inputs::{Inputs, Missing};
 use crate::job::newest::{Newest, Wanted, newest};
-use crate::job::runs::{RunStatus, inspect};
+use crate::job::runs::{RunStatus, head_and_tail, inspect};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Needed, RunDir, list_checkpoints_in, resumable, step_of, verify};
 use crate::shell;
@@ -20,13 +22,30 @@ use crate::shell;
 pub fn results(run: &RunDir) -> (Option<u64>, Vec<String>) {
     match newest(run, Wanted::Result, |_| Ok(())) {
         Ok(Newest { step, mut warnings }) => {
-            if let (Some(step), false) = (step, warnings.is_empty()) {
-                warnings.push(format!("checkpoint-{step} is its newest whole one"));
+            match step {
+                Some(step) if !warnings.is_empty() => {
+                    warnings.push(format!("checkpoint-{step} is its newest whole one"));
+                }
+                None if warnings.is_empty() && has_saved(run) => {
+                    let anew = new_run(&run.args_file()).map_or_else(String::new, |anew| {
+                        format!("; `{anew}` trains another run of its arguments")
+                    });
+                    let run = shown(run.path());
+                    warnings
+                        .push(format!("{run} has no checkpoint any more: what it has learned is gone{anew}"));
+                }
+                _ => {}
             }
             (step, warnings)
         }
         Err(e) => (None, vec![e.to_string()]),
     }
+}
+
+/// Whether the log of a run that has come to its end names a checkpoint.
+fn has_saved(run: &RunDir) -> bool {
+    let records = head_and_tail(&run.events_file()).unwrap_or_default();
+    records.iter().any(|r| matches!(r.event, Event::Finished { last_checkpoint: Some(_), .. }))
 }
 
 /// A run to go on with.
@@ -117,6 +136,7 @@ impl Resume {
     fn open(root: &Path) -> Result<Resume> {
         let run = RunDir::open(root)?;
         let args = SftArgs::from_run_dir(run.path())?;
+        wait_for_the_dying(run.path())?;
         let status = inspect(run.path()).status;
         if status == RunStatus::Running {
             return Err(Error::user(format!(

@@ -5,10 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use super::dying::is_dying;
 use crate::args::ARGS_FILE;
 use crate::job::event::Event;
 use crate::plain;
-use crate::run::{EVENTS, LOGGING, MERGED, Record, WORKER_LOG, step_of};
+use crate::run::{EVENTS, LOGGING, MERGED, Record, WORKER_LOCK, WORKER_LOG, step_of};
 
 pub use super::listing::list_runs;
 
@@ -25,7 +26,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(10);
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunStatus {
-    /// A worker holds its lock.
+    /// A worker holds its lock, and is not on its way out.
     Running,
     Finished,
     /// Told to stop before its last step, and everything saved.
@@ -121,7 +122,7 @@ pub(super) fn has_run_files(dir: &Path) -> bool {
 /// How the run in `dir` stands.
 pub fn inspect(dir: &Path) -> RunSummary {
     // Asked before the log is read, so that an end written meanwhile is not taken for none.
-    let alive = worker_alive(dir);
+    let alive = worker_alive(dir) && !is_dying(dir);
     let log = dir.join(EVENTS);
     let mut run = RunSummary::new(dir);
     let records = match head_and_tail(&log) {
@@ -212,7 +213,7 @@ pub(super) fn head_and_tail(path: &Path) -> io::Result<Vec<Record<Event>>> {
 
 /// Whether a worker holds the run's lock. The kernel drops it with the process, however that ended.
 pub fn worker_alive(dir: &Path) -> bool {
-    let Ok(file) = plain::open(&dir.join("worker.lock")) else { return false };
+    let Ok(file) = plain::open(&dir.join(WORKER_LOCK)) else { return false };
     // Shared, so that two who ask at once do not take each other for a worker; dropped again with the file.
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }

@@ -11,6 +11,9 @@ use crate::error::{Context, Result};
 
 /// The exit status where the terminal has gone, as shells have it.
 pub const HUNG_UP: c_int = 128 + libc::SIGHUP;
+/// A SIGINT within this time after the first one is the same wish, come another way: `timeout` signals its child and then
+/// the group, and what passes Ctrl-C on adds its own to the terminal's. Nobody presses a key twice so fast and means more.
+pub const SAME_INTERRUPT: Duration = Duration::from_millis(250);
 /// How often [`Beginning`] looks whether a signal came.
 const POLL: Duration = Duration::from_millis(20);
 

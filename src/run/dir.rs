@@ -21,6 +21,8 @@ pub const MERGED: &str = "merged.json";
 pub const EVENTS: &str = "events.jsonl";
 /// What the worker and the native libraries in it print.
 pub const WORKER_LOG: &str = "worker.log";
+/// The lock that lets one worker into a run.
+pub const WORKER_LOCK: &str = "worker.lock";
 /// Where model and data lie that the arguments name.
 pub const SOURCES: &str = "sources.json";
 /// How the worker ended, where whoever started it saw that.
@@ -189,7 +191,7 @@ impl RunDir {
 
     /// Held by the worker as long as it lives.
     pub fn lock(&self) -> PathBuf {
-        self.root.join("worker.lock")
+        self.root.join(WORKER_LOCK)
     }
 
     /// Where the checkpoint after optimizer step `step` lies, or would.
@@ -255,6 +257,25 @@ pub fn check_output_dir(output_dir: &Path, model_type: &str, add_suffix: bool) -
         true => Ok(place),
         false => Err(output_error("create the output directory", &place, &Errno::NOTDIR.into())),
     }
+}
+
+/// Refuses a `place` of [`check_output_dir`] in which [`RunDir::create`] could make nothing, where it is to make something
+/// only later. A directory is made and removed: what may be written is told by nothing else, least of all to root. A full
+/// disk is no obstacle to what has time.
+///
+/// # Errors
+/// `Error::User` as [`RunDir::create`]'s.
+pub fn check_writable(place: &Path) -> Result<()> {
+    let probe = existing(place).join(format!(".qwen-tui-{}", std::process::id()));
+    match fs::create_dir(&probe) {
+        Ok(()) => drop(fs::remove_dir(&probe)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => match output_error("create the output directory", place, &e) {
+            Error::NoRoom(_) => {}
+            e => return Err(e),
+        },
+    }
+    Ok(())
 }
 
 /// The nearest directory above `path` (or itself) that is there: what [`RunDir::discard`] keeps.

@@ -36,7 +36,8 @@ pub use checkpoint::{
 pub use checksums::{CHECKSUMS, Needed, verify, verify_checkpoint};
 pub use configuration::write_configuration;
 pub use dir::{
-    EVENTS, LOGGING, MERGED, RunDir, SOURCES, WORKER_EXIT, WORKER_LOG, check_output_dir, existing,
+    EVENTS, LOGGING, MERGED, RunDir, SOURCES, WORKER_EXIT, WORKER_LOCK, WORKER_LOG, check_output_dir,
+    check_writable, existing,
 };
 pub use directory::{Contents, is_being_written, replace_directory, write_directory};
 pub use event_log::{EventLog, Follower, Record, Replay, read_events, replay};

@@ -262,6 +262,23 @@ fn a_terminal_that_is_closed_under_the_cockpit_leaves_the_training() {
     stop(&bench, &run);
 }
 
+/// Of what a path has that a terminal would obey.
+#[test]
+fn a_terminal_is_told_of_odd_paths_in_words() {
+    let bench = Bench::new();
+    let dir = bench.path("wp/\u{1b}[31mred\u{202e} 评");
+    let out = dir.to_str().unwrap();
+    let more = ["--output_dir", out, "--add_output_dir_suffix", "false", "--max_steps", "1000000"];
+    let started = bench.start(&bench.sft_words(&more), "");
+    wait("no step", || inspect(&dir).step > 0);
+    let mut command = cockpit(&bench);
+    command.args(["stop", "last"]);
+    let mut terminal = Terminal::start(command, 240, 30);
+    terminal.see(&["\\u{1b}[31mred\\u{202e} 评 has stopped at step"]);
+    assert!(terminal.ended().success());
+    assert!(started.wait().ok().contains(out), "scripts read the path as it is");
+}
+
 #[test]
 fn two_cockpits_on_one_run_see_the_same_and_either_commands() {
     let bench = Bench::new();

@@ -10,7 +10,7 @@ mod machine;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use qwen_tui::error::{Context, Result};
+use qwen_tui::error::{Context, Result, escaped};
 use qwen_tui::job::engine::ENGINE_VARIABLE;
 use qwen_tui::job::find_engine;
 use qwen_tui::tui::text::wrap;
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<i32> {
     } else {
         let colour =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        out::text(&render(&checks, colour, columns()))?;
+        out::styled(&render(&checks, colour, columns()))?;
     }
     Ok(if ready { 0 } else { 2 })
 }
@@ -150,9 +150,9 @@ fn render(checks: &[Check], colour: bool, columns: usize) -> String {
         };
         let padded = format!("{word:7}");
         let word = if colour { format!("\x1b[{code}m{padded}\x1b[0m") } else { padded };
-        text += &format!("{word}  {:width$}  {}\n", check.name, wrapped(&check.found, 0));
+        text += &format!("{word}  {:width$}  {}\n", check.name, wrapped(&escaped(&check.found), 0));
         if let Some(todo) = &check.todo {
-            text += &format!("{:indent$}-> {}\n", "", wrapped(todo, 3));
+            text += &format!("{:indent$}-> {}\n", "", wrapped(&escaped(todo), 3));
         }
     }
     let missing = checks.iter().filter(|c| c.status == Status::Missing).count();
@@ -178,6 +178,8 @@ mod tests {
              Training cannot run here yet: see what is missing above.\n"
         );
         assert!(render(&checks, true, 80).contains("\x1b[31mmissing\x1b[0m"));
+        let obeyed = [Check::ok("engine", "/\x1b[31mred")];
+        assert!(render(&obeyed, true, 80).contains("/\\u{1b}[31mred"));
         assert!(render(&checks, false, 36).contains(" -> run `make\n                      libtorch`\n"));
     }
 }

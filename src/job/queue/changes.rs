@@ -8,7 +8,7 @@ use super::folder::{Listing, ORDER, Order, PAUSED, Queue};
 use super::put::follows;
 use super::state::{Job, State, arguments_file, own_directory, state_file};
 use crate::args::SftArgs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::shell;
 
 /// A job that has been put into the queue.
@@ -165,8 +165,8 @@ impl Queue {
             None => format!("there is no job {number} in the queue, or no more: `qwen-tui queue` lists it"),
             Some(job) => match (&job.state, job.run()) {
                 (Ok(State::Taken { .. }), Some(run)) => {
-                    let (shown, word) = (run.display(), shell::word(run));
-                    format!("job {number} is being trained in {shown}: `qwen-tui stop {word}` ends it")
+                    let (run, word) = (shown(run), shell::word(run));
+                    format!("job {number} is being trained in {run}: `qwen-tui stop {word}` ends it")
                 }
                 (Ok(State::Taken { .. }), None) => format!("job {number} is being started"),
                 (Ok(State::Failed { .. }), _) => {

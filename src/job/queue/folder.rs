@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{
     Job, State, arguments_file, lock_file, named_directory, number_of, read_state, state_file,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::job::register::of_this_machine;
 use crate::run::{free_bytes, pretty_json, put_atomic};
 
@@ -83,7 +83,7 @@ impl Listing {
         Err(Error::user(format!(
             "output_dir {} is that of job {} of the queue, which is {}, and a directory holds one run: choose another \
              output_dir, leave add_output_dir_suffix true{out}",
-            dir.display(),
+            shown(dir),
             job.number,
             job.word(),
         )))

@@ -7,11 +7,11 @@ use super::folder::{Listing, Queue};
 use super::start::vacant;
 use super::state::{Job, own_directory};
 use crate::args::{Change, SftArgs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::job::begin::Begin;
 use crate::job::find::LAST;
 use crate::job::inputs::Inputs;
-use crate::run::{check_output_dir, resolved, step_of};
+use crate::run::{check_output_dir, check_writable, resolved, step_of};
 
 impl Queue {
     /// Puts a job of these arguments at the end; also tells what the user should know of its beginning. What a run takes
@@ -45,11 +45,12 @@ impl Queue {
                 let own = own_directory(&args.to_json());
                 own.map_or(Ok(()), |dir| self.list()?.leaves(&dir))?;
                 if before.is_none() {
-                    check_output_dir(
-                        Path::new(&args.output_dir),
+                    let output_dir = Path::new(&args.output_dir);
+                    check_writable(&check_output_dir(
+                        output_dir,
                         &args.model_type,
                         args.add_output_dir_suffix,
-                    )?;
+                    )?)?;
                 }
                 (*args, notes)
             }
@@ -57,7 +58,7 @@ impl Queue {
                 resume.fits(&args)?;
                 let run = resume.run.path();
                 if resume.finished {
-                    let run = run.display();
+                    let run = shown(run);
                     return Err(Error::user(format!("{run} is finished; nothing is left to train")));
                 }
                 // One of its checkpoints, where one was named.
@@ -65,12 +66,19 @@ impl Queue {
                 let checkpoint = name.filter(|name| step_of(name).is_some()).map(|name| run.join(name));
                 let place = checkpoint.unwrap_or_else(|| run.to_owned());
                 let place = place.to_str().map(str::to_owned).ok_or_else(|| {
-                    Error::user(format!("{}: the path is not UTF-8; rename or link it", place.display()))
+                    Error::user(format!("{}: the path is not UTF-8; rename or link it", shown(&place)))
                 })?;
                 let mut args = *args;
                 args.resume_from_checkpoint = Some(place.clone());
                 args.output_dir.clone_from(&resume.args.output_dir);
-                (args, vec![format!("the job goes on with {place}")])
+                let mut notes = vec![format!("the job goes on with {}", shown(Path::new(&place)))];
+                if let Some(number) = self.list()?.going_on_with(run) {
+                    notes.push(format!(
+                        "job {number} of the queue goes on with the same run: this one goes on with what that one leaves, \
+                         and has nothing to do where that one finishes it"
+                    ));
+                }
+                (args, notes)
             }
         };
         let inputs = Inputs::from(&args);
@@ -88,6 +96,22 @@ impl Queue {
 }
 
 impl Listing {
+    /// The last job of the queue that goes on with the run in `run`, which it or a checkpoint of it names.
+    fn going_on_with(&self, run: &Path) -> Option<u64> {
+        let goes_on = |job: &&Job| {
+            let Ok(args) = SftArgs::from_file(&job.file) else { return false };
+            let named = match args.resume_from_checkpoint.as_deref().filter(|_| !args.resume_only_model) {
+                Some(LAST) if !args.add_output_dir_suffix => Path::new(&args.output_dir),
+                None | Some(LAST) => return false,
+                Some(dir) => Path::new(dir),
+            };
+            let is_checkpoint = named.file_name().is_some_and(|n| step_of(&n.to_string_lossy()).is_some());
+            let named = if is_checkpoint { named.parent().unwrap_or(named) } else { named };
+            (job.is_waiting() || job.is_taken()) && resolved(named) == resolved(run)
+        };
+        self.jobs.iter().rfind(goes_on).map(|job| job.number)
+    }
+
     /// The last job of the queue whose run a job of `args` will go on with that goes on with the newest run, by its
     /// arguments.
     ///
@@ -147,6 +171,6 @@ fn other(job: &Job, change: &Change, dir: &Path) -> Error {
          began; give the old value, or choose another output_dir",
         job.number,
         job.word(),
-        dir.display()
+        shown(dir)
     ))
 }

@@ -11,7 +11,7 @@ use super::folder::{Queue, is_held};
 use super::own::Told;
 use super::state::{State, arguments_file, lock_file};
 use crate::args::SftArgs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::hub::Sources;
 use crate::hub::find::nothing_is_fetched;
 use crate::job::begin::Begin;
@@ -158,7 +158,7 @@ pub(super) fn vacant(args: &SftArgs) -> Result<()> {
     }
     Err(Error::user(format!(
         "output_dir {} already holds a run (events.jsonl): choose another output_dir, or leave add_output_dir_suffix true",
-        output_dir.display()
+        shown(output_dir)
     )))
 }
 
