@@ -265,6 +265,8 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &DOWN,
             &FIRST,
             &LAST,
+            &MORE_ABOVE,
+            &MORE_BELOW,
             &MOVE_UP,
             &MOVE_DOWN,
             &OPEN_JOB,
@@ -275,7 +277,7 @@ pub const PLACES: &[(&str, &[&Binding])] = &[
             &CLOSE,
         ],
     ),
-    ("Questions and pages", &[&LEFT, &RIGHT, &CHOOSE, &CLOSE]),
+    ("Questions and pages", &[&LEFT, &RIGHT, &PAGE_UP, &PAGE_DOWN, &CHOOSE, &CLOSE]),
 ];
 
 /// `docs/keys.md`, whole.

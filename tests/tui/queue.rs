@@ -73,6 +73,26 @@ fn the_queue_over_the_tabs() {
 }
 
 #[test]
+fn all_that_is_said_of_a_job_can_be_read_on_a_small_screen() {
+    let why: String = (0..30).map(|n| format!("  line {n} of the reason\n")).collect();
+    let mut cockpit = page(80, 24);
+    let mut all = listing();
+    all.jobs[1] = job(7, waiting(Some(&format!("it could not be fetched:\n{why}to bring it by hand"))));
+    cockpit.tell(Message::Queue(all));
+    let picture = cockpit.picture();
+    assert!(picture.contains("line 2 ") && picture.contains("PgDn shows"), "{picture}");
+    assert!(!picture.contains("by hand"), "{picture}");
+    (0..9).for_each(|_| drop(cockpit.press(&["PageDown"])));
+    let picture = cockpit.picture();
+    assert!(picture.contains("learning_rate") && !picture.contains("PgDn shows"), "{picture}");
+    cockpit.press(&["PageUp"]);
+    assert!(cockpit.picture().contains("line 29 "), "{}", cockpit.picture());
+    // Of another one from its beginning.
+    cockpit.press(&["Down", "Up"]);
+    assert!(cockpit.picture().contains("line 2 "), "{}", cockpit.picture());
+}
+
+#[test]
 fn why_a_job_cannot_be_fetched_for_is_told_in_its_lines() {
     let why = "model_id_or_path: me/x is not on this machine and could not be fetched.\n  looked for me/x in ModelScope's \
                cache\n  cannot reach http://127.0.0.1:1: Connection refused";

@@ -19,6 +19,9 @@ use super::component::{CommandInfo, Component, Handled};
 use super::state::State;
 use super::theme::Theme;
 
+/// Lines that a page key scrolls a text by.
+const PAGE: usize = 8;
+
 /// What is over the tabs.
 pub enum Popup {
     Help(Help),

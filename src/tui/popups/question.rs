@@ -7,6 +7,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use super::PAGE;
 use crate::tui::action::{Action, Whom};
 use crate::tui::component::{CommandInfo, Component, Handled};
 use crate::tui::keys;
@@ -15,9 +16,6 @@ use crate::tui::text;
 
 /// Cells of the longest line of prose.
 const READ_WELL: usize = 76;
-
-/// Lines that a page key scrolls by.
-const PAGE: usize = 8;
 
 /// A question. `Esc` takes the last answer, so that one must be harmless; it is also the one marked first.
 #[derive(Debug, Clone)]

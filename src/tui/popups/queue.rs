@@ -1,5 +1,7 @@
 //! The queue, over the tabs: what waits, in its order, and what the marked job would train.
 
+use std::cell::Cell;
+
 use crossterm::event::KeyEvent;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -7,7 +9,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::{Choice, Question, open};
+use super::{Choice, PAGE, Question, open};
 use crate::job::human::counted;
 use crate::job::queue::{Job, Listing, State as JobState, To};
 use crate::tui::action::{Action, Notice, QueueWork, Tab};
@@ -30,6 +32,9 @@ pub struct QueuePage {
     mark: Option<u64>,
     /// Its place in the list, for when it is gone.
     place: usize,
+    /// Lines about it that are scrolled away, and those that can be of what was drawn last.
+    scroll: usize,
+    most: Cell<usize>,
 }
 
 /// What became of a key.
@@ -53,7 +58,7 @@ fn tell(text: impl Into<String>) -> Pressed {
 impl QueuePage {
     /// With `mark` marked, or else the first job.
     pub fn on(mark: Option<u64>) -> QueuePage {
-        QueuePage { mark, place: 0 }
+        QueuePage { mark, ..QueuePage::default() }
     }
 
     /// The index of the marked job. Where it is gone, the one in its place.
@@ -63,7 +68,11 @@ impl QueuePage {
     }
 
     fn set(&mut self, jobs: &[Job], at: usize) {
-        (self.mark, self.place) = (jobs.get(at).map(|j| j.number), at);
+        let mark = jobs.get(at).map(|j| j.number);
+        if mark != self.mark {
+            self.scroll = 0;
+        }
+        (self.mark, self.place) = (mark, at);
     }
 
     /// Takes a key.
@@ -73,6 +82,13 @@ impl QueuePage {
             return close(Vec::new());
         } else if keys::PAUSE_QUEUE.is(key) {
             return stay(vec![Action::Queue(QueueWork::Pause(!state.queue.paused))]);
+        }
+        if keys::MORE_BELOW.is(key) {
+            self.scroll = (self.scroll + PAGE).min(self.most.get());
+            return stay(Vec::new());
+        } else if keys::MORE_ABOVE.is(key) {
+            self.scroll = self.scroll.min(self.most.get()).saturating_sub(PAGE);
+            return stay(Vec::new());
         }
         let at = self.index(jobs);
         let to = if keys::UP.is(key) {
@@ -110,6 +126,9 @@ impl QueuePage {
             CommandInfo::main(pause, true),
             CommandInfo::main(&keys::CLOSE, true),
         ];
+        let scrolls = self.most.get() > 0;
+        let scroll = [&keys::MORE_BELOW, &keys::MORE_ABOVE];
+        commands.extend(scroll.map(|binding| CommandInfo { binding, enabled: scrolls, main: false }));
         commands.extend([&keys::UP, &keys::DOWN, &keys::FIRST, &keys::LAST].map(CommandInfo::other));
         commands
     }
@@ -149,7 +168,17 @@ impl QueuePage {
         frame.render_widget(Paragraph::new(shown), list);
         let top = (list.bottom() + 1).min(inner.bottom());
         let below = Rect { y: top, height: inner.bottom() - top, ..inner };
-        frame.render_widget(Paragraph::new(details(job, below.height as usize, width, state)), below);
+        let (all, height) = (details(job, width, state), below.height as usize);
+        // The last line says that there is more.
+        let most = if all.len() > height { all.len() + 1 - height.max(1) } else { 0 };
+        self.most.set(most);
+        let scroll = self.scroll.min(most);
+        let mut shown: Vec<Line> = all.into_iter().skip(scroll).collect();
+        if let more @ 1.. = most - scroll {
+            shown.truncate(height.saturating_sub(1));
+            shown.push(Line::styled(format!("PgDn shows {more} more"), theme.dim));
+        }
+        frame.render_widget(Paragraph::new(shown), below);
     }
 }
 
@@ -234,7 +263,7 @@ fn line(job: &Job, queue: &Listing, width: usize, state: &State) -> Line<'static
 }
 
 /// What is to be said of a job, where its run lies or will lie, and its arguments other than the defaults.
-fn details(job: &Job, height: usize, width: usize, state: &State) -> Vec<Line<'static>> {
+fn details(job: &Job, width: usize, state: &State) -> Vec<Line<'static>> {
     let theme = &state.theme;
     let mut all = Vec::new();
     if let Some(note) = job.note() {
@@ -259,11 +288,6 @@ fn details(job: &Job, height: usize, width: usize, state: &State) -> Vec<Line<'s
             if value.starts_with('/') { text::fit_end(&value, room) } else { text::fit(&value, room) };
         Line::from(vec![Span::styled(format!("{}  ", text::pad(name, names)), theme.dim), Span::raw(value)])
     }));
-    if all.len() > height {
-        let more = all.len() + 1 - height.max(1);
-        all.truncate(height.saturating_sub(1));
-        all.push(Line::styled(format!("… {more} more"), theme.dim));
-    }
     all
 }
 
