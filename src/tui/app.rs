@@ -6,16 +6,16 @@ mod orders;
 use crossterm::event::{Event as Input, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 
-use super::action::{Action, Notice, Tab};
+use super::action::{Action, Notice, Tab, Whom};
 use super::chrome;
 use super::component::{CommandInfo, Component, Handled};
 use super::configs::ConfigWork;
-use super::fetching::{Fetching, fetching_question};
+use super::fetching::Fetching;
 use super::keys;
 use super::opening::Opening;
 use super::parting::Left;
 use super::popups::{Help, Popup, QueuePage};
-use super::questions::{load_question, merging_question, quit_question, unsaved_question};
+use super::questions::load_question;
 use super::state::State;
 use super::tabs;
 
@@ -41,8 +41,8 @@ pub struct App {
     held: Vec<(Action, Option<Notice>)>,
     /// Where the job was asked for that is to start next.
     asked_on: Tab,
-    /// The question that is shown is about the fetch, and means nothing when that is over.
-    asks_of_fetch: bool,
+    /// The question that is shown is about the end of the cockpit, where this was the job; its words follow what is.
+    asks_to_quit: Option<Whom>,
 }
 
 impl App {
@@ -61,7 +61,7 @@ impl App {
             pausing: false,
             held: Vec::new(),
             asked_on: Tab::Config,
-            asks_of_fetch: false,
+            asks_to_quit: None,
         }
     }
 
@@ -124,7 +124,7 @@ impl App {
             let pressed = popup.press(key, &self.state);
             if pressed.closes {
                 self.popup = None;
-                self.asks_of_fetch = false;
+                self.asks_to_quit = None;
             }
             return pressed.actions;
         }
@@ -171,37 +171,34 @@ impl App {
                         rest.push(Action::ListRuns);
                     }
                 }
-                Action::ShowQueue(mark) => self.popup = Some(Popup::Queue(QueuePage::on(mark))),
+                Action::ShowQueue(mark) => {
+                    self.asks_to_quit = None;
+                    self.popup = Some(Popup::Queue(QueuePage::on(mark)));
+                }
                 Action::Ask(question) => {
-                    self.asks_of_fetch = false;
+                    self.asks_to_quit = None;
                     self.popup = Some(Popup::Question(*question));
                 }
                 Action::Tell(notice) => self.notice = Some((notice, self.state.now)),
-                Action::Quit => {
-                    let unsaved: Vec<&str> = self.tabs.iter().filter_map(|tab| tab.unsaved()).collect();
-                    let unsaved = unsaved.join(" ");
-                    self.asks_of_fetch = false;
-                    let question = if self.state.is_live() || self.state.is_starting() {
-                        quit_question(&self.state, self.pausing, &unsaved)
-                    } else if !self.state.merges.is_empty() {
-                        merging_question(&self.state, &unsaved)
-                    } else if let Some(fetching) = &self.state.fetch {
-                        self.asks_of_fetch = true;
-                        fetching_question(fetching, &unsaved, &self.state)
-                    } else if unsaved.is_empty() {
-                        rest.push(Action::Exit);
-                        continue;
-                    } else {
-                        unsaved_question(&unsaved)
-                    };
-                    self.popup = Some(Popup::Question(question));
-                }
+                Action::Quit => match self.quit_question() {
+                    Some(question) => {
+                        self.asks_to_quit = Some(self.state.whom());
+                        self.popup = Some(Popup::Question(question));
+                    }
+                    None => rest.push(Action::Exit),
+                },
                 Action::NameBase(base) => self.state.base = base.map(|base| *base),
                 Action::Leave => match self.leave() {
                     Some(Action::Quit) => rest.extend(self.act(vec![Action::Quit])),
                     left => rest.extend(left),
                 },
-                Action::StopAndExit(whom) => rest.extend(self.stop_and_exit(whom)),
+                Action::StopAndExit(whom) => match self.stop_and_exit(whom) {
+                    Some(Action::CancelFetch) => {
+                        self.cancel_fetch();
+                        rest.push(Action::CancelFetch);
+                    }
+                    ended => rest.extend(ended),
+                },
                 Action::StopMergesAndExit => {
                     self.stopping_merges = true;
                     rest.push(Action::StopMergesAndExit);

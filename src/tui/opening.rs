@@ -69,7 +69,8 @@ impl Opening {
     pub fn choose(&mut self, runs: &[RunSummary], shown: Tab, state: &State) -> Option<Chosen> {
         let is_first = std::mem::take(&mut self.first_wanted);
         let is_awaited = self.asked.is_some_and(|since| (0.0..WAIT).contains(&(state.now - since)));
-        if state.run.is_some() || is_awaited {
+        // Where the run that was shown has been deleted, no other one takes its keys.
+        if state.run.is_some() || is_awaited || state.gone.is_some() {
             return None;
         }
         // Those of its own output directory before others.

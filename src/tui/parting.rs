@@ -35,6 +35,8 @@ impl Left {
     fn of_run(self, state: &State) -> Option<String> {
         let run = state.run.as_ref().filter(|_| state.is_live())?;
         let (path, word) = (shown(&run.path), shell::word(&run.path));
+        // What its log tells of an earlier worker is not so any more.
+        let is_paused = run.paused && !run.is_starting();
         let what = match self.stopping {
             true if run.hung(state.now).is_some() => {
                 return Some(format!("{path} hangs, and was told to end: {}", run.way_out()));
@@ -43,8 +45,8 @@ impl Left {
                 "was told to end: without room on the disk nothing more is saved"
             }
             true => "finishes its step, saves and ends",
-            false if run.paused || self.pausing => {
-                let how = if run.paused { "is paused" } else { "pauses after its step" };
+            false if is_paused || self.pausing => {
+                let how = if is_paused { "is paused" } else { "pauses after its step" };
                 return Some(format!(
                     "{path} {how} and stays so: `qwen-tui --run {word}` shows it, p resumes it"
                 ));

@@ -2,40 +2,47 @@
 
 use std::path::PathBuf;
 
-use super::action::Action;
+use super::action::{Action, Whom};
 use super::configs::ConfigWork;
 use super::popups::{Choice, Question};
 use super::state::{Merging, State};
 
 /// Asked before the end while a job runs; `pausing` where it has been told to pause, `unsaved` is what would be lost.
 pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
-    let paused = match state.run.as_ref().is_some_and(|run| run.paused) {
-        true => Some("A job is paused, and stays so"),
-        false => pausing.then_some("A job pauses after the step at hand, and stays paused"),
+    let whom = state.whom();
+    let job = match whom {
+        Whom::Run(_) => state.name(&whom),
+        Whom::Next => "A job".to_owned(),
+    };
+    let starts = state.is_starting();
+    let paused = match state.run.as_ref().is_some_and(|run| run.paused && !starts) {
+        true => Some("is paused, and stays so"),
+        false => pausing.then_some("pauses after the step at hand, and stays paused"),
     };
     let (leave, mut text) = match paused {
         Some(how) => (
             "Leave it paused: the next qwen-tui finds it",
-            format!("{how} until p on the Train tab resumes it. It does not need this screen."),
+            format!("{job} {how} until p on the Train tab resumes it. It does not need this screen."),
         ),
         None => (
             "Leave it running: the next qwen-tui finds it",
-            match state.is_starting() {
-                true => "A job is starting. Once it has begun it does not need this screen.".to_owned(),
-                false => "A job is running. It does not need this screen.".to_owned(),
+            match starts {
+                true => format!("{job} is starting. Once it has begun it does not need this screen."),
+                false => format!("{job} is running. It does not need this screen."),
             },
         ),
     };
     let choices = vec![
         Choice::new('l', leave, vec![Action::Leave]),
-        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit(state.whom())]),
+        Choice::new('x', "Stop it: finish the step, save, end", vec![Action::StopAndExit(whom.clone())]),
         Choice::new('s', "Stay", Vec::new()),
     ];
     if let Some(run) = state.run.as_ref().filter(|r| r.hung(state.now).is_some()) {
-        text = format!("A job is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
+        text = format!("{job} is running, and hangs: it may not hear that it is to stop. {}.", run.way_out());
     }
     // Those that run without being shown do so whatever the answer.
-    text += &match state.other_jobs() {
+    let shown = usize::from(whom == Whom::Next && state.is_live());
+    text += &match state.other_jobs() + shown {
         0 => String::new(),
         1 => "\nAnother one runs too, and goes on in any case.".to_owned(),
         n => format!("\n{n} others run too, and go on in any case."),
@@ -57,7 +64,11 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
 
 /// What becomes of a fetch, on a line of its own.
 fn fetch(state: &State) -> String {
-    state.fetch.as_ref().map_or_else(String::new, |fetching| format!("\n{}", fetching.ends()))
+    state
+        .fetch
+        .as_ref()
+        .filter(|fetching| !fetching.starts)
+        .map_or_else(String::new, |fetching| format!("\n{}", fetching.ends()))
 }
 
 /// The merges at work, as the beginning of a sentence.
@@ -83,6 +94,17 @@ pub fn merging_question(state: &State, unsaved: &str) -> Question {
         Choice::new('s', "Stay", Vec::new()),
     ];
     Question::new("Quit", text, choices)
+}
+
+/// Where what was asked about has ended meanwhile.
+pub fn nothing_runs() -> Question {
+    let choices = vec![Choice::new('q', "Quit", vec![Action::Exit]), Choice::new('s', "Stay", Vec::new())];
+    Question::new("Quit", "What was running here has ended.", choices)
+}
+
+/// Where another job has taken the place of the one that was asked about, whose name is in `why`.
+pub fn no_other(why: String) -> Question {
+    Question::new("Quit", why, vec![Choice::new('c', "Close", Vec::new())])
 }
 
 /// Asked before the end where something would be lost.

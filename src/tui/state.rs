@@ -184,7 +184,9 @@ impl State {
                 (self.fetch, self.starting) = (None, false);
             }
             Message::Queue(listing) => self.queue = listing.clone(),
-            Message::Config(ConfigNews::NotStarted(_) | ConfigNews::Occupied(_)) => self.starting = false,
+            // The run that was made for it is no loss.
+            Message::Config(ConfigNews::NotStarted(_)) => (self.starting, self.gone) = (false, None),
+            Message::Config(ConfigNews::Occupied(_)) => self.starting = false,
             Message::Notice(notice) if notice.is_error => self.starting = false,
             Message::Config(_) | Message::Repl(_) | Message::Notice(_) | Message::Exit => {}
         }

@@ -129,10 +129,17 @@ fn quitting_before_the_fetch_is_known_asks_again_or_ends_it() {
         assert!(cockpit.picture().contains("A job is starting"), "{}", cockpit.picture());
         cockpit
     };
+    // The question that stands is about it as soon as it is known, and so it is asked again.
     let mut cockpit = begin();
     cockpit.tell(goes(midst()));
-    assert!(cockpit.press(&["l"]).is_empty());
     assert!(cockpit.picture().contains("Quitting ends the fetch"), "{}", cockpit.picture());
+    let mut cockpit = begin();
+    assert!(cockpit.press(&["l"]).is_empty());
+    cockpit.tell(goes(midst()));
+    assert!(cockpit.picture().contains("Quitting ends the fetch"), "{}", cockpit.picture());
+    // When it is over, its job is asked about.
+    cockpit.tell(Message::Fetch(FetchNews::Starts));
+    assert!(cockpit.picture().contains("A job is starting"), "{}", cockpit.picture());
     let mut cockpit = begin();
     assert!(cockpit.press(&["x"]).is_empty());
     let told = cockpit.tell(goes(midst()));
@@ -162,17 +169,20 @@ fn quitting_meanwhile_asks_and_the_end_is_told() {
     cockpit.tell(goes(midst()));
     cockpit.press(&["q"]);
     cockpit.tell(Message::Fetch(FetchNews::Starts));
-    assert!(!cockpit.picture().contains("Quit ─"), "{}", cockpit.picture());
+    assert!(cockpit.picture().contains("A job is starting"), "{}", cockpit.picture());
+    assert!(!cockpit.picture().contains("Quitting ends"), "{}", cockpit.picture());
     let words = cockpit.parting_words().unwrap();
     assert!(words.contains("its job starts") && !words.contains("not started"), "{words}");
 
-    // The question means nothing when all is there: an answer to it would leave a job that runs.
+    // It is about the job when all is there: an answer to what was asked before would leave one that runs.
     let mut cockpit = fetching(80, 24);
     cockpit.press(&["q"]);
     cockpit.tell(Message::Fetch(FetchNews::Over));
     cockpit.tell(Message::Opened(RUN.into()));
-    assert!(!cockpit.picture().contains("Quit ─"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["q"]).is_empty(), "{}", cockpit.picture());
     assert_eq!(cockpit.parting_words(), None);
+    cockpit.tell(Message::Worker { run: RUN.into(), worker: Worker::Starting });
+    assert!(cockpit.picture().contains("v0-20231114-221320 is starting"), "{}", cockpit.picture());
     // Another question stays.
     let mut cockpit = fetching(80, 24);
     cockpit.press(&["q", "s", "?"]);
@@ -217,7 +227,10 @@ fn a_job_that_runs_stays_in_sight_and_its_keys_are_its_own() {
         cockpit.press(&["Esc"]);
         cockpit.press(&["q"]);
         let picture = cockpit.picture();
-        assert!(picture.contains("A job is running") && picture.contains("Quitting ends"), "{picture}");
+        assert!(
+            picture.contains("v0-20231114-221320 is running") && picture.contains("Quitting ends"),
+            "{picture}"
+        );
     }
 }
 

@@ -151,3 +151,14 @@ fn an_answer_about_another_directory_is_none() {
     cockpit.assert_picture("checkpoints-elsewhere-80x24");
     assert!(cockpit.press(&["d", "y"]).is_empty());
 }
+
+/// What is pressed for a run that is gone is for no other one.
+#[test]
+fn a_run_that_is_deleted_gives_its_place_to_none() {
+    let mut app = app();
+    app.message(&Message::Opened(RUN.into()));
+    app.act(vec![Action::Show(qwen_tui::tui::action::Tab::Train)]);
+    app.message(&Message::Deleted(RUN.into()));
+    let actions = app.message(&listed(vec![job(FAR, 50.0)]));
+    assert!(opened(&actions).is_empty(), "{actions:?}");
+}

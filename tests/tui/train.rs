@@ -156,7 +156,11 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
     assert!(matches!(cockpit.press(&["p"])[..], [Action::Send(Command::Pause)]));
     assert!(cockpit.picture().contains("it pauses after the step at hand"));
     cockpit.press(&["q"]);
-    assert!(cockpit.picture().contains("A job pauses after the step at hand"), "{}", cockpit.picture());
+    assert!(
+        cockpit.picture().contains("v0-20231114-221320 pauses after the step at hand"),
+        "{}",
+        cockpit.picture()
+    );
     cockpit.press(&["Esc"]);
     assert!(cockpit.parting_words().unwrap().contains("pauses after its step and stays so"));
     let paused = serde_json::from_str::<Record<Event>>(r#"{"seq":99,"time":1,"kind":"paused","step":17}"#);
@@ -166,7 +170,7 @@ fn commands_go_to_a_worker_that_lives_and_stop_asks_first() {
     cockpit.press(&["q"]);
     let picture = cockpit.picture();
     assert!(
-        picture.contains("A job is paused, and stays so") && picture.contains("Leave it paused"),
+        picture.contains("v0-20231114-221320 is paused, and stays so") && picture.contains("Leave it paused"),
         "{picture}"
     );
     cockpit.press(&["Esc", "x"]);
@@ -462,6 +466,48 @@ fn keys_that_are_pressed_while_a_run_starts_wait_for_its_worker() {
     let mut cockpit = Cockpit::on_run(80, 24, recorded("finished"), Worker::Starting);
     assert!(cockpit.picture().contains("starting the engine"), "{}", cockpit.picture());
     assert!(cockpit.press(&["p"]).is_empty());
+}
+
+#[test]
+fn the_question_before_the_end_follows_what_is() {
+    let run = std::path::PathBuf::from(crate::RUN);
+    let worker = |worker| Message::Worker { run: run.clone(), worker };
+    let mut cockpit = live(80, 24);
+    cockpit.press(&["q"]);
+    assert!(cockpit.picture().contains("v0-20231114-221320 is running"), "{}", cockpit.picture());
+    cockpit.tell(worker(gone("")));
+    assert!(cockpit.picture().contains("has ended"), "{}", cockpit.picture());
+    assert!(cockpit.press(&["x"]).is_empty() && cockpit.press(&["l"]).is_empty());
+    assert!(matches!(cockpit.press(&["q"])[..], [Action::Exit]));
+    // A pause of the worker before is none of the one that starts.
+    let paused = |records: Vec<Record<Event>>| {
+        let mut records = records;
+        records.push(Record { seq: 900, time: 1_700_000_900.0, event: Event::Paused { step: 17 } });
+        records
+    };
+    let mut cockpit = Cockpit::on_run(80, 24, paused(until_step("finished", 17)), Worker::Alive);
+    cockpit.press(&["q"]);
+    assert!(cockpit.picture().contains("is paused, and stays so"), "{}", cockpit.picture());
+    cockpit.tell(worker(Worker::Starting));
+    assert!(cockpit.picture().contains("is starting"), "{}", cockpit.picture());
+    cockpit.press(&["l"]);
+    let words = cockpit.parting_words().unwrap_or_default();
+    assert!(words.contains("trains on"), "{words}");
+}
+
+/// What is promised of a job that is not started after all.
+#[test]
+fn a_promise_for_a_job_that_does_not_come_to_be_is_taken_back() {
+    let mut cockpit = Cockpit::new(80, 24);
+    cockpit.begin_a_run();
+    cockpit.press(&["s"]);
+    assert!(cockpit.picture().contains("it saves after the step at hand"), "{}", cockpit.picture());
+    let args =
+        qwen_tui::args::load_sft(None, &["--model_type=qwen-7b", "--dataset=a.csv"].map(str::to_owned));
+    let others = qwen_tui::tui::configs::ConfigNews::Occupied(Box::new(args.unwrap().args));
+    cockpit.tell(Message::Config(others));
+    assert!(!cockpit.picture().contains("it saves"), "{}", cockpit.picture());
+    assert!(cockpit.picture().contains("A job is running"), "{}", cockpit.picture());
 }
 
 #[test]

@@ -105,13 +105,16 @@ impl App {
     /// What follows from news of a fetch, before the state has heard them.
     fn hear_fetch(&mut self, news: &FetchNews) -> Vec<Action> {
         let was = self.state.fetch.as_ref();
-        if !matches!(news, FetchNews::Goes(_)) && std::mem::take(&mut self.asks_of_fetch) {
-            self.popup = None;
-        }
         // Where it was asked for, unless somebody has gone elsewhere meanwhile.
         let back = (self.shown == Tab::Train).then_some(Action::Show(self.asked_on));
         match news {
-            FetchNews::Goes(_) if was.is_none() => vec![Action::Show(Tab::Train)],
+            FetchNews::Goes(_) if was.is_none() => {
+                let before = self.held.len();
+                self.held.retain(|(held, _)| !matches!(held, Action::Leave));
+                // It was not known that the job needs the cockpit for long.
+                let asks = (self.held.len() < before).then_some(Action::Quit);
+                [Action::Show(Tab::Train)].into_iter().chain(asks).collect()
+            }
             FetchNews::Goes(_) | FetchNews::Starts | FetchNews::Over => Vec::new(),
             FetchNews::Cancelled
                 if self.held.iter().any(|(held, _)| matches!(held, Action::StopAndExit(_))) =>

@@ -327,7 +327,7 @@ impl RunState {
             Event::NoRoom { message } => self.no_room = Some(message.clone()),
             Event::RoomAgain => self.no_room = None,
             Event::Finished { step, seconds, stopped, best_checkpoint, best_metric, .. } => {
-                self.evaluating = None;
+                (self.evaluating, self.paused) = (None, false);
                 self.end = Some(End::Finished {
                     step: *step,
                     seconds: *seconds,
@@ -337,7 +337,7 @@ impl RunState {
                 });
             }
             Event::Failed { exit_code, message } => {
-                self.evaluating = None;
+                (self.evaluating, self.paused) = (None, false);
                 self.end = Some(End::Failed { exit_code: *exit_code, message: message.clone() });
             }
             Event::Log { .. } | Event::Warning { .. } => {}
