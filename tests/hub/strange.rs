@@ -66,6 +66,45 @@ fn what_is_no_answer_of_a_hub_leads_to_the_other() {
     }
 }
 
+/// `pull` says in one line why it goes on to the other hub, and between two beginnings of the files as well.
+#[test]
+fn why_the_first_hub_is_left_is_told() {
+    let bare = |status| Fault::Status(status, vec![], String::new());
+    let busy = Fault::Status(429, vec![("Retry-After", "9000".into())], String::new());
+    let json = |body: &str| Fault::Status(200, vec![], body.into());
+    let listing = [
+        (page(), "answers something else than a hub does; asking Hugging Face\n"),
+        (bare(451), "answers with status 451, as no hub does; asking Hugging Face\n"),
+        (bare(404), "ModelScope has no model qwen/Qwen-1_8B; asking Hugging Face\n"),
+        (json("{}"), "something else than a listing (it names no files); asking Hugging Face\n"),
+        (busy.clone(), "had too many requests from here (429); asking Hugging Face\n"),
+    ];
+    let file = [
+        (page(), "sends a page in the place of the file; asking Hugging Face\n"),
+        (bare(403), "does not give it (403); asking Hugging Face\n"),
+        (bare(404), "does not have it (404); asking Hugging Face\n"),
+        (bare(451), "answers with status 451, as no hub does; asking Hugging Face\n"),
+        (busy, "had too many requests from here (429); asking Hugging Face\n"),
+    ];
+    let cases =
+        listing.into_iter().map(|case| (false, case)).chain(file.into_iter().map(|case| (true, case)));
+    for (of_file, (fault, told)) in cases {
+        let bench = Bench::new(vec![model(60_000)]);
+        bench.server.fault(move |request| {
+            let is_meant = is_of(Hub::ModelScope, request) && request.asked("FilePath").is_some() == of_file;
+            if is_meant { fault.clone() } else { Fault::None }
+        });
+        let said = bench.run(&["pull", MODEL]);
+        bench.check(&said.dir());
+        let line = said.err.lines().position(|line| format!("{line}\n").ends_with(told));
+        let line = line.unwrap_or_else(|| panic!("{told:?} is not told: {}", said.err));
+        assert!(said.err.lines().nth(line).unwrap().starts_with("ModelScope"), "{}", said.err);
+        let begun = |(at, text): (usize, &str)| text.starts_with("fetching ").then_some(at);
+        let begun: Vec<usize> = said.err.lines().enumerate().filter_map(begun).collect();
+        assert_eq!(begun.iter().filter(|at| **at < line).count(), usize::from(of_file), "{}", said.err);
+    }
+}
+
 #[test]
 fn a_hubs_own_refusal_stays_its_own() {
     let bench = Bench::new(vec![model(60_000)]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fault::{Fault, Kind};
 use super::network::Network;
 use super::text::encoded;
-use crate::hub::{Hub, Repo, Sort};
+use crate::hub::{Hub, Repo};
 use crate::plain;
 
 /// Bytes of the longest token that is read.
@@ -208,9 +208,5 @@ pub fn id(repo: &Repo) -> Result<String, Fault> {
 
 /// What a repository is called in a message.
 pub fn called(repo: &Repo) -> String {
-    let sort = match repo.sort {
-        Sort::Model => "model",
-        Sort::Dataset => "data set",
-    };
-    format!("the {sort} {} on {}", repo.id, repo.hub)
+    format!("the {} {} on {}", repo.sort, repo.id, repo.hub)
 }

@@ -35,6 +35,9 @@ pub enum Kind {
     Other,
 }
 
+/// What begins the guesses at who answers in a hub's place.
+pub const PERHAPS: &str = ", perhaps ";
+
 /// What went wrong, and what to tell of it.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -64,9 +67,14 @@ impl Fault {
 
     /// The message without its advice, for where that is followed without anybody's help.
     pub fn reason(&self) -> &str {
+        let message = self.message.as_str();
         match self.kind {
-            Kind::Busy(_) | Kind::Server(_) => self.message.split(": ").next().unwrap_or_default(),
-            _ => &self.message,
+            // A status ends it: a file's name may stand before it.
+            Kind::Busy(_) | Kind::Server(_) | Kind::Denied | Kind::Withheld | Kind::Missing => {
+                message.find("): ").map_or(message, |at| &message[..=at])
+            }
+            Kind::NoHub => message.split(PERHAPS).next().unwrap_or_default(),
+            _ => message,
         }
     }
 

@@ -4,7 +4,7 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::failed::server;
-use super::fault::{Fault, Kind};
+use super::fault::{Fault, Kind, PERHAPS};
 use super::http::Client;
 use crate::error::brief;
 
@@ -25,7 +25,7 @@ impl Client {
         Fault::new(
             Kind::NoHub,
             format!(
-                "{}{named}{sends} {does}, perhaps the login page of this network or of a proxy, or what filters it (open {} \
+                "{}{named}{sends} {does}{PERHAPS}the login page of this network or of a proxy, or what filters it (open {} \
                  in a browser), or it is no hub{shown}",
                 self.server(),
                 self.server(),
