@@ -27,6 +27,8 @@ pub enum Kind {
     Stalled,
     /// What came is not what the hub's listing tells.
     Checksum,
+    /// What came in a file's place is of no length, part or status that the listed file could have.
+    NotFile,
     /// The disk is full.
     NoRoom,
     /// Whoever waited wants no more.
@@ -73,14 +75,14 @@ impl Fault {
             Kind::Busy(_) | Kind::Server(_) | Kind::Denied | Kind::Withheld | Kind::Missing => {
                 message.find("): ").map_or(message, |at| &message[..=at])
             }
-            Kind::NoHub => message.split(PERHAPS).next().unwrap_or_default(),
+            Kind::NoHub | Kind::NotFile => message.split(PERHAPS).next().unwrap_or_default(),
             _ => message,
         }
     }
 
     /// The same where files of this hub lie at their place already: what answers in its place leads to no other.
     pub fn of_begun(mut self) -> Self {
-        if self.kind == Kind::NoHub {
+        if matches!(self.kind, Kind::NoHub | Kind::NotFile) {
             self.is_final = true;
             self.message += "; once the hub is reached, the same again goes on from here";
         }

@@ -88,8 +88,7 @@ pub fn fault(
             Kind::Server(wait),
             format!("{server} has a fault of its own ({code}): {when}.{words}"),
         ),
-        // Of a file that is asked for beyond its end, a store of files says no more than 416.
-        _ if code != 416 && !is_hubs(headers, said) => client.no_status(url, code, said),
+        _ if !is_hubs(headers, said) => client.no_status(url, code, said),
         _ => Fault::new(Kind::Other, format!("{server} answers with status {code} for {what}.{words}")),
     }
 }

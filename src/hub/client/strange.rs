@@ -43,6 +43,11 @@ impl Client {
         self.strange(from, "sends a page in the place of the file", b"")
     }
 
+    /// The fault of what cannot be the file that the hub has listed: `does` tells what the server at `from` does.
+    pub fn not_the_file(&self, from: &Url, does: &str) -> Fault {
+        Fault { kind: Kind::NotFile, ..self.strange(from, does, b"") }
+    }
+
     /// The fault of an answer with `status`, which no hub gives.
     pub(super) fn no_status(&self, from: &Url, status: u16, said: &[u8]) -> Fault {
         self.strange(from, &format!("answers with status {status}, as no hub does"), said)

@@ -38,7 +38,7 @@ impl Failures {
 
     /// Takes down what a hub's fault was; whether it ends the matter.
     pub(super) fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
-        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::Stalled);
+        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::NotFile | Kind::Stalled);
         self.last = Some(fault.kind);
         self.see_busy(&fault);
         self.unreached &= unreached;
@@ -78,7 +78,7 @@ fn is_busy(fault: &Fault) -> bool {
 /// A fault with what was asked for; others name it themselves.
 fn named(repo: &Repo, fault: Fault) -> Fault {
     match fault.kind {
-        Kind::Unreachable | Kind::NoHub | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => {
+        Kind::Unreachable | Kind::NoHub | Kind::NotFile | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => {
             fault.about(&called(repo))
         }
         _ => fault,
