@@ -136,6 +136,17 @@ pub fn disk(doing: &str, path: &std::path::Path, e: &std::io::Error) -> Fault {
             Fault::new(Kind::Other, format!("{message}; a file stands on the way: name another directory"))
                 .of_place()
         }
+        ErrorKind::InvalidFilename => {
+            Fault::new(Kind::Other, format!("{message}; name a directory with a shorter name")).of_place()
+        }
+        // Its parents are made with it: it is what holds them that makes none, such as /proc.
+        ErrorKind::NotFound if doing == MAKE_DIR => {
+            Fault::new(Kind::Other, format!("{message}; no directory can be made there: name another"))
+                .of_place()
+        }
         _ => Fault::new(Kind::Other, message),
     }
 }
+
+/// What [`disk`] is told of a directory that could not be made.
+pub const MAKE_DIR: &str = "make the directory";
