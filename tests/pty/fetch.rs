@@ -172,6 +172,24 @@ fn a_hub_that_is_busy_is_told_of_before_anything_comes() {
 }
 
 #[test]
+fn why_the_first_hub_is_left_stands_above_what_the_second_sends() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.fault(|request| match request.path.starts_with("/api/v1/") {
+        true => Fault::Status(404, vec![], String::new()),
+        false if request.is_weights() => Fault::Slow(100, 50),
+        false => Fault::None,
+    });
+    let mut terminal = open(&bench, &server);
+    terminal.press("s");
+    terminal.see(&["ModelScope has no model qwen/Qwen-1_8B; asking Hugging Face", WEIGHTS]);
+    terminal.press("\x1b");
+    terminal.see(&["cancelled: "]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
+}
+
+#[test]
 fn an_end_during_a_fetch_is_asked_about_and_leaves_what_has_come() {
     let bench = Bench::new();
     let server = hub(&bench);

@@ -70,6 +70,17 @@ impl Failures {
     }
 }
 
+/// Why a hub is left for the next one, in a line.
+pub(super) fn left(repo: &Repo, fault: &Fault) -> String {
+    match (fault.kind, &repo.revision) {
+        (Kind::Missing, None) => format!("{} has no {} {}", repo.hub, repo.sort, repo.id),
+        (Kind::Missing, Some(revision)) => {
+            format!("{} has no {} {} at {revision}", repo.hub, repo.sort, repo.id)
+        }
+        _ => format!("{}: {}", repo.hub, fault.reason()),
+    }
+}
+
 /// Whether the hub has answered, and could do no more.
 fn is_busy(fault: &Fault) -> bool {
     matches!(fault.kind, Kind::Busy(_) | Kind::Server(_))

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::human;
 use crate::run::free_bytes;
 use ask::Ask;
+use failures::left;
 use fetch::Job;
 use stage::Staging;
 use state::Shared;
@@ -160,17 +161,6 @@ fn first<T>(
             failures.all.extend(repos.first().map(|repo| (repo.hub, e)));
             Err(failures)
         }
-    }
-}
-
-/// Why a hub is left for the next one, in a line.
-fn left(repo: &Repo, fault: &Fault) -> String {
-    match (fault.kind, &repo.revision) {
-        (Kind::Missing, None) => format!("{} has no {} {}", repo.hub, repo.sort, repo.id),
-        (Kind::Missing, Some(revision)) => {
-            format!("{} has no {} {} at {revision}", repo.hub, repo.sort, repo.id)
-        }
-        _ => format!("{}: {}", repo.hub, fault.reason()),
     }
 }
 
