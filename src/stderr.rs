@@ -2,6 +2,9 @@
 
 use std::io::Write;
 
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+
 use crate::error::escaped;
 
 /// Writes a line, where anybody still reads it. A terminal obeys nothing that it quotes.
@@ -12,4 +15,32 @@ pub fn note(line: &str) {
 /// Writes a line that says what is not as it should be, as [`note`] does.
 pub fn warning(line: impl std::fmt::Display) {
     note(&format!("warning: {line}"));
+}
+
+/// The terminal as it is to be left; meanwhile it does not show Ctrl-C as `^C`, which beside bars of full width begins a new
+/// line, so that the uppermost of them stays behind.
+pub struct QuietKeys(Termios);
+
+impl QuietKeys {
+    /// None where standard error is no terminal.
+    pub fn new() -> Option<QuietKeys> {
+        let old = tcgetattr(std::io::stderr()).ok()?;
+        let mut new = old.clone();
+        new.local_modes.remove(LocalModes::ECHOCTL);
+        set_terminal(&new);
+        Some(QuietKeys(old))
+    }
+}
+
+impl Drop for QuietKeys {
+    fn drop(&mut self) {
+        set_terminal(&self.0);
+    }
+}
+
+fn set_terminal(modes: &Termios) {
+    // In the background (`pull &`) this would stop the program.
+    if tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == getpgrp()) {
+        let _ = tcsetattr(std::io::stderr(), OptionalActions::Now, modes);
+    }
 }

@@ -96,7 +96,7 @@ fn failed(
     looks: &[(Repo, Look)],
 ) -> Result<i32> {
     // What one hub says leaves open what another would.
-    let ways = if failures.some_unreached { format!("\n{OTHER_WAYS}") } else { String::new() };
+    let ways = if failures.some_unreached { format!("\n{OTHER_WAYS}\n{BY_HAND}") } else { String::new() };
     if failures.unreached {
         let Some((repo, dir, _)) = there else {
             return Err(Error::from(failures).map(|message| unreached(&message, looks)));
@@ -126,11 +126,11 @@ fn unreached(message: &str, looks: &[(Repo, Look)]) -> String {
         .iter()
         .map(|one| format!("\n{}{}", looked_for(&one.0), of_no_use_in(std::slice::from_ref(one))));
     let looked: String = looked.collect();
-    format!(
-        "{message}{looked}\n{OTHER_WAYS}\nTo bring it by hand, run this with --to DIR on a machine with a network, and copy \
-         DIR here"
-    )
+    format!("{message}{looked}\n{OTHER_WAYS}\n{BY_HAND}")
 }
+
+const BY_HAND: &str =
+    "To bring it by hand, run this with --to DIR on a machine with a network, and copy DIR here";
 
 /// What lies in the caches and cannot be used, with the reasons.
 fn of_no_use_in(looks: &[(Repo, Look)]) -> String {

@@ -10,6 +10,7 @@ use qwen_tui::error::{Result, escaped};
 use qwen_tui::hub::{Failures, FileProgress, FileState, Progress, PullOptions, Repo, Stage, pull_first};
 use qwen_tui::job::human;
 use qwen_tui::job::stop::Stop;
+use qwen_tui::stderr::QuietKeys;
 
 use super::out;
 
@@ -65,6 +66,7 @@ struct Bars {
     all: MultiProgress,
     whole: ProgressBar,
     files: HashMap<String, ProgressBar>,
+    _quiet: Option<QuietKeys>,
 }
 
 impl Screen {
@@ -74,7 +76,7 @@ impl Screen {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let whole = all.add(ProgressBar::no_length().with_style(style("{spinner} {wide_msg}")));
             whole.enable_steady_tick(Duration::from_millis(200));
-            Bars { all, whole, files: HashMap::new() }
+            Bars { all, whole, files: HashMap::new(), _quiet: QuietKeys::new() }
         });
         Self { bars, stage: None, finished: 0, said: Instant::now(), done: 0, total: None }
     }

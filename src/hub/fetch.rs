@@ -59,9 +59,8 @@ pub fn fetch(
             let e = if missing { absent.nowhere(&e) } else { absent.error(Some(&e)) };
             Err(match (kind, busy) {
                 // One that is busy may have it, whatever the others say.
-                (Some(Kind::Unreachable | Kind::NoHub | Kind::Stalled | Kind::Cut), _) | (_, Some(_)) => {
-                    Failed::ForNow(e, busy.unwrap_or_default())
-                }
+                (Some(Kind::Unreachable | Kind::NoHub | Kind::NotFile | Kind::Stalled | Kind::Cut), _)
+                | (_, Some(_)) => Failed::ForNow(e, busy.unwrap_or_default()),
                 _ => Failed::ForGood(e),
             })
         }

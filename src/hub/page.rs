@@ -45,14 +45,7 @@ pub fn answer(name: &str, given: Given) -> Option<String> {
     let page = match Address::of(name) {
         Some(Address::Repository(page)) => page,
         Some(Address::Other(hub, what)) => return Some(format!("{key}{}", none_of(name, hub, what))),
-        None if name.contains("://") => {
-            return Some(format!(
-                "{key}{} is no address of a hub that is known here (MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers): \
-                 give {}",
-                hidden(name),
-                given.instead()
-            ));
-        }
+        None if name.contains("://") => return Some(format!("{key}{}", unknown(name, given.instead()))),
         None => {
             let set = DataSet::by_name(name).filter(|_| given == Given::Model)?;
             return Some(format!("{key}{name} is the name of a data set: {}", trained_on(set)));
@@ -75,12 +68,22 @@ pub fn answer(name: &str, given: Given) -> Option<String> {
     })
 }
 
-/// Why an address of a hub's names nothing that could be had; none where it names something, or is no such address.
+/// Why an address of a hub's names nothing that could be had, and of an address that is none of a hub's; none where it names
+/// something, or is no address.
 pub fn nothing_at(address: &str) -> Option<String> {
-    match Address::of(address)? {
-        Address::Repository(_) => None,
-        Address::Other(hub, what) => Some(none_of(address.trim(), hub, what)),
+    let address = address.trim();
+    match Address::of(address) {
+        Some(Address::Other(hub, what)) => Some(none_of(address, hub, what)),
+        None if address.contains("://") => Some(unknown(address, Given::Pull.instead())),
+        _ => None,
     }
+}
+
+fn unknown(address: &str, instead: &str) -> String {
+    format!(
+        "{} is no address of a hub that is known here (MODELSCOPE_DOMAIN and HF_ENDPOINT name other servers): give {instead}",
+        hidden(address)
+    )
 }
 
 fn none_of(address: &str, hub: Hub, what: Option<&str>) -> String {

@@ -50,6 +50,15 @@ impl fmt::Display for Hub {
     }
 }
 
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Sort::Model => "model",
+            Sort::Dataset => "data set",
+        })
+    }
+}
+
 impl Repo {
     /// The revision that is meant.
     pub fn revision(&self) -> &str {

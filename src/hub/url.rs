@@ -26,6 +26,8 @@ impl Address {
         if scheme.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
             return None;
         }
+        let cloned = cloned(whole);
+        let rest = cloned.as_deref().unwrap_or(rest);
         let rest = rest.trim_start_matches('/').split('#').next().unwrap_or_default();
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, path) = path.split_once('/').unwrap_or((path, ""));
@@ -51,6 +53,15 @@ impl Address {
             (None, None) => None,
         }
     }
+}
+
+/// `HOST/OWNER/NAME` of `USER@HOST:OWNER/NAME`, as `git clone` takes it.
+fn cloned(text: &str) -> Option<String> {
+    let (before, path) = text.split_once(':')?;
+    let (_, host) = before.rsplit_once('@')?;
+    let is_port = path.split('/').next().is_some_and(|port| port.parse::<u16>().is_ok());
+    (!before.contains('/') && !is_port && known(&host.to_ascii_lowercase()).is_some())
+        .then(|| format!("{host}/{path}"))
 }
 
 /// The hub of a host, which is in lower case.
@@ -213,6 +224,9 @@ mod tests {
             ("http://modelscope.cn/datasets/DAMO_NLP/jd/#x", ms, rows, "DAMO_NLP/jd", None),
             ("HTTPS://HUGGINGFACE.CO/Qwen/Qwen-1_8B", hf, model, "Qwen/Qwen-1_8B", None),
             ("https://me:secret@huggingface.co:443/Qwen/Qwen-1_8B.git", hf, model, "Qwen/Qwen-1_8B", None),
+            ("git@hf.co:Qwen/Qwen-1_8B", hf, model, "Qwen/Qwen-1_8B", None),
+            ("git@hf.co:datasets/a/rows.git", hf, rows, "a/rows", None),
+            ("me@hf.co:443/Qwen/Qwen-1_8B", hf, model, "Qwen/Qwen-1_8B", None),
             ("https://www.modelscope.cn/qwen/Qwen-1_8B.git", ms, model, "qwen/Qwen-1_8B", None),
             ("https://www.modelscope.cn/datasets/a/rows.git", ms, rows, "a/rows", None),
             ("https://huggingface.co/api/models/Qwen/Qwen-1_8B", hf, model, "Qwen/Qwen-1_8B", None),
@@ -229,9 +243,15 @@ mod tests {
             let expected = (hub, sort, id.to_owned(), revision.map(str::to_owned));
             assert_eq!(told(address), Some(expected), "{address}");
         }
-        for none in
-            ["https://huggingface.co", "https://example.com/a/b", "ftp://hf.co/a/b", "qwen/Qwen-1_8B", ""]
-        {
+        for none in [
+            "git@example.com:a/b",
+            "ssh://git@hf.co/a/b",
+            "https://huggingface.co",
+            "https://example.com/a/b",
+            "ftp://hf.co/a/b",
+            "qwen/Qwen-1_8B",
+            "",
+        ] {
             assert_eq!(told(none), None, "{none}");
         }
     }

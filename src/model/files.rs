@@ -81,9 +81,15 @@ pub fn check_model_dir(dir: &Path) -> Result<()> {
         return Err(Error::user(format!("{}: is a file; a model is a directory", shown(&absolute(dir)))));
     }
     for file in ["config.json", VOCABULARY_FILE] {
-        if !dir.join(file).is_file() {
+        let path = dir.join(file);
+        if !path.is_file() {
+            let is = match path.metadata() {
+                Ok(meta) if meta.is_dir() => "is a directory, and no file",
+                Ok(_) => "is no regular file",
+                Err(_) => "missing",
+            };
             return Err(Error::user(format!(
-                "{}: missing; a Qwen-1 model directory has it{}",
+                "{}: {is}; a Qwen-1 model directory has it{}",
                 shown(&absolute(dir).join(file)),
                 if weight_files(dir).is_err() { pickled(dir) } else { "" }
             )));

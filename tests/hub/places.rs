@@ -165,10 +165,20 @@ fn what_can_be_no_directory_is_told_before_anything_is_fetched() {
     let bench = Bench::new(vec![model(200_000)]);
     std::os::unix::fs::symlink("nowhere", bench.path("dl")).unwrap();
     std::fs::write(bench.path("file"), "x").unwrap();
+    for (link, to) in [("loop", "back"), ("back", "loop")] {
+        std::os::unix::fs::symlink(to, bench.path(link)).unwrap();
+    }
+    let long = "x".repeat(300);
     let link = "dl is a link to nowhere, which is not there: make that directory, take the link away, or name another";
     for (to, told) in [
         ("dl", link),
         ("dl/in/it", link),
+        (
+            "loop",
+            "loop is a link that leads back to itself: take it away, or name another directory with --to",
+        ),
+        ("/proc/x", "; no directory can be made there: name another with --to"),
+        (&long, "; name a directory with a shorter name with --to"),
         ("file", "file is a file, and no directory: name another directory with --to"),
         ("file/in/it", "file is a file, and no directory: name another directory with --to"),
     ] {
@@ -176,7 +186,7 @@ fn what_can_be_no_directory_is_told_before_anything_is_fetched() {
         assert!(said.status == Some(2) && said.err.contains(told), "{to}: {said:?}");
         assert!(said.err.contains("with --to"), "{to}: {said:?}");
         assert!(bench.server.seen().iter().all(|request| !request.is_weights()), "{to}");
-        assert_eq!(bench.names(""), ["dl", "file"], "{to}");
+        assert_eq!(bench.names(""), ["back", "dl", "file", "loop"], "{to}");
     }
     // What a link leads to may be there.
     std::fs::create_dir(bench.path("nowhere")).unwrap();

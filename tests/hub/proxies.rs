@@ -112,6 +112,11 @@ fn a_variable_that_names_no_proxy_is_named() {
     let said_of =
         |port: &str| said(&bench, hub, &[("HTTPS_PROXY", &format!("http://me:secret@proxy.invalid:{port}"))]);
     refused(&said_of("99999"), &["HTTPS_PROXY holds no address of a proxy (its port", "65535"], &["secret"]);
+    for letter in ["/", "?", "#"] {
+        let value = format!("http://me:secret{letter}x@127.0.0.1:99");
+        let said = said(&bench, hub, &[("HTTPS_PROXY", &value)]);
+        refused(&said, &["HTTPS_PROXY holds no address", "/ is written %2F"], &["secret", "65535"]);
+    }
     refused(&said_of(""), &["the proxy proxy.invalid:80"], &["secret"]);
     for (scheme, other) in [("socks5", "socks5h"), ("socks4", "socks4a")] {
         refused(

@@ -111,7 +111,8 @@ fn a_listing_that_hardly_comes_has_no_more_time_than_silence() {
         assert!(began.elapsed() < 2 * options.network.answer, "{:?}", began.elapsed());
         assert!(e.unreached && e.all.len() == 2);
         let told = format!("asking ModelScope ({address}) and Hugging Face ({address}) what they have…");
-        assert_eq!(notes, [told]);
+        assert_eq!(notes[0], told);
+        assert!(notes[1].ends_with("; going on with Hugging Face") && notes.len() == 2, "{notes:?}");
         let e = Error::from(e).to_string();
         assert_eq!(e.matches("sends no more, or too slowly").count(), 2, "{e}");
     }
@@ -361,6 +362,34 @@ fn a_busy_hub_leads_to_the_other() {
     let pulled = pull_first(&repos, &options, &mut |p| notes.extend(p.notes.clone()), &|| false);
     assert_eq!(pulled.map_err(Error::from).unwrap().0.hub, Hub::ModelScope);
     assert!(bench.server.seen().iter().any(|request| is_of(Hub::Hf, request)), "{notes:?}");
+}
+
+#[test]
+fn a_busy_hub_is_waited_for_where_the_other_is_slow_to_fail() {
+    let repos = [repo(Hub::ModelScope), repo(Hub::Hf)];
+    let busy = |wait: &str| Fault::Status(429, vec![("Retry-After", wait.into())], String::new());
+    // Each takes longer than the second that both have together.
+    for slow in [Fault::Silence, Fault::Status(503, vec![], String::new()), busy("1")] {
+        let bench = Bench::new(vec![model(60_000)]);
+        let (mut left, wait) = (2, busy("2"));
+        bench.server.fault(move |request| {
+            if !is_of(Hub::ModelScope, request) {
+                return if request.is_cdn { Fault::None } else { slow.clone() };
+            }
+            left -= 1;
+            if left >= 0 { wait.clone() } else { Fault::None }
+        });
+        let mut options = impatient(&bench, Duration::from_secs(1));
+        options.network.retries = 2;
+        options.network.pause = Duration::from_millis(600);
+        let mut notes = Vec::new();
+        let pulled = pull_first(&repos, &options, &mut |p| notes.extend(p.notes.clone()), &|| false);
+        let (from, dir) = pulled.map_err(Error::from).unwrap();
+        assert_eq!(from.hub, Hub::ModelScope);
+        bench.check(&dir);
+        let told = notes.iter().any(|note| note.contains("(429); trying again in 2 s"));
+        assert!(told, "the wait was not told: {notes:?}");
+    }
 }
 
 #[test]

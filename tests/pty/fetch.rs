@@ -106,19 +106,50 @@ fn counts(terminal: &mut Terminal) {
     }
 }
 
-#[test]
-fn a_busy_hub_stays_in_sight_beneath_a_pull() {
-    let bench = Bench::new();
-    let server = hub(&bench);
-    server.fault(|_| Fault::Status(429, vec![("Retry-After", "60".into())], String::new()));
+/// `qwen-tui pull NAME` in a terminal of this width.
+fn pulls(bench: &Bench, server: &Server, name: &str, columns: u16) -> Terminal {
     let mut command = std::process::Command::new(PROGRAM);
-    command.args(["pull", "me/Small"]).env("HOME", bench.path("家"));
+    command.args(["pull", name]).env("HOME", bench.path("家"));
     for name in ["MODELSCOPE_CACHE", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "USE_HF"] {
         command.env_remove(name);
     }
     command.env("MODELSCOPE_DOMAIN", server.address()).env("HF_ENDPOINT", server.address());
     command.env("TERM", "xterm-256color");
-    let mut terminal = Terminal::start(command, 160, 24);
+    Terminal::start(command, columns, 24)
+}
+
+#[test]
+fn no_bar_is_left_of_a_pull_that_is_stopped() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    // Two files wait, the others come.
+    server.fault(|request| match request.asked("FilePath") {
+        Some("config.json" | "qwen.tiktoken") => {
+            Fault::Status(429, vec![("Retry-After", "15".into())], String::new())
+        }
+        _ => Fault::None,
+    });
+    for columns in [160, 80] {
+        let mut terminal = pulls(&bench, &server, "qwen/Qwen-1_8B", columns);
+        for bar in ["config.json, trying again in 1", "qwen.tiktoken, trying again in 1"] {
+            terminal.see(&[bar]);
+        }
+        terminal.press(CTRL_C);
+        assert_eq!(terminal.ended().code(), Some(130));
+        terminal.see(&["the same command goes on from there"]);
+        let text = terminal.text();
+        for left in ["░", "█", " %  "] {
+            assert!(!text.contains(left), "a bar is left:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_busy_hub_stays_in_sight_beneath_a_pull() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.fault(|_| Fault::Status(429, vec![("Retry-After", "60".into())], String::new()));
+    let mut terminal = pulls(&bench, &server, "me/Small", 160);
     counts(&mut terminal);
     terminal.press(CTRL_C);
     assert_eq!(terminal.ended().code(), Some(130));
@@ -138,6 +169,24 @@ fn a_hub_that_is_busy_is_told_of_before_anything_comes() {
     terminal.press(CTRL_C);
     assert_eq!(terminal.ended().code(), Some(0));
     terminal.assert_clean();
+}
+
+#[test]
+fn why_the_first_hub_is_left_stands_above_what_the_second_sends() {
+    let bench = Bench::new();
+    let server = hub(&bench);
+    server.fault(|request| match request.path.starts_with("/api/v1/") {
+        true => Fault::Status(404, vec![], String::new()),
+        false if request.is_weights() => Fault::Slow(100, 50),
+        false => Fault::None,
+    });
+    let mut terminal = open(&bench, &server);
+    terminal.press("s");
+    terminal.see(&["ModelScope has no model qwen/Qwen-1_8B; asking Hugging Face", WEIGHTS]);
+    terminal.press("\x1b");
+    terminal.see(&["cancelled: "]);
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.ended().code(), Some(0));
 }
 
 #[test]

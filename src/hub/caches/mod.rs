@@ -188,7 +188,11 @@ fn check_repo(repo: &Repo, dir: &Path) -> Result<()> {
         Sort::Dataset => {
             let files = names::files_of(repo);
             match files.iter().find(|file| !dir.join(file).is_file()) {
-                Some(missing) => Err(Error::user(format!("{} is missing", dir.join(missing).display()))),
+                Some(missing) => {
+                    let path = dir.join(missing);
+                    let is = if path.exists() { "no regular file" } else { "missing" };
+                    Err(Error::user(format!("{} is {is}", path.display())))
+                }
                 None => Ok(()),
             }
         }

@@ -210,6 +210,15 @@ fn what_is_cut_or_pickled_is_not_whole() {
     fs::remove_file(dir.join("model.safetensors.index.json")).unwrap();
     write(dir.join("pytorch_model.bin"), "").unwrap();
     assert!(why().contains("safe_serialization=True"), "{}", why());
+    // What stands in the place of a file is told as what it is.
+    fs::remove_file(dir.join("config.json")).unwrap();
+    create_dir_all(dir.join("config.json")).unwrap();
+    assert!(why().contains("config.json: is a directory, and no file"), "{}", why());
+    fs::remove_dir(dir.join("config.json")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, dir.join("config.json"), fifo, mode, 0).unwrap();
+    assert!(why().contains("config.json: is no regular file"), "{}", why());
     // In flight.
     let temp = home.path().join(".cache/modelscope/hub/temp/tmpab12");
     put_model(&temp);

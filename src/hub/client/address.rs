@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fault::{Fault, Kind};
 use super::network::Network;
 use super::text::encoded;
-use crate::hub::{Hub, Repo, Sort};
+use crate::hub::{Hub, Repo};
 use crate::plain;
 
 /// Bytes of the longest token that is read.
@@ -37,17 +37,20 @@ fn variable(name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// An address without the user and password that may stand in it, to be quoted.
+/// An address without the user and password that may stand in it, and without what is asked of it, which may be a token: to
+/// be quoted.
 pub fn hidden(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), address),
     };
     // The last one, and beyond the first slash: a password may have either.
-    match rest.rsplit_once('@') {
-        Some((_, rest)) => format!("{scheme}…@{rest}"),
-        None => address.to_owned(),
-    }
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("…@", rest));
+    let (rest, asked) = match rest.find(['?', '#']) {
+        Some(at) => (&rest[..at], format!("{}…", &rest[at..=at])),
+        None => (rest, String::new()),
+    };
+    format!("{scheme}{user}{rest}{asked}")
 }
 
 /// The variables that name another server, first come first served, and the server where none is set.
@@ -208,9 +211,24 @@ pub fn id(repo: &Repo) -> Result<String, Fault> {
 
 /// What a repository is called in a message.
 pub fn called(repo: &Repo) -> String {
-    let sort = match repo.sort {
-        Sort::Model => "model",
-        Sort::Dataset => "data set",
-    };
-    format!("the {sort} {} on {}", repo.id, repo.hub)
+    format!("the {} {} on {}", repo.sort, repo.id, repo.hub)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_in_an_address_is_not_quoted() {
+        for (address, told) in [
+            ("https://u:pw/x@hf.co/a/b", "https://…@hf.co/a/b"),
+            ("hf.co/a/b?token=seKret", "hf.co/a/b?…"),
+            ("https://hf.co/a/b#seKret", "https://hf.co/a/b#…"),
+            ("https://u:p?w@hf.co/a/b?token=seKret#x", "https://…@hf.co/a/b?…"),
+            ("git@hf.co:a/b", "…@hf.co:a/b"),
+            ("qwen-1_8b", "qwen-1_8b"),
+        ] {
+            assert_eq!(hidden(address), told);
+        }
+    }
 }

@@ -82,6 +82,9 @@ impl Client {
             return self.page(&url, &said);
         }
         let code = status.as_u16();
+        if of_file && status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return self.not_the_file(&url, "answers with status 416, as if the file ended before");
+        }
         if !own && of_file && (400..500).contains(&code) && code != 429 {
             // No word about the repository: a store of files that is barred here, or has lost one.
             let message = format!("{}, where {} keeps its files, answers {code}", host(&url), self.server());

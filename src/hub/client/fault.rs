@@ -27,6 +27,8 @@ pub enum Kind {
     Stalled,
     /// What came is not what the hub's listing tells.
     Checksum,
+    /// What came in a file's place is of no length, part or status that the listed file could have.
+    NotFile,
     /// The disk is full.
     NoRoom,
     /// Whoever waited wants no more.
@@ -34,6 +36,9 @@ pub enum Kind {
     /// The rest: nothing that another attempt would change.
     Other,
 }
+
+/// What begins the guesses at who answers in a hub's place.
+pub const PERHAPS: &str = ", perhaps ";
 
 /// What went wrong, and what to tell of it.
 #[derive(Debug, Clone)]
@@ -64,15 +69,20 @@ impl Fault {
 
     /// The message without its advice, for where that is followed without anybody's help.
     pub fn reason(&self) -> &str {
+        let message = self.message.as_str();
         match self.kind {
-            Kind::Busy(_) | Kind::Server(_) => self.message.split(": ").next().unwrap_or_default(),
-            _ => &self.message,
+            // A status ends it: a file's name may stand before it.
+            Kind::Busy(_) | Kind::Server(_) | Kind::Denied | Kind::Withheld | Kind::Missing => {
+                message.find("): ").map_or(message, |at| &message[..=at])
+            }
+            Kind::NoHub | Kind::NotFile => message.split(PERHAPS).next().unwrap_or_default(),
+            _ => message,
         }
     }
 
     /// The same where files of this hub lie at their place already: what answers in its place leads to no other.
     pub fn of_begun(mut self) -> Self {
-        if self.kind == Kind::NoHub {
+        if matches!(self.kind, Kind::NoHub | Kind::NotFile) {
             self.is_final = true;
             self.message += "; once the hub is reached, the same again goes on from here";
         }
@@ -126,6 +136,17 @@ pub fn disk(doing: &str, path: &std::path::Path, e: &std::io::Error) -> Fault {
             Fault::new(Kind::Other, format!("{message}; a file stands on the way: name another directory"))
                 .of_place()
         }
+        ErrorKind::InvalidFilename => {
+            Fault::new(Kind::Other, format!("{message}; name a directory with a shorter name")).of_place()
+        }
+        // Its parents are made with it: it is what holds them that makes none, such as /proc.
+        ErrorKind::NotFound if doing == MAKE_DIR => {
+            Fault::new(Kind::Other, format!("{message}; no directory can be made there: name another"))
+                .of_place()
+        }
         _ => Fault::new(Kind::Other, message),
     }
 }
+
+/// What [`disk`] is told of a directory that could not be made.
+pub const MAKE_DIR: &str = "make the directory";

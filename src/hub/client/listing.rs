@@ -117,7 +117,9 @@ impl Listing {
             bytes = bytes.saturating_add(file.size.unwrap_or(0));
         }
         match bytes > MOST_BYTES {
-            true => wrong(format!("its files are {} TB by its listing", bytes / 1_000_000_000_000)),
+            // No hub has as much: perhaps another has what is meant.
+            true => wrong(format!("its files are {} TB by its listing", bytes / 1_000_000_000_000))
+                .map_err(|fault| Fault { kind: Kind::NoHub, ..fault }),
             false => Ok(()),
         }
     }

@@ -100,6 +100,9 @@ impl Client {
             Hub::ModelScope => modelscope::list(self).await?,
             Hub::Hf => huggingface::list(self).await?,
         };
+        if listing.files.is_empty() {
+            return Err(self.no_listing("it lists no files"));
+        }
         listing.check(&self.repo)?;
         listing.mark(&self.repo);
         if self.repo.hub == Hub::Hf {

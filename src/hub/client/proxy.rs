@@ -46,6 +46,12 @@ impl Proxy {
             if value.is_empty() {
                 continue;
             }
+            // What stands before the last @ would end at it, and the rest be taken for the server.
+            let rest = value.split_once("://").map_or(value.as_str(), |(_, rest)| rest);
+            if rest.rsplit_once('@').is_some_and(|(login, _)| login.contains(['/', '?', '#'])) {
+                let why = " (in its user and password / is written %2F, ? %3F and # %23)";
+                return Err(no_address(variable, why));
+            }
             let taken = Matcher::builder().all(value).build().intercept(&uri);
             let Some((taken, name)) = taken
                 .and_then(|t| Some((t.clone(), t.uri().host()?.to_owned())))

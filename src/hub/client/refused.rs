@@ -88,8 +88,7 @@ pub fn fault(
             Kind::Server(wait),
             format!("{server} has a fault of its own ({code}): {when}.{words}"),
         ),
-        // Of a file that is asked for beyond its end, a store of files says no more than 416.
-        _ if code != 416 && !is_hubs(headers, said) => client.no_status(url, code, said),
+        _ if !is_hubs(headers, said) => client.no_status(url, code, said),
         _ => Fault::new(Kind::Other, format!("{server} answers with status {code} for {what}.{words}")),
     }
 }
@@ -122,8 +121,10 @@ fn words(said: &[u8]) -> Option<String> {
 
 /// How long a `Retry-After` asks to wait: seconds, or until a date.
 fn seconds(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    let digits = text.trim();
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than can be counted is very long all the same.
+        return Some(Duration::from_secs(digits.parse().unwrap_or(u64::MAX)));
     }
     let date = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
@@ -142,6 +143,8 @@ mod tests {
         let wait = seconds(&later.to_rfc2822()).unwrap();
         assert!((90..=100).contains(&wait.as_secs()), "{wait:?}");
         assert_eq!(seconds("soon"), None);
+        assert_eq!(seconds(""), None);
+        assert_eq!(seconds("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::failed::server;
-use super::fault::{Fault, Kind};
+use super::fault::{Fault, Kind, PERHAPS};
 use super::http::Client;
 use crate::error::brief;
 
@@ -25,7 +25,7 @@ impl Client {
         Fault::new(
             Kind::NoHub,
             format!(
-                "{}{named}{sends} {does}, perhaps the login page of this network or of a proxy, or what filters it (open {} \
+                "{}{named}{sends} {does}{PERHAPS}the login page of this network or of a proxy, or what filters it (open {} \
                  in a browser), or it is no hub{shown}",
                 self.server(),
                 self.server(),
@@ -41,6 +41,11 @@ impl Client {
     /// The fault of a page in the place of a file.
     pub fn page_for_file(&self, from: &Url) -> Fault {
         self.strange(from, "sends a page in the place of the file", b"")
+    }
+
+    /// The fault of what cannot be the file that the hub has listed: `does` tells what the server at `from` does.
+    pub fn not_the_file(&self, from: &Url, does: &str) -> Fault {
+        Fault { kind: Kind::NotFile, ..self.strange(from, does, b"") }
     }
 
     /// The fault of an answer with `status`, which no hub gives.

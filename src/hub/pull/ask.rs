@@ -82,6 +82,11 @@ impl<'a> Ask<'a> {
         self.began = None;
     }
 
+    /// Whether the hub `at` this place is asked already, beside another.
+    pub fn is_asked(&self, at: usize) -> bool {
+        !matches!(self.questions[at], Question::NotAsked)
+    }
+
     /// Tells which hubs are waited for, where it is not told yet.
     fn tell(&mut self, at: usize) {
         let waits = self.notes.waits();
@@ -105,7 +110,11 @@ impl<'a> Ask<'a> {
 
     fn begin(&mut self, at: usize) {
         if matches!(self.questions[at], Question::NotAsked) {
-            let began = *self.began.get_or_insert_with(Instant::now);
+            let began = match self.patient[at] {
+                // What the others took meanwhile is none of its time.
+                true => Instant::now(),
+                false => *self.began.get_or_insert_with(Instant::now),
+            };
             let (repo, network, notes) = (self.repos[at].clone(), self.network.clone(), self.notes.clone());
             let is_hasty = at + 1 < self.repos.len() && !self.patient[at];
             self.questions[at] = Question::Open(Box::pin(async move {

@@ -38,7 +38,7 @@ impl Failures {
 
     /// Takes down what a hub's fault was; whether it ends the matter.
     pub(super) fn end_with(&mut self, repo: &Repo, fault: Fault) -> bool {
-        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::Stalled);
+        let unreached = matches!(fault.kind, Kind::Unreachable | Kind::NoHub | Kind::NotFile | Kind::Stalled);
         self.last = Some(fault.kind);
         self.see_busy(&fault);
         self.unreached &= unreached;
@@ -70,6 +70,17 @@ impl Failures {
     }
 }
 
+/// Why a hub is left for the next one, in a line.
+pub(super) fn left(repo: &Repo, fault: &Fault) -> String {
+    match (fault.kind, &repo.revision) {
+        (Kind::Missing, None) => format!("{} has no {} {}", repo.hub, repo.sort, repo.id),
+        (Kind::Missing, Some(revision)) => {
+            format!("{} has no {} {} at {revision}", repo.hub, repo.sort, repo.id)
+        }
+        _ => format!("{}: {}", repo.hub, fault.reason()),
+    }
+}
+
 /// Whether the hub has answered, and could do no more.
 fn is_busy(fault: &Fault) -> bool {
     matches!(fault.kind, Kind::Busy(_) | Kind::Server(_))
@@ -78,7 +89,7 @@ fn is_busy(fault: &Fault) -> bool {
 /// A fault with what was asked for; others name it themselves.
 fn named(repo: &Repo, fault: Fault) -> Fault {
     match fault.kind {
-        Kind::Unreachable | Kind::NoHub | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => {
+        Kind::Unreachable | Kind::NoHub | Kind::NotFile | Kind::Stalled | Kind::Busy(_) | Kind::Server(_) => {
             fault.about(&called(repo))
         }
         _ => fault,

@@ -33,14 +33,14 @@ impl Job<'_> {
         loop {
             match self.once().await.map_err(|fault| fault.about(path)) {
                 // Once more from its beginning: what was there from before may have been wrong.
-                Err(fault) if fault.kind == Kind::Checksum => {
+                Err(fault) if matches!(fault.kind, Kind::Checksum | Kind::NotFile) => {
                     let _ = std::fs::remove_file(self.part);
                     self.shared.set(path, 0, FileState::Fetching);
                     wrong += 1;
                     if wrong > 1 {
                         return Err(fault);
                     }
-                    self.shared.note(format!("{}; it is fetched once more", fault.message));
+                    self.shared.note(format!("{}; it is fetched once more", fault.reason()));
                 }
                 other => return other,
             }
@@ -74,7 +74,11 @@ impl Job<'_> {
                     }
                     counted = it.done;
                     failed += 1;
-                    let Some(wait) = client.wait(&fault, failed) else { return Err(fault) };
+                    let Some(wait) = client.wait(&fault, failed) else {
+                        // Who never sends a byte of it has not been reached.
+                        let is_lost = fault.kind == Kind::Cut && it.done == 0;
+                        return Err(if is_lost { Fault { kind: Kind::Unreachable, ..fault } } else { fault });
+                    };
                     client.again(&file.path, &fault, wait).await;
                 }
                 Err(fault) => return Err(fault),
@@ -99,10 +103,8 @@ impl Job<'_> {
             (StatusCode::PARTIAL_CONTENT, Some(range)) if range.start == it.done => range.total,
             (StatusCode::PARTIAL_CONTENT, _) => {
                 it.clear(file)?;
-                return Err(Fault::new(
-                    Kind::Cut,
-                    format!("{from_where} sends another part than was asked for"),
-                ));
+                let does = "sends another part of the file than was asked for";
+                return Err(client.not_the_file(response.url(), does));
             }
             // It sends the whole, whatever was asked for.
             _ => {
@@ -118,15 +120,14 @@ impl Job<'_> {
         if let (Some(size), Some(announced)) = (file.size, announced)
             && size != announced
         {
-            let message = format!("{from_where} has {announced} bytes where the hub's listing says {size}");
-            return Err(Fault::new(Kind::Checksum, message));
+            let does = format!("has {announced} bytes where the hub's listing says {size}");
+            return Err(client.not_the_file(response.url(), &does));
         }
         while let Some(chunk) = client.chunk(&mut response, Patience::Bytes).await? {
             let room = file.size.map_or(u64::MAX, |size| size - it.done);
             if chunk.len() as u64 > room {
-                let message =
-                    format!("{from_where} sends more than the {} bytes of the hub's listing", it.done + room);
-                return Err(Fault::new(Kind::Checksum, message));
+                let does = format!("sends more than the {} bytes of the hub's listing", it.done + room);
+                return Err(client.not_the_file(response.url(), &does));
             }
             it.write(&chunk)?;
             shared.got(&file.path, it.done, chunk.len() as u64);

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::human;
 use crate::run::free_bytes;
 use ask::Ask;
+use failures::left;
 use fetch::Job;
 use stage::Staging;
 use state::Shared;
@@ -132,13 +133,21 @@ fn first<T>(
                 Err(fault) => fault,
             };
             early.retain(|(earlier, _)| *earlier != at);
+            let left = left(&repos[at], &fault);
             if fault.is_early {
-                ask.notes.say(format!("{}: {}; asking the other hub first", repos[at].hub, fault.reason()));
+                ask.notes.say(format!("{left}; asking the other hub first"));
                 ask.be_patient(at);
                 turns.push_back(at);
                 early.push((at, fault));
             } else if failures.end_with(&repos[at], fault) {
                 break;
+            } else if let Some(&next) = turns.front() {
+                let goes_on = match (ask.is_asked(next), early.iter().any(|(earlier, _)| *earlier == next)) {
+                    (true, _) => format!("going on with {}", repos[next].hub),
+                    (false, true) => format!("asking {} again", repos[next].hub),
+                    (false, false) => format!("asking {}", repos[next].hub),
+                };
+                ask.notes.say(format!("{left}; {goes_on}"));
             }
         }
         early.into_iter().rev().for_each(|(at, fault)| failures.before(&repos[at], fault));

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::hub::client::RemoteFile;
-use crate::hub::client::fault::{Fault, disk};
+use crate::hub::client::fault::{Fault, MAKE_DIR, disk};
 
 /// The folder of what is being fetched.
 const FOLDER: &str = ".pull";
@@ -47,7 +47,7 @@ impl Staging {
     /// The folder cannot be made.
     pub fn enter(dir: &Path) -> Result<Option<Self>, Fault> {
         loop {
-            fs::create_dir_all(dir).map_err(|e| disk("make the directory", dir, &e))?;
+            fs::create_dir_all(dir).map_err(|e| disk(MAKE_DIR, dir, &e))?;
             let path = dir.join(LOCK);
             let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
             let lock = match opened {

@@ -7,7 +7,7 @@ use super::hash::{Hasher, count};
 use super::stage::{Staging, folder};
 use super::state::{FileState, Shared};
 use super::{PullOptions, links, plain_dir};
-use crate::hub::client::fault::{Fault, Kind, disk};
+use crate::hub::client::fault::{Fault, Kind, MAKE_DIR, disk};
 use crate::hub::client::{Checksum, Listing, RemoteFile};
 use crate::hub::{Caches, Hub, Repo};
 
@@ -131,6 +131,10 @@ fn check_place(dir: &Path) -> Result<(), Fault> {
     let message = match (fs::metadata(at), fs::read_link(at)) {
         (Ok(meta), _) if meta.is_dir() => return Ok(()),
         (Ok(_), _) => format!("{} is a file, and no directory: name another directory", at.display()),
+        (Err(e), Ok(_)) if e.raw_os_error() == Some(libc::ELOOP) => format!(
+            "{} is a link that leads back to itself: take it away, or name another directory",
+            at.display()
+        ),
         (Err(_), Ok(to)) if meta.is_symlink() => format!(
             "{} is a link to {}, which is not there: make that directory, take the link away, or name another directory",
             at.display(),
@@ -159,5 +163,5 @@ pub fn sync(dir: &Path) {
 /// Makes the directory that holds `path`.
 pub fn make_parent(path: &Path) -> Result<(), Fault> {
     let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(|e| disk("make the directory", parent, &e))
+    fs::create_dir_all(parent).map_err(|e| disk(MAKE_DIR, parent, &e))
 }

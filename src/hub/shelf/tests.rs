@@ -207,7 +207,7 @@ fn what_is_broken_in_huggingfaces_cache_is_listed_with_the_reason() {
         ("me/BadRef", "refs/main names the commit \"bbbb"),
         ("me/EmptyRef", "refs/main names "),
         ("me/Loop", "config.json: missing"),
-        ("me/Pipe", "config.json: missing"),
+        ("me/Pipe", "config.json: is no regular file"),
         ("me/Torn", "not valid JSON"),
         ("me/rows", "refs/main names the commit \"b\""),
     ];

@@ -264,6 +264,9 @@ fn the_address_of_a_page_names_what_it_is_of() {
     let mut cockpit = typed("https://huggingface.co/Qwen/Qwen-1_8B/tree/v1.0");
     let repos = asked(&cockpit.press(&["Enter"]));
     assert!(repos[0].hub == Hub::Hf && repos.iter().all(|repo| repo.revision() == "v1.0"), "{repos:?}");
+    let picture = cockpit.picture();
+    let is_it = |line: &&str| line.contains("qwen/Qwen-1_8B at v1.0") && line.contains("not here");
+    assert_eq!(picture.lines().filter(is_it).count(), 1, "the row says of which revision it is: {picture}");
     cockpit.press(&["Enter"]);
     let picture = cockpit.picture();
     assert!(picture.contains("hub is Hugging Face, model_revision is v1.0"), "{picture}");
@@ -322,6 +325,7 @@ fn the_address_of_what_is_no_repository_is_told_as_that() {
         ("https://huggingface.co/spaces/me/x", "is the address of a space"),
         ("modelscope.cn/studios/me/x", "is the address of a studio"),
         ("hf.co/Qwen", "names no model and no data set"),
+        ("ssh://u:seKret@hf.co/a/b", "ssh://…@hf.co/a/b is no address of a hub that is known here"),
     ] {
         let mut cockpit = page(160, 48);
         cockpit.press(&["/"]);
@@ -329,6 +333,7 @@ fn the_address_of_what_is_no_repository_is_told_as_that() {
         assert!(cockpit.press(&["Enter"]).is_empty(), "{address}: nobody is asked");
         let picture = cockpit.picture();
         assert!(picture.contains(told), "{told:?}: {picture}");
+        assert!(!picture.contains("seKret"), "{picture}");
     }
 }
 

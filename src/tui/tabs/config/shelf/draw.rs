@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::{Shelves, place, sort};
+use crate::hub::client::hidden;
 use crate::hub::page::nothing_at;
 use crate::hub::shelf::{Item, Offer, Shelf};
 use crate::hub::{Repo, Sort};
@@ -76,9 +77,7 @@ impl Shelves {
         frame.render_widget(Line::styled(label, state.theme.dim), name);
         match self.is_typing {
             true => self.words.draw(frame, cell, state.theme.strong, state),
-            false => {
-                frame.render_widget(Line::styled(self.words.text().to_owned(), state.theme.strong), cell)
-            }
+            false => frame.render_widget(Line::styled(hidden(self.words.text()), state.theme.strong), cell),
         }
     }
 
@@ -116,7 +115,11 @@ impl Shelves {
             false => String::new(),
         };
         let room = width.saturating_sub(TAIL + text::width(&family) + 2);
-        let name = text::pad(&text::fit_end(&text::clean(&item.name), room), room);
+        // What another row is called as well.
+        let revision = item.page.as_ref().and_then(|page| page.revision.as_ref());
+        let revision = revision.map_or_else(String::new, |revision| format!(" at {revision}"));
+        let name = text::clean(&format!("{}{revision}", item.name));
+        let name = text::pad(&text::fit_end(&name, room), room);
         let dtype = item.dtype.as_deref().unwrap_or(sort(item));
         Line::from(vec![
             Span::styled(format!(" {name} "), style),
