@@ -18,7 +18,7 @@ pub fn warning(line: impl std::fmt::Display) {
 }
 
 /// The terminal as it is to be left; meanwhile it does not show Ctrl-C as `^C`, which beside bars of full width begins a new
-/// line, so that the uppermost of them stays behind.
+/// line, so that a copy of the uppermost stays behind.
 pub struct QuietKeys(Termios);
 
 impl QuietKeys {

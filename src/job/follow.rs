@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rustix::process::{Signal, getpgrp};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
+use rustix::process::Signal;
+use rustix::termios::tcgetwinsize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Context, Error, Result, escaped, shown};
@@ -18,7 +18,7 @@ use crate::job::lines::Lines;
 use crate::job::stop::{Beginning, HUNG_UP, SAME_INTERRUPT};
 use crate::job::worker::{Session, Worker};
 use crate::run::{EVENTS, Follower, Record};
-use crate::stderr::note;
+use crate::stderr::{QuietKeys, note};
 
 /// How a run that did not fail ended.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -224,33 +224,6 @@ impl Screen {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// The terminal as it is to be left; meanwhile it does not show Ctrl-C as `^C`, which beside a bar of full width
-/// begins a new line and leaves a copy of the bar behind.
-struct QuietKeys(Termios);
-
-impl QuietKeys {
-    fn new() -> Option<QuietKeys> {
-        let old = tcgetattr(std::io::stderr()).ok()?;
-        let mut new = old.clone();
-        new.local_modes.remove(LocalModes::ECHOCTL);
-        set_terminal(&new);
-        Some(QuietKeys(old))
-    }
-}
-
-impl Drop for QuietKeys {
-    fn drop(&mut self) {
-        set_terminal(&self.0);
-    }
-}
-
-fn set_terminal(modes: &Termios) {
-    // In the background (`sft &`) this would stop the program.
-    if tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == getpgrp()) {
-        let _ = tcsetattr(std::io::stderr(), OptionalActions::Now, modes);
     }
 }
 
