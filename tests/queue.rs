@@ -556,21 +556,54 @@ fn a_run_that_was_stopped_goes_on_from_the_queue() {
 #[test]
 fn who_goes_on_with_a_run_that_another_job_goes_on_with_is_told() {
     let bench = Bench::new();
-    let started = bench.start(&bench.sft_words(&endless("a")), "");
-    until("a first step", || has_stepped(&bench.path("a")).then_some(()));
+    let words = [&endless("a")[..], &["--save_total_limit", "1"]].concat();
+    let started = bench.start(&bench.sft_words(&words), "");
+    let run = bench.path("a");
+    until("a first step", || has_stepped(&run).then_some(()));
     bench.words(&["stop", "last"]).ok();
     started.wait().ok();
     bench.words(&["queue", "pause"]).ok();
-    let checkpoint = list_checkpoints_in(&bench.path("a")).pop().unwrap().path;
+    let checkpoint = list_checkpoints_in(&run).pop().unwrap().path;
     let go_on = |from: &str| bench.words(&["sft", "--queue", "--resume_from_checkpoint", from]);
     let first = go_on("a");
     assert!(first.ok().starts_with("job: 1\n") && !first.stderr.contains("the same run"), "{}", first.stderr);
-    for (from, told) in [(checkpoint.to_str().unwrap(), "job 1"), ("a", "job 2")] {
-        let later = go_on(from);
-        later.ok();
-        let told = format!("{told} of the queue goes on with the same run");
-        assert!(later.stderr.contains(&told), "{}", later.stderr);
+    let same = |number| format!("job {number} of the queue goes on with the same run: this one goes on ");
+    let named = go_on(checkpoint.to_str().unwrap());
+    named.ok();
+    let place = run.canonicalize().unwrap();
+    for told in [
+        same(1) + "from this very checkpoint",
+        "fails where that one has removed it by then (save_total_limit)".to_owned(),
+        "nothing to do where that one finishes the run".to_owned(),
+        format!("`--resume_from_checkpoint {}` goes on with what that one leaves", place.display()),
+    ] {
+        assert!(named.stderr.contains(&told), "{told}: {}", named.stderr);
     }
+    let third = go_on("a");
+    third.ok();
+    assert!(third.stderr.contains(&(same(2) + "with what that one leaves")), "{}", third.stderr);
+
+    // It comes as it was said.
+    bench.words(&["queue", "resume"]).ok();
+    let begun = |workers: usize| {
+        let all = events(&run);
+        let begun = all.iter().filter(|r| matches!(r.event, Event::Started { .. })).count();
+        let newest = all.iter().rev().take_while(|r| !matches!(r.event, Event::Started { .. }));
+        (begun == workers && newest.into_iter().any(|r| matches!(r.event, Event::Step { .. }))).then_some(())
+    };
+    until("a step of the first job", || begun(2));
+    bench.words(&["stop", "last"]).ok();
+    assert!(!checkpoint.exists());
+    until("a step of the third job", || begun(3));
+    let list = listing(&bench);
+    assert!(list.job(1).is_none() && list.job(3).is_some());
+    let said = bench.words(&["queue"]);
+    let command = format!("`qwen-tui sft --resume_from_checkpoint {}`", place.display());
+    let name = checkpoint.file_name().unwrap().to_str().unwrap();
+    for told in ["failed", &format!("{name}: No such file"), "save_total_limit", &command] {
+        assert!(said.ok().contains(told), "{told}: {}", said.stdout);
+    }
+    bench.words(&["stop", "last"]).ok();
 }
 
 /// There may be a run when the job's turn comes, though there was none when it was put.

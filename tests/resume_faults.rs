@@ -71,7 +71,8 @@ fn a_full_disk_is_waited_for_by_a_run_that_goes_on() {
     let started = bench.start(&go_on(&run), "");
     let at = wait(&run, before, |e| matches!(e, Event::NoRoom { .. }));
     send(&run, Command::Stop).unwrap();
-    let told = format!("checkpoint-{step} is kept, and can be gone on from");
+    let command = format!("qwen-tui sft --resume_from_checkpoint {}", run.canonicalize().unwrap().display());
+    let told = format!("checkpoint-{step} is kept, and can be gone on from: `{command}`");
     started.wait().refused(&["stopped while it waited for room", "free some space", &told]);
 
     let started = bench.start(&go_on(&run), "");

@@ -1,5 +1,6 @@
 //! The worker: trains one run as an async task, writes its events, takes commands from its socket and from signals.
 
+mod saved;
 mod socket;
 
 use std::fs::File;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::device::{self, Meter};
 use crate::{train, words};
+use saved::all_saved;
 use socket::{CommandSocket, Commands};
 
 /// Seconds between two [`Event::Resources`].
@@ -44,13 +46,15 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
         .enable_all()
         .build()
         .internal("tokio")?;
+    let began = Instant::now();
     // Before anything else: a signal that comes while files are read must not end the process.
     let signals = runtime.block_on(async { Signals::new() })?;
     let run = RunDir::open(dir)?;
     let _lock = lock(&run)?;
     let _registered = register(run.path());
     clean_partial(&run);
-    let log = Arc::new(Mutex::new(Log { events: EventLog::open(&run.events_file())?, finished: false }));
+    let events = EventLog::open(&run.events_file())?;
+    let log = Arc::new(Mutex::new(Log { events, step: 0, finished: false }));
     let place = run.path().to_owned();
     let training = train_async(run, resume_at, Arc::clone(&log), signals);
     let outcome = runtime.block_on(training);
@@ -63,7 +67,10 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
         // Told to end at once while it ended: the log says that it has, and all is saved.
         _ if log.finished => return Ok(()),
         Ok(End::Ended) => Ok(()),
-        Ok(End::AtOnce(why)) => Err(Error::internal(format!("{why}: stopped at once{}", kept(&place)))),
+        Ok(End::AtOnce(why)) => match all_saved(&place, log.step, began.elapsed()) {
+            Some(stopped) => return log.events.append_last(&stopped).and_then(|_| log.events.sync()),
+            None => Err(Error::internal(format!("{why}: stopped at once{}", kept(&place)))),
+        },
         Err(e) => Err(e),
     };
     // Whatever came of a directory that is gone, that is why.
@@ -76,9 +83,12 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     outcome
 }
 
-/// The event log, and whether its last word has been said.
+/// The event log, with what it has told so far.
 struct Log {
     events: EventLog,
+    /// Steps done.
+    step: u64,
+    /// Its last word has been said.
     finished: bool,
 }
 
@@ -135,7 +145,11 @@ fn append(log: &Mutex<Log>, event: &Event) -> Result<()> {
     if matches!(event, Event::Checkpoint { .. } | Event::Finished { .. }) {
         log.events.sync()?;
     }
-    log.finished |= matches!(event, Event::Finished { .. });
+    match event {
+        Event::Started { step, .. } | Event::Step { step, .. } => log.step = *step,
+        Event::Finished { .. } => log.finished = true,
+        _ => {}
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::job::curves::{each_line, kind};
 use crate::job::event::Event;
+use crate::job::go_on::command;
 use crate::run::{CheckpointInfo, EVENTS, Record, list_checkpoints_in, resumable};
 
 /// The workers of a run, each with what it went on from.
@@ -82,12 +83,15 @@ impl Branch {
 }
 
 /// What there is to go on from after a run that ended before its time, to be said behind why it did: its newest whole
-/// checkpoint, or that there is none.
+/// checkpoint with the command that goes on from it, or that there is none.
 pub fn kept(run_dir: &Path) -> String {
     let mut whole = list_checkpoints_in(run_dir);
     Branch::read(run_dir).sort(&mut whole);
     let Some(newest) = whole.first() else { return "; no checkpoint has been saved".to_owned() };
-    let and = if resumable(&newest.path).is_ok() { ", and can be gone on from" } else { "" };
+    let and = match resumable(&newest.path) {
+        Ok(()) => format!(", and can be gone on from: `{}`", command(run_dir)),
+        Err(_) => String::new(),
+    };
     format!("; checkpoint-{} is kept{and}", newest.step)
 }
 

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use super::event::{Command, Event, Stage};
 use super::go_on::what_it_does;
 use super::human;
-use super::runs::{RunStatus, worker_alive};
+use super::runs::{RunStatus, head_and_tail, worker_alive};
 use super::socket::{POINTER, SOCKET};
 use super::standing::{Standing, now};
 use super::tell::tell;
 use super::worker::recorded_end;
 use crate::error::{Error, Result, shown};
-use crate::run::{EVENTS, Follower};
+use crate::run::{EVENTS, Follower, Record};
 
 /// How often the event log is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -49,7 +49,15 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
         _ => {}
     }
     wait_for_the_socket(run);
-    tell(run, standing.pid, command, &standing.way_out())?;
+    if let Err(e) = tell(run, standing.pid, command, &standing.way_out()) {
+        // Its socket and its process go before its lock is seen to be free.
+        wait_for_the_ending(run);
+        let stopped = |record: Record<Event>| answer(command, &record.event)?.ok();
+        return match events.poll()?.into_iter().find_map(stopped) {
+            Some(done) if command == Command::Stop => Ok(done),
+            _ => Err(ended(run).unwrap_or(e)),
+        };
+    }
     if command == Command::Resume && !standing.paused {
         // A pause that it has not come to yet is taken back by this.
         return Ok(match standing.no_room {
@@ -71,8 +79,10 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
             }
         }
         if !alive {
-            let why = recorded_end(run).unwrap_or_else(|| Error::internal("its worker ended without a word"));
-            return Err(why.context(name));
+            let why =
+                || recorded_end(run).unwrap_or_else(|| Error::internal("its worker ended without a word"));
+            // Its last word was said before this listened.
+            return Err(ended(run).unwrap_or_else(|| why().context(name)));
         }
         if standing.hung(now()).is_some() {
             let way_out = standing.way_out();
@@ -125,11 +135,14 @@ fn answer(command: Command, event: &Event) -> Option<Result<String>> {
     }))
 }
 
+fn has_socket(run: &Path) -> bool {
+    [SOCKET, POINTER].iter().any(|name| run.join(name).symlink_metadata().is_ok())
+}
+
 /// A worker that has just begun makes it in a moment; without one only signals reach it.
 fn wait_for_the_socket(run: &Path) {
     let began = Instant::now();
-    let is_there = || [SOCKET, POINTER].iter().any(|name| run.join(name).symlink_metadata().is_ok());
-    while !is_there() && worker_alive(run) && began.elapsed() < BEGIN {
+    while !has_socket(run) && worker_alive(run) && began.elapsed() < BEGIN {
         std::thread::sleep(POLL);
     }
 }
@@ -140,6 +153,34 @@ fn wait_for_the_end(run: &Path) {
     while worker_alive(run) && began.elapsed() < LEAVE {
         std::thread::sleep(POLL);
     }
+}
+
+/// The same of one that has said its last word, or is about to: it has been told to stop.
+fn wait_for_the_ending(run: &Path) {
+    let began = Instant::now();
+    let ends = || {
+        let events = head_and_tail(&run.join(EVENTS)).unwrap_or_default();
+        let newest = events.into_iter().rev().map(|r| r.event).find(|e| {
+            matches!(
+                e,
+                Event::Started { .. } | Event::Stopping | Event::Finished { .. } | Event::Failed { .. }
+            )
+        });
+        newest.is_some_and(|e| !matches!(e, Event::Started { .. }))
+    };
+    // One that only hangs keeps its socket.
+    let patience = || if has_socket(run) { SAY } else { LEAVE };
+    while worker_alive(run) && ends() && began.elapsed() < patience() {
+        std::thread::sleep(POLL);
+    }
+}
+
+/// What to do with a run whose worker has ended by its own word; none where one is there, or has gone without one.
+fn ended(run: &Path) -> Option<Error> {
+    let standing = Standing::read(run);
+    let by_its_word =
+        matches!(standing.run.status, RunStatus::Finished | RunStatus::Stopped | RunStatus::Failed);
+    by_its_word.then(|| nobody(&standing))
 }
 
 /// What stands before a command.
@@ -174,148 +215,5 @@ fn nobody(standing: &Standing) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-
-    use super::*;
-    use crate::job::runs::tests::{STARTED, run};
-
-    fn refused(dir: &Path, command: Command) -> String {
-        let e = obey(dir, command, &mut |_| {}).unwrap_err();
-        assert_eq!(e.exit_code(), 2, "{e}");
-        e.to_string()
-    }
-
-    #[test]
-    fn a_run_without_a_worker_takes_no_command_and_says_what_to_do() {
-        let out = tempfile::tempdir().unwrap();
-        let failed = r#"{"seq":9,"time":30,"kind":"failed","exit_code":2,"message":"m"}"#;
-        for (lines, words) in [(&[STARTED][..], "crashed"), (&[STARTED, failed], "failed")] {
-            let dir = run(out.path(), words, lines);
-            let e = refused(&dir, Command::Save);
-            assert!(
-                e.contains(words) && e.contains("it cannot be gone on with: ") && e.contains("sft_args.json"),
-                "{e}"
-            );
-        }
-        let e = refused(&run(out.path(), "new", &[]), Command::Stop);
-        assert!(e.contains("no worker") && e.contains("qwen-tui jobs"), "{e}");
-    }
-
-    #[test]
-    fn a_worker_that_lives_and_does_not_answer_is_told_with_the_way_out() {
-        let out = tempfile::tempdir().unwrap();
-        let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"training"}"#;
-        let dir = run(out.path(), "v0", &[STARTED, stage]);
-        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-        lock.lock().unwrap();
-        let _listener = std::os::unix::net::UnixListener::bind(dir.join(crate::job::socket::SOCKET)).unwrap();
-        for command in [Command::Pause, Command::Save, Command::Stop, Command::Resume] {
-            let e = refused(&dir, command);
-            assert!(
-                e.contains("does not answer") && e.contains("`kill -9 1` ends it; checkpoint-5 stays"),
-                "{e}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_waited_for_is_said_until_it_is_obeyed() {
-        let out = tempfile::tempdir().unwrap();
-        let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"training"}"#;
-        let dir = run(out.path(), "v0", &[STARTED, stage]);
-        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-        lock.lock().unwrap();
-        let listener = std::os::unix::net::UnixListener::bind(dir.join(SOCKET)).unwrap();
-        let worker = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut line = [0; 100];
-            let n = stream.read(&mut line).unwrap();
-            stream.write_all(b"{\"ok\":true}\n").unwrap();
-            String::from_utf8_lossy(&line[..n]).into_owned()
-        });
-        let mut said = Vec::new();
-        let mut say = |words: &str| {
-            said.push(words.to_owned());
-            let mut log = std::fs::OpenOptions::new().append(true).open(dir.join(EVENTS)).unwrap();
-            log.write_all(b"{\"seq\":3,\"time\":12,\"kind\":\"paused\",\"step\":4}\n").unwrap();
-        };
-        assert_eq!(obey(&dir, Command::Pause, &mut say).unwrap(), "is paused at step 4");
-        assert!(said.len() == 1 && said[0].starts_with("waiting for the step at hand"), "{said:?}");
-        assert_eq!(worker.join().unwrap(), "{\"command\":\"pause\"}\n");
-    }
-
-    #[test]
-    fn a_run_that_waits_for_room_says_so_to_whoever_commands_it() {
-        let out = tempfile::tempdir().unwrap();
-        let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"saving"}"#;
-        let no_room = r#"{"seq":3,"time":12,"kind":"no_room","message":"checkpoint-5: no space left"}"#;
-        let dir = run(out.path(), "v0", &[STARTED, stage, no_room]);
-        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-        lock.lock().unwrap();
-        assert_eq!(
-            Standing::read(&dir).trouble(13.0).unwrap(),
-            "waiting for room: checkpoint-5: no space left"
-        );
-        let listener = std::os::unix::net::UnixListener::bind(dir.join(SOCKET)).unwrap();
-        let worker = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 100]).unwrap();
-            stream.write_all(b"{\"ok\":true}\n").unwrap();
-        });
-        let mut said = Vec::new();
-        let mut say = |words: &str| {
-            said.push(words.to_owned());
-            let mut log = std::fs::OpenOptions::new().append(true).open(dir.join(EVENTS)).unwrap();
-            let after = "{\"seq\":4,\"time\":13,\"kind\":\"room_again\"}\n\
-                         {\"seq\":5,\"time\":13,\"kind\":\"paused\",\"step\":4}\n";
-            log.write_all(after.as_bytes()).unwrap();
-        };
-        assert_eq!(obey(&dir, Command::Pause, &mut say).unwrap(), "is paused at step 4");
-        assert_eq!(
-            said,
-            ["the run waits for room: checkpoint-5: no space left; it comes to the command then"]
-        );
-        assert_eq!(Standing::read(&dir).no_room, None);
-        worker.join().unwrap();
-    }
-
-    #[test]
-    fn before_the_training_there_is_nothing_to_save() {
-        let out = tempfile::tempdir().unwrap();
-        let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"loading_model"}"#;
-        let dir = run(out.path(), "v0", &[STARTED, stage]);
-        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-        lock.lock().unwrap();
-        let e = refused(&dir, Command::Save);
-        assert!(e.contains("is loading the model: there is nothing to save yet"), "{e}");
-    }
-
-    #[test]
-    fn a_pause_has_no_step_at_hand() {
-        let told = |command, paused| awaited(command, Some(Stage::Training), paused);
-        assert_eq!(told(Command::Stop, false), "the step at hand");
-        assert_eq!(told(Command::Stop, true), "the checkpoint to be saved");
-        assert_eq!(told(Command::Resume, true), "the pause to end");
-    }
-
-    #[test]
-    fn what_an_event_says_to_a_command() {
-        let paused = Event::Paused { step: 7 };
-        assert_eq!(answer(Command::Pause, &paused).unwrap().unwrap(), "is paused at step 7");
-        assert!(answer(Command::Save, &paused).is_none());
-        let end = Event::Finished {
-            step: 9,
-            seconds: 1.0,
-            stopped: false,
-            last_checkpoint: Some("checkpoint-9".to_owned()),
-            best_checkpoint: None,
-            best_metric: None,
-        };
-        assert_eq!(answer(Command::Pause, &end).unwrap().unwrap_err().exit_code(), 2);
-        let told = answer(Command::Stop, &end).unwrap().unwrap();
-        assert_eq!(told, "had just finished at step 9; checkpoint-9 is its last checkpoint");
-        let failed = Event::Failed { exit_code: 1, message: "bad".to_owned() };
-        assert_eq!(answer(Command::Stop, &failed).unwrap().unwrap_err().exit_code(), 1);
-    }
-}
+#[path = "obey_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::args::{ARGS_FILE, Change, SftArgs};
@@ -71,12 +72,7 @@ impl Resume {
     /// `Error::User`: no such run or checkpoint, a damaged one or one without the training's state; a run that a worker
     /// is at.
     pub fn of(dir: &Path) -> Result<Resume> {
-        let dir = fs::canonicalize(dir).map_err(|e| {
-            Error::user(format!(
-                "resume_from_checkpoint: {}: {e}; give the directory of a run or of one of its checkpoints, or last",
-                shown(dir)
-            ))
-        })?;
+        let dir = fs::canonicalize(dir).map_err(|e| not_there(dir, &e))?;
         let step = dir.file_name().and_then(|name| step_of(&name.to_string_lossy()));
         let (Some(step), Some(root)) = (step, dir.parent()) else {
             is_no_run(&dir)?;
@@ -281,6 +277,23 @@ fn look(root: &Path, args: &SftArgs) -> Result<()> {
         ))
     };
     Inputs::from(args).look().map_err(missing)
+}
+
+/// Why `dir` cannot be gone on with, which could not be found; of a checkpoint whose run is there also what becomes of that.
+fn not_there(dir: &Path, e: &io::Error) -> Error {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let is_checkpoint = absolute.file_name().is_some_and(|name| step_of(&name.to_string_lossy()).is_some());
+    let run = absolute
+        .parent()
+        .filter(|run| is_checkpoint && e.kind() == io::ErrorKind::NotFound && RunDir::open(run).is_ok());
+    let advice = match run {
+        Some(run) => format!(
+            "its run has removed it (save_total_limit), or never had it. What the run itself has left: {}",
+            go_on::what_it_does(run)
+        ),
+        None => "give the directory of a run or of one of its checkpoints, or last".to_owned(),
+    };
+    Error::user(format!("resume_from_checkpoint: {}: {e}; {advice}", shown(dir)))
 }
 
 /// Refuses `changes` that would make another run of the one in `root`.

@@ -15,7 +15,7 @@ mod minutes;
 mod nlg;
 pub mod optimizer;
 mod reports;
-mod resume;
+pub(crate) mod resume;
 mod room;
 pub mod step;
 mod trainer;

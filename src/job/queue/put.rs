@@ -12,6 +12,7 @@ use crate::job::begin::Begin;
 use crate::job::find::LAST;
 use crate::job::inputs::Inputs;
 use crate::run::{check_output_dir, check_writable, resolved, step_of};
+use crate::shell;
 
 impl Queue {
     /// Puts a job of these arguments at the end; also tells what the user should know of its beginning. What a run takes
@@ -64,6 +65,7 @@ impl Queue {
                 // One of its checkpoints, where one was named.
                 let name = from.as_deref().and_then(|from| Path::new(from).file_name()?.to_str());
                 let checkpoint = name.filter(|name| step_of(name).is_some()).map(|name| run.join(name));
+                let names_checkpoint = checkpoint.is_some();
                 let place = checkpoint.unwrap_or_else(|| run.to_owned());
                 let place = place.to_str().map(str::to_owned).ok_or_else(|| {
                     Error::user(format!("{}: the path is not UTF-8; rename or link it", shown(&place)))
@@ -73,10 +75,18 @@ impl Queue {
                 args.output_dir.clone_from(&resume.args.output_dir);
                 let mut notes = vec![format!("the job goes on with {}", shown(Path::new(&place)))];
                 if let Some(number) = self.list()?.going_on_with(run) {
-                    notes.push(format!(
-                        "job {number} of the queue goes on with the same run: this one goes on with what that one leaves, \
-                         and has nothing to do where that one finishes it"
-                    ));
+                    let then = match names_checkpoint {
+                        true => format!(
+                            "this one goes on from this very checkpoint all the same. It fails where that one has removed \
+                             it by then (save_total_limit), and has nothing to do where that one finishes the run; \
+                             `--resume_from_checkpoint {}` goes on with what that one leaves",
+                            shell::word(run)
+                        ),
+                        false => "this one goes on with what that one leaves, and has nothing to do where that one \
+                                  finishes it"
+                            .to_owned(),
+                    };
+                    notes.push(format!("job {number} of the queue goes on with the same run: {then}"));
                 }
                 (args, notes)
             }
