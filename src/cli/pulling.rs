@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use qwen_tui::error::{Result, escaped};
 use qwen_tui::hub::{Failures, FileProgress, FileState, Progress, PullOptions, Repo, Stage, pull_first};
 use qwen_tui::job::human;
-use qwen_tui::job::stop::Stop;
+use qwen_tui::job::stop::{Stop, asking_to_stop};
 use qwen_tui::stderr::QuietKeys;
 
 use super::out;
@@ -27,7 +27,7 @@ pub const INTERRUPTED: i32 = 130;
 /// How a pull ended.
 pub enum Brought {
     Here(Repo, PathBuf),
-    /// By Ctrl-C or SIGTERM, which has been said.
+    /// By Ctrl-C or another signal that asks for it, which has been said.
     Stopped,
     Failed(Failures),
 }
@@ -37,7 +37,8 @@ pub enum Brought {
 /// # Errors
 /// Signals cannot be caught.
 pub fn bring(repos: &[Repo], options: &PullOptions) -> Result<Brought> {
-    let stop = Stop::catch(&[libc::SIGINT, libc::SIGTERM])?;
+    // Whatever ends it leaves the terminal as it was.
+    let stop = Stop::catch(&[&asking_to_stop()[..], &[libc::SIGQUIT]].concat())?;
     let mut screen = Screen::for_stderr();
     let pulled = pull_first(repos, options, &mut |progress| screen.show(progress), &|| stop.came());
     screen.close();

@@ -53,6 +53,12 @@ impl Drop for Stop {
     }
 }
 
+/// The signals that ask a program to stop. A SIGHUP that is ignored stays so.
+pub fn asking_to_stop() -> Vec<c_int> {
+    let hang_up = (!ignores_hang_up()).then_some(libc::SIGHUP);
+    [libc::SIGINT, libc::SIGTERM].into_iter().chain(hang_up).collect()
+}
+
 /// Whether SIGHUP is ignored: `nohup` has it so, and it is to stay so.
 pub(super) fn ignores_hang_up() -> bool {
     // SAFETY: zeroes are a valid sigaction, which is only written to; no handler is given.
@@ -114,11 +120,7 @@ impl Beginning {
     }
 
     fn in_phase(phase: Phase) -> Result<Beginning> {
-        let mut signals = vec![libc::SIGINT, libc::SIGTERM];
-        if !ignores_hang_up() {
-            signals.push(libc::SIGHUP);
-        }
-        Ok(Beginning { stop: Arc::new(Stop::catch(&signals)?), phase: Arc::new(Mutex::new(phase)) })
+        Ok(Beginning { stop: Arc::new(Stop::catch(&asking_to_stop())?), phase: Arc::new(Mutex::new(phase)) })
     }
 
     /// Whether a signal came: whoever has begun something takes it away and ends.

@@ -196,7 +196,8 @@ fn wait_for_bytes(bench: &Bench) {
 fn ctrl_c_ends_it_and_the_same_command_goes_on() {
     let bench = Bench::new(vec![model(2_000_000)]);
     bench.server.fault(slow);
-    for stop in [Signal::INT, Signal::TERM, Signal::KILL] {
+    crate::common::hear_hang_up();
+    for stop in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::KILL] {
         let (mut child, mut lines) = began(&bench, &["pull", MODEL], "fetching");
         wait_for_bytes(&bench);
         signal(&child, stop);
