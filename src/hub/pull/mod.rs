@@ -135,7 +135,9 @@ fn first<T>(
             early.retain(|(earlier, _)| *earlier != at);
             let left = left(&repos[at], &fault);
             if fault.is_early {
-                ask.notes.say(format!("{left}; asking the other hub first"));
+                let asked = turns.front().is_some_and(|&next| ask.is_asked(next));
+                let goes_on = if asked { "going on with" } else { "asking" };
+                ask.notes.say(format!("{left}; {goes_on} the other hub first"));
                 ask.be_patient(at);
                 turns.push_back(at);
                 early.push((at, fault));
