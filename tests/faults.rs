@@ -165,14 +165,24 @@ fn a_full_disk_is_waited_for() {
     // Told to end meanwhile.
     disk.fill();
     let (_, _) = run.wait(at, has_no_room);
+    // Longer than between two readings of the machine.
+    std::thread::sleep(Duration::from_millis(2500));
     run.send(Command::Stop);
     let (checkpoints, dir) = (run.checkpoints(), run.dir.clone());
     let Run { started, .. } = run;
     let ended = started.wait();
     ended.refused(&["stopped while it waited for room", "free some space"]);
     assert!(ended.stderr.contains("waiting for room: "), "{}", ended.stderr);
-    let last = events(&dir).pop().unwrap();
+    let all = events(&dir);
+    let last = all.last().unwrap();
     assert!(matches!(last, Event::Failed { exit_code: 2, .. }), "{last:?}");
+    // The last room of the log is not used up by what matters little.
+    let is_waiting = |waits: bool, event: &Event| has_no_room(event) || waits && !has_room(event);
+    let told = all.iter().scan(false, |waits, event| {
+        *waits = is_waiting(*waits, event);
+        Some(*waits && matches!(event, Event::Resources { .. }))
+    });
+    assert_eq!(told.filter(|is| *is).count(), 0);
     assert_eq!(list_checkpoints_in(&dir).iter().map(|c| c.step).collect::<Vec<_>>(), checkpoints);
 }
 

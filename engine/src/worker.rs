@@ -54,7 +54,7 @@ pub fn run(dir: &Path, resume_at: Option<u64>) -> Result<()> {
     let _registered = register(run.path());
     clean_partial(&run);
     let events = EventLog::open(&run.events_file())?;
-    let log = Arc::new(Mutex::new(Log { events, step: 0, finished: false }));
+    let log = Arc::new(Mutex::new(Log { events, step: 0, finished: false, no_room: false }));
     let place = run.path().to_owned();
     let training = train_async(run, resume_at, Arc::clone(&log), signals);
     let outcome = runtime.block_on(training);
@@ -90,6 +90,8 @@ struct Log {
     step: u64,
     /// Its last word has been said.
     finished: bool,
+    /// The run waits for room.
+    no_room: bool,
 }
 
 fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
@@ -148,6 +150,8 @@ fn append(log: &Mutex<Log>, event: &Event) -> Result<()> {
     match event {
         Event::Started { step, .. } | Event::Step { step, .. } => log.step = *step,
         Event::Finished { .. } => log.finished = true,
+        Event::NoRoom { .. } => log.no_room = true,
+        Event::RoomAgain => log.no_room = false,
         _ => {}
     }
     Ok(())
@@ -211,7 +215,10 @@ async fn train_async(
             }
             _ = ticks.tick() => {
                 still_there(&place)?;
-                tell(&log, &meter.read());
+                // The room that is kept for a full disk is for what matters, and that may last for days.
+                if !locked(&log).no_room {
+                    tell(&log, &meter.read());
+                }
             }
             _ = signals.interrupt.recv() => {
                 match interrupted {

@@ -99,7 +99,12 @@ async fn follow(
                 interrupts += 1;
                 match interrupts {
                     1 => {
-                        screen.say("stopping: the step at hand is finished and saved; Ctrl-C again stops at once");
+                        let what = match screen.lines.total_steps {
+                            // It has not come to a step.
+                            0 => "stopping",
+                            _ => "stopping: the step at hand is finished and saved",
+                        };
+                        screen.say(&format!("{what}; Ctrl-C again stops at once"));
                         // `kill -INT` reaches this program alone; after Ctrl-C, this asks the worker once more.
                         worker.terminate();
                     }

@@ -175,6 +175,21 @@ mod tests {
         assert_eq!(json(&jobs[2], 25.0)["trouble"], json!("a: b"));
     }
 
+    /// The disk may be full for long, and nothing can be said then.
+    #[test]
+    fn a_job_that_waits_for_room_does_not_hang() {
+        let out = tempfile::tempdir().unwrap();
+        let no_room = r#"{"seq":5,"time":21,"kind":"no_room","message":"the log is full"}"#;
+        let dir = run(&out.path().canonicalize().unwrap(), "m/v0", &[STARTED, PLAN, STAGE, STEP, no_room]);
+        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
+        lock.lock().unwrap();
+        let job = Standing::read(&dir);
+        let day = 86_400.0;
+        assert!(job.hung(21.0 + day).is_none() && job.trouble(21.0 + day).unwrap().contains("full"));
+        let text = table(&[job], &[], 21.0 + day, false, &|_| String::new());
+        assert!(text.contains("waiting for room") && !text.contains("kill"), "{text}");
+    }
+
     #[test]
     fn a_job_that_is_told_to_stop_says_so_beside_what_it_does() {
         let out = tempfile::tempdir().unwrap();

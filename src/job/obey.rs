@@ -74,6 +74,8 @@ pub fn obey(run: &Path, command: Command, say: &mut dyn FnMut(&str)) -> Result<S
             if let Some(answer) = answer(command, &record.event) {
                 if matches!(record.event, Event::Finished { .. }) {
                     wait_for_the_end(run);
+                    // What goes on with it.
+                    return answer.map_err(|e| ended(run).unwrap_or_else(|| e.context(name)));
                 }
                 return answer.map_err(|e| e.context(name));
             }

@@ -130,7 +130,8 @@ impl Standing {
             computes,
             seconds_per_step: self.lines.seconds_per_step,
         };
-        self.is_running().then(|| signs.hung(now))?
+        // A full disk keeps it from saying anything.
+        (self.is_running() && self.no_room.is_none()).then(|| signs.hung(now))?
     }
 
     /// What can be done where it hangs.

@@ -159,6 +159,8 @@ pub fn fetching_question(fetching: &Fetching, unsaved: &str, state: &State) -> Q
     let mut text = fetching.ends();
     match state.queue.waiting().count() {
         0 => {}
+        // Nothing starts then.
+        _ if state.queue.paused => {}
         1 => text += "\nA job that waits in the queue starts in any case.",
         n => text += &format!("\n{n} jobs that wait in the queue start in any case."),
     }

@@ -49,6 +49,8 @@ pub fn quit_question(state: &State, pausing: bool, unsaved: &str) -> Question {
     };
     text += &match state.queue.waiting().count() {
         0 => String::new(),
+        1 if state.queue.paused => "\nOne waits in the queue, which is paused.".to_owned(),
+        n if state.queue.paused => format!("\n{n} wait in the queue, which is paused."),
         1 => "\nOne waits in the queue, and starts in any case.".to_owned(),
         n => format!("\n{n} wait in the queue, and start in any case."),
     };
