@@ -14,6 +14,13 @@ fn refused(dir: &Path, command: Command) -> String {
     e.to_string()
 }
 
+/// The lock that a worker of the run would have.
+fn locked(dir: &Path) -> std::fs::File {
+    let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
 #[test]
 fn a_run_without_a_worker_takes_no_command_and_says_what_to_do() {
     let out = tempfile::tempdir().unwrap();
@@ -36,8 +43,7 @@ fn a_run_that_is_just_ending_is_told_with_what_to_do() {
     let out = tempfile::tempdir().unwrap();
     let stopping = r#"{"seq":3,"time":20,"kind":"stopping"}"#;
     let hold = |dir: &Path, then: String| {
-        let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-        lock.lock().unwrap();
+        let lock = locked(dir);
         let log = dir.join(EVENTS);
         std::thread::spawn(move || {
             std::thread::sleep(BEGIN + Duration::from_millis(500));
@@ -84,8 +90,7 @@ fn a_run_whose_last_word_was_said_before_is_told_with_what_to_do() {
     // Just now: else it hangs.
     let stopped = STOPPED.replace("\"time\":30,", &format!("\"time\":{},", now()));
     std::fs::write(dir.join(EVENTS), format!("{started}\n{stopped}\n")).unwrap();
-    let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-    lock.lock().unwrap();
+    let lock = locked(&dir);
     let gone = std::thread::spawn(move || {
         worker.wait().unwrap();
         drop(lock);
@@ -100,8 +105,7 @@ fn a_worker_that_lives_and_does_not_answer_is_told_with_the_way_out() {
     let out = tempfile::tempdir().unwrap();
     let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"training"}"#;
     let dir = run(out.path(), "v0", &[STARTED, stage]);
-    let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-    lock.lock().unwrap();
+    let _lock = locked(&dir);
     let _listener = std::os::unix::net::UnixListener::bind(dir.join(crate::job::socket::SOCKET)).unwrap();
     for command in [Command::Pause, Command::Save, Command::Stop, Command::Resume] {
         let e = refused(&dir, command);
@@ -117,8 +121,7 @@ fn what_is_waited_for_is_said_until_it_is_obeyed() {
     let out = tempfile::tempdir().unwrap();
     let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"training"}"#;
     let dir = run(out.path(), "v0", &[STARTED, stage]);
-    let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-    lock.lock().unwrap();
+    let _lock = locked(&dir);
     let listener = std::os::unix::net::UnixListener::bind(dir.join(SOCKET)).unwrap();
     let worker = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -144,8 +147,7 @@ fn a_run_that_waits_for_room_says_so_to_whoever_commands_it() {
     let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"saving"}"#;
     let no_room = r#"{"seq":3,"time":12,"kind":"no_room","message":"checkpoint-5: no space left"}"#;
     let dir = run(out.path(), "v0", &[STARTED, stage, no_room]);
-    let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-    lock.lock().unwrap();
+    let _lock = locked(&dir);
     assert_eq!(Standing::read(&dir).trouble(13.0).unwrap(), "waiting for room: checkpoint-5: no space left");
     let listener = std::os::unix::net::UnixListener::bind(dir.join(SOCKET)).unwrap();
     let worker = std::thread::spawn(move || {
@@ -172,8 +174,7 @@ fn before_the_training_there_is_nothing_to_save() {
     let out = tempfile::tempdir().unwrap();
     let stage = r#"{"seq":2,"time":11,"kind":"stage","stage":"loading_model"}"#;
     let dir = run(out.path(), "v0", &[STARTED, stage]);
-    let lock = std::fs::File::create(dir.join("worker.lock")).unwrap();
-    lock.lock().unwrap();
+    let _lock = locked(&dir);
     let e = refused(&dir, Command::Save);
     assert!(e.contains("is loading the model: there is nothing to save yet"), "{e}");
 }

@@ -1,5 +1,6 @@
 //! The application: keys and messages in, actions out, a picture of what is. It touches nothing outside itself.
 
+mod asking;
 mod news;
 mod orders;
 
@@ -188,17 +189,14 @@ impl App {
                     None => rest.push(Action::Exit),
                 },
                 Action::NameBase(base) => self.state.base = base.map(|base| *base),
-                Action::Leave => match self.leave() {
-                    Some(Action::Quit) => rest.extend(self.act(vec![Action::Quit])),
-                    left => rest.extend(left),
-                },
-                Action::StopAndExit(whom) => match self.stop_and_exit(whom) {
-                    Some(Action::CancelFetch) => {
-                        self.cancel_fetch();
-                        rest.push(Action::CancelFetch);
-                    }
-                    ended => rest.extend(ended),
-                },
+                Action::Leave => {
+                    let next = self.leave();
+                    self.follow_up(next, &mut rest);
+                }
+                Action::StopAndExit(whom) => {
+                    let next = self.stop_and_exit(whom);
+                    self.follow_up(next, &mut rest);
+                }
                 Action::StopMergesAndExit => {
                     self.stopping_merges = true;
                     rest.push(Action::StopMergesAndExit);
@@ -211,13 +209,10 @@ impl App {
                     let words = "another job is about to start: R again once it has begun";
                     self.notice = Some((Notice::info(words), self.state.now));
                 }
-                Action::Order(command, whom) => match self.order(command, whom) {
-                    Some(Action::CancelFetch) => {
-                        self.cancel_fetch();
-                        rest.push(Action::CancelFetch);
-                    }
-                    ordered => rest.extend(ordered),
-                },
+                Action::Order(command, whom) => {
+                    let next = self.order(command, whom);
+                    self.follow_up(next, &mut rest);
+                }
                 // Nothing is known yet of what is fetched for the job.
                 Action::CancelFetch if self.state.fetch.is_none() => self.hold(Action::CancelFetch),
                 Action::CancelFetch => {
